@@ -16,7 +16,11 @@ export function findDuration(text: string): number | undefined {
   const match = text.length <= 40 ? iso.exec(text) : null
   if (match) {
     const [, days = "0", hours = "0", minutes = "0", seconds = "0"] = match
-    total = Number(days) * 86_400_000 + Number(hours) * 3_600_000 + Number(minutes) * 60_000 + Math.round(Number(seconds) * 1000)
+    total =
+      Number(days) * 86_400_000 +
+      Number(hours) * 3_600_000 +
+      Number(minutes) * 60_000 +
+      Math.round(Number(seconds) * 1000)
   } else if (text.length <= 40 && short.test(text)) {
     total = 0
     for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)) {
@@ -30,7 +34,8 @@ export function findDuration(text: string): number | undefined {
 /** As `findDuration`. @throws request.invalid-input */
 export function getDuration(text: string): number {
   const found = findDuration(text)
-  if (found === undefined) throw new AppError("request.invalid-input", `"${text}" is no duration; write 30s, 5m, 1h30m or PT30S`)
+  if (found === undefined)
+    throw new AppError("request.invalid-input", `"${text}" is no duration; write 30s, 5m, 1h30m or PT30S`)
   return found
 }
 

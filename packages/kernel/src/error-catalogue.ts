@@ -26,29 +26,67 @@ const entry = (kind: ErrorKind, help: string, retryable = false): ErrorEntry => 
 
 export const errorCatalogue = {
   // Requests in general
-  "request.invalid-input": entry("invalid", "Correct the fields listed in `issues`; the operation's schema is in /v1/openapi.json."),
+  "request.invalid-input": entry(
+    "invalid",
+    "Correct the fields listed in `issues`; the operation's schema is in /v1/openapi.json.",
+  ),
   "request.invalid-json": entry("invalid", "Send a body that is valid JSON in UTF-8."),
   "request.body-too-large": entry("too-large", "Send a smaller body; the limit is named in the message."),
   "request.unsupported-media-type": entry("invalid", "Send the body as application/json."),
-  "request.invalid-cursor": entry("invalid", "Use the cursor exactly as an earlier page returned it, or start without one."),
+  "request.invalid-cursor": entry(
+    "invalid",
+    "Use the cursor exactly as an earlier page returned it, or start without one.",
+  ),
   "request.rate-limited": entry("limited", "Wait for the seconds given in Retry-After and try again.", true),
-  "request.idempotency-key-required": entry("invalid", "Send an Idempotency-Key header: any text of 8 to 128 printable characters, new for each intended change."),
-  "request.idempotency-key-reused": entry("mismatch", "This key was used with another body; choose a new key for a new change."),
-  "request.idempotency-in-flight": entry("conflict", "The first call with this key is still running; repeat it in a moment to get its result.", true),
-  "request.internal": entry("internal", "This is a fault in Signalbox. Report it with the request id; the server's log has the details."),
+  "request.idempotency-key-required": entry(
+    "invalid",
+    "Send an Idempotency-Key header: any text of 8 to 128 printable characters, new for each intended change.",
+  ),
+  "request.idempotency-key-reused": entry(
+    "mismatch",
+    "This key was used with another body; choose a new key for a new change.",
+  ),
+  "request.idempotency-in-flight": entry(
+    "conflict",
+    "The first call with this key is still running; repeat it in a moment to get its result.",
+    true,
+  ),
+  "request.internal": entry(
+    "internal",
+    "This is a fault in Signalbox. Report it with the request id; the server's log has the details.",
+  ),
   "request.shutting-down": entry("unavailable", "The server is stopping; try again shortly or another server.", true),
 
   // Routing
   "routing.unknown-operation": entry("not-found", "Check the name; `signalbox operations list` shows all of them."),
   "routing.unknown-path": entry("not-found", "Check the method and the path; /v1/openapi.json lists all of them."),
-  "routing.no-route": entry("unavailable", "The routing map has no service for this operation; restore it with `signalbox routes reset`.", true),
-  "routing.protected-route": entry("forbidden", "The routing map must always be repairable, so this row can't be taken out."),
-  "routing.invalid-map": entry("invalid", "The map names an operation or a service that this server doesn't have; the last good map stays in force."),
+  "routing.no-route": entry(
+    "unavailable",
+    "The routing map has no service for this operation; restore it with `signalbox routes reset`.",
+    true,
+  ),
+  "routing.protected-route": entry(
+    "forbidden",
+    "The routing map must always be repairable, so this row can't be taken out.",
+  ),
+  "routing.invalid-map": entry(
+    "invalid",
+    "The map names an operation or a service that this server doesn't have; the last good map stays in force.",
+  ),
 
   // Identity
-  "identity.missing-credentials": entry("unauthenticated", "Send `Authorization: Bearer sbx_…`; `signalbox login` stores a key for the CLI."),
-  "identity.invalid-credentials": entry("unauthenticated", "The key is unknown, revoked or expired; make a new one with `signalbox keys create`."),
-  "identity.permission-denied": entry("forbidden", "Ask an administrator for a role with this permission; `signalbox auth can OPERATION` explains."),
+  "identity.missing-credentials": entry(
+    "unauthenticated",
+    "Send `Authorization: Bearer sbx_…`; `signalbox login` stores a key for the CLI.",
+  ),
+  "identity.invalid-credentials": entry(
+    "unauthenticated",
+    "The key is unknown, revoked or expired; make a new one with `signalbox keys create`.",
+  ),
+  "identity.permission-denied": entry(
+    "forbidden",
+    "Ask an administrator for a role with this permission; `signalbox auth can OPERATION` explains.",
+  ),
   "identity.account-not-found": entry("not-found", "Check the account's id with `signalbox accounts list`."),
   "identity.account-exists": entry("conflict", "Choose another id for the new account."),
   "identity.key-not-found": entry("not-found", "Check the key's id with `signalbox keys list`."),
@@ -58,65 +96,167 @@ export const errorCatalogue = {
   "fleet.node-not-found": entry("not-found", "Check the node's name or id with `signalbox nodes list`."),
   "fleet.group-not-found": entry("not-found", "Check the group's name with `signalbox groups list`."),
   "fleet.group-exists": entry("conflict", "Choose another name, or apply the group to change it."),
-  "fleet.invalid-tag-query": entry("invalid", "Write terms like `role=web`, `env!=prod`, `region in (eu,us)`, `gpu`, `!gpu`, joined by commas."),
-  "fleet.enrollment-key-not-found": entry("not-found", "Check the enrolment key's id with `signalbox enrollment-keys list`."),
-  "fleet.enrollment-key-used-up": entry("forbidden", "The enrolment key has no uses left; make a new one with `signalbox enrollment-keys create`."),
-  "fleet.enrollment-key-expired": entry("forbidden", "The enrolment key has expired; make a new one with `signalbox enrollment-keys create`."),
-  "fleet.enrollment-source-refused": entry("forbidden", "The enrolment key doesn't allow this address; see its source ranges."),
+  "fleet.invalid-tag-query": entry(
+    "invalid",
+    "Write terms like `role=web`, `env!=prod`, `region in (eu,us)`, `gpu`, `!gpu`, joined by commas.",
+  ),
+  "fleet.enrollment-key-not-found": entry(
+    "not-found",
+    "Check the enrolment key's id with `signalbox enrollment-keys list`.",
+  ),
+  "fleet.enrollment-key-used-up": entry(
+    "forbidden",
+    "The enrolment key has no uses left; make a new one with `signalbox enrollment-keys create`.",
+  ),
+  "fleet.enrollment-key-expired": entry(
+    "forbidden",
+    "The enrolment key has expired; make a new one with `signalbox enrollment-keys create`.",
+  ),
+  "fleet.enrollment-source-refused": entry(
+    "forbidden",
+    "The enrolment key doesn't allow this address; see its source ranges.",
+  ),
   "fleet.enrollment-tag-refused": entry("forbidden", "The enrolment key doesn't allow these tags; see its tags."),
-  "fleet.node-name-taken": entry("conflict", "Another machine holds this node name; choose another with --name or remove the old node."),
-  "fleet.agent-identity-refused": entry("unauthenticated", "The agent's signature doesn't verify, has expired or was used before; enrol the node again if its key is lost."),
-  "fleet.node-held": entry("forbidden", "The node is held because two machines use its key (a cloned image?); enrol each machine on its own."),
-  "fleet.protocol-violation": entry("invalid", "The agent sent a frame that the protocol doesn't allow; its session was closed."),
+  "fleet.node-name-taken": entry(
+    "conflict",
+    "Another machine holds this node name; choose another with --name or remove the old node.",
+  ),
+  "fleet.agent-identity-refused": entry(
+    "unauthenticated",
+    "The agent's signature doesn't verify, has expired or was used before; enrol the node again if its key is lost.",
+  ),
+  "fleet.node-held": entry(
+    "forbidden",
+    "The node is held because two machines use its key (a cloned image?); enrol each machine on its own.",
+  ),
+  "fleet.protocol-violation": entry(
+    "invalid",
+    "The agent sent a frame that the protocol doesn't allow; its session was closed.",
+  ),
   "fleet.unknown-task": entry("invalid", "The agent reported a task that it was never given; the report was dropped."),
 
   // Workflows and executions
-  "workflows.invalid-document": entry("invalid", "Correct the lines listed in `issues`; the schema is at /v1/schemas/workflow.json."),
-  "workflows.document-too-large": entry("too-large", "A workflow document may have at most 256 KiB; move large content into files on the node."),
+  "workflows.invalid-document": entry(
+    "invalid",
+    "Correct the lines listed in `issues`; the schema is at /v1/schemas/workflow.json.",
+  ),
+  "workflows.document-too-large": entry(
+    "too-large",
+    "A workflow document may have at most 256 KiB; move large content into files on the node.",
+  ),
   "workflows.not-found": entry("not-found", "Check the workflow's name with `signalbox workflows list`."),
-  "workflows.version-not-found": entry("not-found", "Check the workflow's versions with `signalbox workflows get NAME`."),
-  "workflows.version-conflict": entry("conflict", "Someone applied a newer version; look at it with `signalbox workflows get NAME` and apply again."),
-  "workflows.invalid-parameters": entry("invalid", "Give the parameters that the workflow declares; see `signalbox workflows get NAME`."),
-  "workflows.invalid-template": entry("invalid", "A template names something that doesn't exist; use ${{ params.NAME }} or ${{ node.NAME }}."),
+  "workflows.version-not-found": entry(
+    "not-found",
+    "Check the workflow's versions with `signalbox workflows get NAME`.",
+  ),
+  "workflows.version-conflict": entry(
+    "conflict",
+    "Someone applied a newer version; look at it with `signalbox workflows get NAME` and apply again.",
+  ),
+  "workflows.invalid-parameters": entry(
+    "invalid",
+    "Give the parameters that the workflow declares; see `signalbox workflows get NAME`.",
+  ),
+  "workflows.invalid-template": entry(
+    "invalid",
+    "A template names something that doesn't exist; use ${{ params.NAME }} or ${{ node.NAME }}.",
+  ),
   "executions.not-found": entry("not-found", "Check the execution's id with `signalbox executions list`."),
   "executions.task-not-found": entry("not-found", "Check the task's number with `signalbox tasks list EXECUTION`."),
-  "executions.no-targets": entry("invalid", "The targets match no node; check them with `signalbox nodes list --query …`."),
-  "executions.unknown-target": entry("invalid", "Some targets don't exist in this account; check them with `signalbox nodes list`."),
-  "executions.blast-radius": entry("invalid", "The run would touch more nodes than allowed without asking; give `targetsMax` (--targets-max) if you mean it."),
-  "executions.invalid-transition": entry("conflict", "The execution's state doesn't allow this; see `signalbox executions get ID`."),
+  "executions.no-targets": entry(
+    "invalid",
+    "The targets match no node; check them with `signalbox nodes list --query …`.",
+  ),
+  "executions.unknown-target": entry(
+    "invalid",
+    "Some targets don't exist in this account; check them with `signalbox nodes list`.",
+  ),
+  "executions.blast-radius": entry(
+    "invalid",
+    "The run would touch more nodes than allowed without asking; give `targetsMax` (--targets-max) if you mean it.",
+  ),
+  "executions.invalid-transition": entry(
+    "conflict",
+    "The execution's state doesn't allow this; see `signalbox executions get ID`.",
+  ),
   "executions.finished": entry("conflict", "The execution has ended; a finished execution never changes."),
 
   // Events, audit, why
   "audit.unknown-subject": entry("not-found", "Nothing with this id is on record in this account."),
-  "events.position-expired": entry("mismatch", "Events before this position are past their retention; start again without a position."),
+  "events.position-expired": entry(
+    "mismatch",
+    "Events before this position are past their retention; start again without a position.",
+  ),
 
   // Storage
-  "storage.unavailable": entry("unavailable", "The database can't be reached; check DATABASE_URL or the private database's log.", true),
+  "storage.unavailable": entry(
+    "unavailable",
+    "The database can't be reached; check DATABASE_URL or the private database's log.",
+    true,
+  ),
   "storage.unsupported-version": entry("internal", "Signalbox needs PostgreSQL 15 or newer."),
-  "storage.data-version-mismatch": entry("internal", "The data directory was made by another major version of PostgreSQL; back up with that version and restore here."),
-  "storage.data-directory-locked": entry("conflict", "Another server uses this data directory; stop it or choose another with --data."),
-  "storage.data-directory-unusable": entry("internal", "The data directory can't be used; check its owner, its mode and the free space."),
-  "storage.disk-full": entry("unavailable", "The disk of the data directory is full; free some space and start again.", true),
-  "storage.program-too-old": entry("internal", "The database was migrated by a newer Signalbox; run that version or a newer one."),
-  "storage.migration-changed": entry("internal", "A migration that already ran has other content now; restore the original file."),
-  "storage.platform-unsupported": entry("internal", "No bundled PostgreSQL for this platform; install PostgreSQL 15 or newer and set DATABASE_URL."),
+  "storage.data-version-mismatch": entry(
+    "internal",
+    "The data directory was made by another major version of PostgreSQL; back up with that version and restore here.",
+  ),
+  "storage.data-directory-locked": entry(
+    "conflict",
+    "Another server uses this data directory; stop it or choose another with --data.",
+  ),
+  "storage.data-directory-unusable": entry(
+    "internal",
+    "The data directory can't be used; check its owner, its mode and the free space.",
+  ),
+  "storage.disk-full": entry(
+    "unavailable",
+    "The disk of the data directory is full; free some space and start again.",
+    true,
+  ),
+  "storage.program-too-old": entry(
+    "internal",
+    "The database was migrated by a newer Signalbox; run that version or a newer one.",
+  ),
+  "storage.migration-changed": entry(
+    "internal",
+    "A migration that already ran has other content now; restore the original file.",
+  ),
+  "storage.platform-unsupported": entry(
+    "internal",
+    "No bundled PostgreSQL for this platform; install PostgreSQL 15 or newer and set DATABASE_URL.",
+  ),
   "storage.backup-unreadable": entry("invalid", "The file is no Signalbox backup, or it is damaged; use another one."),
-  "storage.target-not-empty": entry("conflict", "The target database already holds Signalbox tables; give an empty one."),
+  "storage.target-not-empty": entry(
+    "conflict",
+    "The target database already holds Signalbox tables; give an empty one.",
+  ),
   "storage.blob-not-found": entry("not-found", "The content is past its retention or was never stored."),
   "storage.blob-damaged": entry("internal", "The stored content doesn't match its digest; restore it from a backup."),
   "storage.blob-quota": entry("limited", "The blob store is full; raise its quota or shorten the retention."),
 
   // Command line and settings
   "cli.usage": entry("invalid", "See `signalbox help COMMAND`."),
-  "cli.no-server": entry("unavailable", "No server answers there; start one with `signalbox serve` or give --server.", true),
-  "cli.certificate-untrusted": entry("forbidden", "The server's certificate isn't the pinned one; log in again with its CA fingerprint if this is expected."),
+  "cli.no-server": entry(
+    "unavailable",
+    "No server answers there; start one with `signalbox serve` or give --server.",
+    true,
+  ),
+  "cli.certificate-untrusted": entry(
+    "forbidden",
+    "The server's certificate isn't the pinned one; log in again with its CA fingerprint if this is expected.",
+  ),
   "cli.file-unreadable": entry("invalid", "Check the file's path and mode."),
   "settings.invalid": entry("invalid", "Correct the setting; `signalbox serve --help` lists all of them."),
   "settings.plaintext-refused": entry("invalid", "Plain HTTP is served on loopback only; use TLS or add --insecure."),
 
   // Agent
-  "agent.not-enrolled": entry("invalid", "Enrol this machine first: `signalbox agent enroll --server URL --key KEY --ca-fingerprint …`."),
-  "agent.already-enrolled": entry("conflict", "This agent directory is enrolled already; use another --data or remove it."),
+  "agent.not-enrolled": entry(
+    "invalid",
+    "Enrol this machine first: `signalbox agent enroll --server URL --key KEY --ca-fingerprint …`.",
+  ),
+  "agent.already-enrolled": entry(
+    "conflict",
+    "This agent directory is enrolled already; use another --data or remove it.",
+  ),
   "agent.already-running": entry("conflict", "Another agent runs on this agent directory; stop it first."),
   "agent.state-damaged": entry("internal", "The agent's state can't be read; enrol the machine again."),
 } as const satisfies Record<string, ErrorEntry>

@@ -1,0 +1,117 @@
+import { z } from "zod"
+import { defineOperation } from "../operation.ts"
+import { instant, limits, pageInput, pageOf } from "../schemas.ts"
+
+/** A CloudEvent 1.0 as Signalbox delivers it. `cause` is the id that joins one story; `causedby` its direct parent. */
+export const event = z.object({
+  specversion: z.literal("1.0"),
+  id: z.string(),
+  source: z.string().describe("/accounts/<account>"),
+  type: z.string().describe("<noun>.<past participle>, as in execution.started"),
+  subject: z.string().describe("The id of what changed"),
+  subjectversion: z.int().describe("Grows by one for each event of the subject"),
+  time: instant,
+  cause: z.string(),
+  causedby: z.string().optional(),
+  depth: z.int(),
+  principal: z.string(),
+  data: z.record(z.string(), z.unknown()),
+})
+
+const eventFilter = {
+  type: z.string().max(128).optional().describe("Only this type; `execution.*` for a whole noun"),
+  subject: z.string().max(128).optional().describe("Only events of this subject"),
+}
+
+export const auditRecord = z.object({
+  id: z.string(),
+  time: instant,
+  principal: z.string(),
+  operation: z.string(),
+  subject: z.string(),
+  outcome: z.string().describe("`done`, `held`, or the code of the refusal"),
+  requestId: z.string(),
+  cause: z.string(),
+  causedBy: z.string().optional(),
+  sourceAddress: z.string().optional(),
+  inputDigest: z.string().describe("SHA-256 of the canonical JSON of the input"),
+})
+
+export const eventsList = defineOperation({
+  name: "events.list",
+  service: "audit",
+  summary: "List events in the order in which they became visible",
+  method: "GET",
+  path: "/v1/events",
+  effect: "read",
+  permission: "events.read",
+  input: z.strictObject({ ...pageInput, ...eventFilter }),
+  output: pageOf(event),
+  errors: ["request.invalid-cursor", "events.position-expired"],
+  table: { rows: "items", columns: ["time", "type", "subject", "principal", "cause"] },
+})
+
+export const eventsWatch = defineOperation({
+  name: "events.watch",
+  service: "audit",
+  summary: "Follow events as they happen",
+  description:
+    "Server-sent events. `Last-Event-ID` (or `cursor`) resumes after that event; without it the stream begins now.",
+  method: "GET",
+  path: "/v1/events:watch",
+  effect: "stream",
+  permission: "events.read",
+  input: z.strictObject({ cursor: z.string().max(512).optional(), ...eventFilter }),
+  output: event,
+  errors: ["request.invalid-cursor", "events.position-expired"],
+})
+
+export const auditList = defineOperation({
+  name: "audit.list",
+  service: "audit",
+  summary: "List audit records, the newest first",
+  method: "GET",
+  path: "/v1/audit",
+  effect: "read",
+  permission: "audit.read",
+  input: z.strictObject({
+    ...pageInput,
+    operation: z.string().max(128).optional(),
+    principal: z.string().max(128).optional(),
+    subject: z.string().max(128).optional(),
+  }),
+  output: pageOf(auditRecord),
+  errors: ["request.invalid-cursor"],
+  table: { rows: "items", columns: ["time", "principal", "operation", "subject", "outcome"] },
+})
+
+const storyEntry = z.object({
+  time: instant,
+  kind: z.enum(["request", "event"]),
+  id: z.string(),
+  what: z.string().describe("The operation or the event type"),
+  subject: z.string(),
+  principal: z.string(),
+  text: z.string().describe("One sentence for people"),
+  depth: z.int(),
+  data: z.record(z.string(), z.unknown()).optional(),
+})
+
+export const whyExplain = defineOperation({
+  name: "why.explain",
+  service: "audit",
+  summary: "Tell the story behind an id: who asked, what followed",
+  description: "Takes the id of a node, an execution, a task, an event, a request or a key, or a node's name.",
+  method: "GET",
+  path: "/v1/why/{id}",
+  effect: "read",
+  permission: "events.read",
+  input: z.strictObject({
+    id: z.string().min(1).max(128),
+    limit: z.coerce.number().int().min(1).max(limits.pageItemsMax).default(200),
+  }),
+  output: z.object({ id: z.string(), cause: z.string(), entries: z.array(storyEntry), truncated: z.boolean() }),
+  errors: ["audit.unknown-subject"],
+})
+
+export const auditOperations = [eventsList, eventsWatch, auditList, whyExplain] as const

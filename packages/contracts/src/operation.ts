@@ -1,0 +1,78 @@
+import { assert } from "@signalbox/kernel/assert"
+import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
+import type { z } from "zod"
+import type { Permission } from "./identity/roles.ts"
+
+/** The sub-services that are built in. Each has a folder in the server and a row per operation in the routing map. */
+export type ServiceName = "identity" | "routing" | "audit" | "fleet" | "workflows"
+
+/**
+ * What an operation does to the world:
+ * `read` answers from committed state; `change` runs in one transaction with its event, audit record and idempotency
+ * record, may be held for approval, and needs an Idempotency-Key; `stream` answers with server-sent events; `session`
+ * upgrades the connection to a WebSocket.
+ */
+export type OperationEffect = "read" | "change" | "stream" | "session"
+
+export interface OperationDeclaration<Input extends z.ZodObject = z.ZodObject, Output extends z.ZodType = z.ZodType> {
+  /** `<noun>.<verb>`, unique in the installation. */
+  readonly name: string
+  readonly service: ServiceName
+  /** One line, imperative, no full stop: help texts and OpenAPI show it. */
+  readonly summary: string
+  readonly description?: string
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE"
+  /** `/v1/<plural-noun>[/{field}][:verb]`; each `{field}` is a member of the input. */
+  readonly path: string
+  readonly effect: OperationEffect
+  readonly permission: Permission
+  /** Path fields, then the query (GET, DELETE) or the body, as one flat object. */
+  readonly input: Input
+  /** The reply; for a stream, one message of it. */
+  readonly output: Output
+  readonly errors: readonly ErrorCode[]
+  /** True where reads too must leave an audit record. */
+  readonly audited?: true
+  /** How the command line shows the reply as a table: which member holds the rows, and their columns. */
+  readonly table?: { readonly rows?: string; readonly columns: readonly string[] }
+}
+
+/** Any operation, where its own types don't matter. */
+export type AnyOperation = OperationDeclaration
+
+export type InputOf<O> = O extends OperationDeclaration<infer I, z.ZodType> ? z.output<I> : never
+/** What a caller writes: defaults may be left out. */
+export type CallInputOf<O> = O extends OperationDeclaration<infer I, z.ZodType> ? z.input<I> : never
+export type OutputOf<O> = O extends OperationDeclaration<z.ZodObject, infer R> ? z.output<R> : never
+
+/** The reply of a changing operation: carried out, or held until somebody approves it. */
+export interface Done<T> {
+  readonly status: "done"
+  readonly value: T
+}
+export interface Held {
+  readonly status: "held"
+  /** Where the state of the approval request can be read. */
+  readonly requestUrl: string
+}
+export type Reply<T> = Done<T> | Held
+
+const namePattern = /^[a-z]+(?:-[a-z]+)*\.[a-z]+(?:-[a-z]+)*$/
+const pathPattern = /^\/v1\/[a-z-]+(?:\/(?:\{[a-zA-Z]+\}|[a-z-]+))*(?::[a-z-]+)?$/
+
+/** Declares an operation. Router, HTTP routes, OpenAPI, client, command line and the completeness tests read it. */
+export function defineOperation<const Input extends z.ZodObject, const Output extends z.ZodType>(
+  declaration: OperationDeclaration<Input, Output>,
+): OperationDeclaration<Input, Output> {
+  assert(namePattern.test(declaration.name), `operation name ${declaration.name}`)
+  assert(pathPattern.test(declaration.path), `path of ${declaration.name}: ${declaration.path}`)
+  for (const field of pathFields(declaration.path)) {
+    assert(field in declaration.input.shape, `${declaration.name}: path field ${field} is not in the input`)
+  }
+  return declaration
+}
+
+/** The input fields that a path carries. @example pathFields("/v1/nodes/{node}") // ["node"] */
+export function pathFields(path: string): string[] {
+  return [...path.matchAll(/\{([a-zA-Z]+)\}/g)].map(([, field]) => field ?? "")
+}

@@ -1,0 +1,21 @@
+import { auditOperations } from "./audit/operations.ts"
+import { fleetOperations } from "./fleet/operations.ts"
+import { identityOperations } from "./identity/operations.ts"
+import type { AnyOperation } from "./operation.ts"
+import { routingOperations } from "./routing/operations.ts"
+import { workflowsOperations } from "./workflows/operations.ts"
+
+/** Every operation of the built-in services. A new service adds its list here. */
+export const operations: readonly AnyOperation[] = [
+  ...identityOperations,
+  ...routingOperations,
+  ...auditOperations,
+  ...fleetOperations,
+  ...workflowsOperations,
+]
+
+const byName = new Map(operations.map((operation) => [operation.name, operation]))
+
+export function findOperation(name: string): AnyOperation | undefined {
+  return byName.get(name)
+}
