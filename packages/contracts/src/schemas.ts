@@ -31,6 +31,12 @@ export const resourceName = z
   )
   .describe("A name: a-z, 0-9, dot, dash, underscore")
 
+/** An account's id stands inside key texts (`sbx_<account>_…`), so it has no underscore. */
+export const accountId = z
+  .string()
+  .regex(/^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/, "use 1 to 32 of a-z, 0-9 and dash")
+  .describe("An account's id: a-z, 0-9, dash")
+
 export const tagKey = z
   .string()
   .regex(/^[a-zA-Z][a-zA-Z0-9._/-]{0,62}$/, "use letters, digits, dot, dash, underscore and slash; begin with a letter")

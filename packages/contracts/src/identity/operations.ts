@@ -1,10 +1,10 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
-import { instant, limits, pageInput, pageOf, resourceName } from "../schemas.ts"
+import { accountId, instant, limits, pageInput, pageOf } from "../schemas.ts"
 import { grantableRoles, permissions } from "./roles.ts"
 
 export const account = z
-  .object({ id: resourceName, title: z.string(), createdAt: instant })
+  .object({ id: accountId, title: z.string(), createdAt: instant })
   .describe("A tenant: nothing crosses accounts")
 
 export const apiKey = z.object({
@@ -25,7 +25,7 @@ export const accountsCreate = defineOperation({
   path: "/v1/accounts",
   effect: "change",
   permission: "accounts.write",
-  input: z.strictObject({ id: resourceName, title: z.string().min(1).max(200).optional() }),
+  input: z.strictObject({ id: accountId, title: z.string().min(1).max(200).optional() }),
   output: account.extend({ key: z.string().describe("The administrator's API key, shown once") }),
   errors: ["identity.account-exists"],
 })

@@ -1,0 +1,123 @@
+import type { AnyOperation, InputOf, OperationDeclaration, OutputOf } from "@signalbox/contracts/operation"
+import type { Permission, RoleName } from "@signalbox/contracts/identity/roles"
+import type { WebSocket } from "ws"
+import type { z } from "zod"
+import type { Sql, Tx } from "../storage/database.ts"
+
+/** Who calls. Made by an authenticator, never by a handler. */
+export interface Caller {
+  readonly account: string
+  /** `key:key_…`, `node:nod_…`, `enrollment:enk_…` or `system:<service>`. */
+  readonly principal: string
+  readonly kind: "key" | "agent" | "enrollment" | "system"
+  readonly roles: readonly RoleName[]
+  readonly permissions: ReadonlySet<Permission>
+  readonly expiresAt?: number
+}
+
+/** What a handler knows of the call beside its input. Instants are milliseconds. */
+export interface CallContext {
+  readonly caller: Caller
+  readonly account: string
+  readonly requestId: string
+  /** The id that joins the whole story, its direct parent, and how far down the chain this is (D12). */
+  readonly cause: string
+  readonly causedBy?: string
+  readonly depth: number
+  readonly now: number
+  readonly sourceAddress?: string
+  readonly signal: AbortSignal
+}
+
+export interface ReadContext extends CallContext {
+  readonly sql: Sql
+}
+
+/** An event of the aggregate that the call changes; written in the same transaction. */
+export interface NewEvent {
+  /** The aggregate's id: the leading key of its rows. */
+  readonly aggregate: string
+  /** `<noun>.<past participle>`, as in `node.enrolled`. */
+  readonly type: string
+  readonly subject: string
+  /** The subject's version after this change; grows by one for each event of the subject. */
+  readonly version: number
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+export interface ChangeContext extends CallContext {
+  readonly tx: Tx
+  emit(event: NewEvent): void
+  /** Runs after the commit, never after a rollback. For hints only: the process may die before it. */
+  afterCommit(hint: () => void): void
+}
+
+/** One message of a stream; `id` lets a client resume after it. */
+export interface StreamMessage<T> {
+  readonly id?: string
+  readonly data: T
+}
+
+export type Handler =
+  | {
+      readonly operation: AnyOperation
+      readonly effect: "read"
+      readonly run: (input: never, context: ReadContext) => Promise<unknown>
+    }
+  | {
+      readonly operation: AnyOperation
+      readonly effect: "change"
+      readonly run: (input: never, context: ChangeContext) => Promise<unknown>
+    }
+  | {
+      readonly operation: AnyOperation
+      readonly effect: "stream"
+      readonly run: (input: never, context: ReadContext) => AsyncIterable<StreamMessage<unknown>>
+    }
+  | {
+      readonly operation: AnyOperation
+      readonly effect: "session"
+      readonly run: (input: never, context: ReadContext, socket: WebSocket) => void
+    }
+
+type Declaration = OperationDeclaration<z.ZodObject, z.ZodType>
+
+/** Binds a reading operation to its handler. */
+export function onRead<O extends Declaration>(
+  operation: O,
+  run: (input: InputOf<O>, context: ReadContext) => Promise<OutputOf<O>>,
+): Handler {
+  return { operation, effect: "read", run } as unknown as Handler
+}
+
+/** Binds a changing operation to its handler, which gets the transaction that the router opened. */
+export function onChange<O extends Declaration>(
+  operation: O,
+  run: (input: InputOf<O>, context: ChangeContext) => Promise<OutputOf<O>>,
+): Handler {
+  return { operation, effect: "change", run } as unknown as Handler
+}
+
+export function onStream<O extends Declaration>(
+  operation: O,
+  run: (input: InputOf<O>, context: ReadContext) => AsyncIterable<StreamMessage<OutputOf<O>>>,
+): Handler {
+  return { operation, effect: "stream", run } as unknown as Handler
+}
+
+export function onSession<O extends Declaration>(
+  operation: O,
+  run: (input: InputOf<O>, context: ReadContext, socket: WebSocket) => void,
+): Handler {
+  return { operation, effect: "session", run } as unknown as Handler
+}
+
+/** A sub-service as `compose.ts` sees it: its door. */
+export interface Service {
+  readonly name: string
+  readonly handlers: readonly Handler[]
+  /** Begins background work; resolves when the service can answer. */
+  start?(): Promise<void>
+  /** Stops background work; nothing of the service runs afterwards. */
+  stop?(): Promise<void>
+}
