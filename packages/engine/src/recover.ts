@@ -1,0 +1,133 @@
+import { assert } from "@signalbox/kernel/assert"
+import { isExecutionEnded } from "./execution-machine.ts"
+import { checkPlan, type EnginePlan } from "./plan.ts"
+import { isRollbackOpen } from "./rollback-machine.ts"
+import { newState, step } from "./scheduler.ts"
+import { SlotTable } from "./slot-table.ts"
+import { isTaskEnded } from "./task-machine.ts"
+import type {
+  EngineCommand,
+  EngineInput,
+  EngineState,
+  ExecutionRows,
+  NeverStarted,
+  OpenTask,
+  Slot,
+  StepResult,
+  TaskCounts,
+  Wish,
+} from "./types.ts"
+
+/** The inputs that lead from this state towards what a person wishes; none where it is so already or can't be yet. */
+export function wishInputs(state: EngineState, wish: Wish): readonly EngineInput[] {
+  const { execution, stop } = state
+  if (isExecutionEnded(execution)) return []
+  switch (wish) {
+    case "run":
+      return execution === "pausing" || execution === "paused" ? [{ type: "resume" }] : []
+    case "pause":
+      return execution === "running" ? [{ type: "pause" }] : []
+    case "abort-finish":
+      return execution === "aborting" ? [] : [{ type: "abort", mode: "finish" }]
+    case "abort-kill":
+      return stop?.mode === "kill" ? [] : [{ type: "abort", mode: "kill" }]
+  }
+}
+
+function commandOf(state: EngineState, slot: Slot): EngineCommand | undefined {
+  const { ordinal, attempt } = slot
+  if (isRollbackOpen(slot.rollback)) return { type: "rollback", ordinal, attempt }
+  if (slot.state !== "starting" && slot.state !== "running") return undefined
+  if (state.stop?.mode === "kill") return { type: "kill", ordinal, attempt, reason: "abort" }
+  return { type: "start", ordinal, attempt }
+}
+
+/**
+ * What a node that has connected again must be told once more: the command of each of its tasks that is in flight.
+ * Repeats are safe; the node answers from its journal what it has done already.
+ */
+export function openCommands(state: EngineState, ordinals: Iterable<number>): readonly EngineCommand[] {
+  const commands: EngineCommand[] = []
+  for (const ordinal of ordinals) {
+    const slot = state.slots.get(ordinal)
+    const command = slot && commandOf(state, slot)
+    if (command) commands.push(command)
+  }
+  return commands
+}
+
+/** What a slot waits for begins anew at the recovery: the time without a server is not the node's fault. */
+function slotOf(plan: EnginePlan, task: OpenTask, killSent: boolean): Slot {
+  const back = isRollbackOpen(task.rollback)
+  assert(task.attempt > 0, `task ${task.ordinal} holds a slot without an attempt`)
+  assert(back || !isTaskEnded(task.state), `task ${task.ordinal} has ended and holds no slot`)
+  const waits = {
+    rollback: plan.rollbackTimeoutMilliseconds + plan.graceMilliseconds,
+    queued: plan.retryDelayMilliseconds,
+    starting: plan.startTimeoutMilliseconds,
+    running: plan.taskTimeoutMilliseconds + plan.graceMilliseconds,
+  }
+  const kind = back ? "rollback" : (task.state as "queued" | "starting" | "running")
+  const { ordinal, attempt, state, rollback } = task
+  return {
+    ordinal,
+    attempt,
+    state,
+    rollback,
+    class: task.class,
+    accepted: state === "running",
+    touched: back || attempt > 1 || state !== "starting",
+    killSent: killSent && !back,
+    deadline: killSent && !back ? Math.min(waits[kind], plan.graceMilliseconds) : waits[kind],
+  }
+}
+
+/** The rest of a stopped run counts as never started, whether or not its rows have been written yet. */
+function countsOf(rows: ExecutionRows, rest: number): TaskCounts {
+  if (rows.stop === null) return rows.counts
+  const waiting = rows.openTasks.filter((task) => task.state === "queued").length
+  assert(rows.counts.queued + rows.counts["never-started"] === rest + waiting, "the rows of the rest don't add up")
+  return { ...rows.counts, queued: waiting, "never-started": rest }
+}
+
+function stateOf(plan: EnginePlan, rows: ExecutionRows, now: number): EngineState {
+  checkPlan(plan)
+  const slots = new SlotTable()
+  const base = newState(plan, now)
+  let nextDeadline = Number.POSITIVE_INFINITY
+  for (const task of rows.openTasks) {
+    assert(task.ordinal >= 0 && task.ordinal < rows.nextOrdinal, `task ${task.ordinal} is open beyond nextOrdinal`)
+    const slot = slotOf(plan, task, rows.stop?.mode === "kill")
+    const deadline = base.clock.time + slot.deadline
+    slots.set({ ...slot, deadline })
+    nextDeadline = Math.min(nextDeadline, deadline)
+  }
+  assert(slots.size === rows.openTasks.length, "each open task is given once")
+  const counts = countsOf(rows, plan.targetsCount - rows.nextOrdinal)
+  for (const sum of [counts, rows.rollbacks].map((group) => Object.values(group).reduce((a, b) => a + b, 0))) {
+    assert(sum === plan.targetsCount, `the counts add up to ${sum}, not to the ${plan.targetsCount} targets`)
+  }
+  const { execution, stop, nextOrdinal, rollbacks } = rows
+  return { ...base, execution, stop, nextOrdinal, slots, counts, rollbacks: { ...rollbacks }, nextDeadline }
+}
+
+/**
+ * Goes on from the rows after a crash or a change of owner, at wall-clock `now` (milliseconds). The same attempts are
+ * sent again (never new ones), and the stored wish is applied. Commit and use the result like that of any step.
+ */
+export function recoverState(plan: EnginePlan, rows: ExecutionRows, now: number): StepResult {
+  const base = stateOf(plan, rows, now)
+  if (isExecutionEnded(base.execution)) return { state: base, taskChanges: [], commands: [], ignored: [] }
+  const repeated = openCommands(
+    base,
+    [...base.slots.values()].map((slot) => slot.ordinal),
+  )
+  const result = step(base, wishInputs(base, rows.wish), now)
+  const neverStarted = result.neverStarted ?? restOf(base)
+  return { ...result, ...(neverStarted && { neverStarted }), commands: [...repeated, ...result.commands] }
+}
+
+function restOf(base: EngineState): NeverStarted | undefined {
+  const { nextOrdinal: from, plan } = base
+  return base.stop && from < plan.targetsCount ? { from, to: plan.targetsCount } : undefined
+}
