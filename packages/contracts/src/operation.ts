@@ -14,7 +14,11 @@ export type ServiceName = "identity" | "routing" | "audit" | "fleet" | "workflow
  */
 export type OperationEffect = "read" | "change" | "stream" | "session"
 
-export interface OperationDeclaration<Input extends z.ZodObject = z.ZodObject, Output extends z.ZodType = z.ZodType> {
+export interface OperationDeclaration<
+  Input extends z.ZodObject = z.ZodObject,
+  Output extends z.ZodType = z.ZodType,
+  Effect extends OperationEffect = OperationEffect,
+> {
   /** `<noun>.<verb>`, unique in the installation. */
   readonly name: string
   readonly service: ServiceName
@@ -24,7 +28,7 @@ export interface OperationDeclaration<Input extends z.ZodObject = z.ZodObject, O
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE"
   /** `/v1/<plural-noun>[/{field}][:verb]`; each `{field}` is a member of the input. */
   readonly path: string
-  readonly effect: OperationEffect
+  readonly effect: Effect
   readonly permission: Permission
   /** Path fields, then the query (GET, DELETE) or the body, as one flat object. */
   readonly input: Input
@@ -33,6 +37,8 @@ export interface OperationDeclaration<Input extends z.ZodObject = z.ZodObject, O
   readonly errors: readonly ErrorCode[]
   /** True where reads too must leave an audit record. */
   readonly audited?: true
+  /** Members of the output that are shown once: never stored, so a repeated call gets `secretShownOnce` instead. */
+  readonly secretOutput?: readonly string[]
   /** How the command line shows the reply as a table: which member holds the rows, and their columns. */
   readonly table?: { readonly rows?: string; readonly columns: readonly string[] }
 }
@@ -57,13 +63,26 @@ export interface Held {
 }
 export type Reply<T> = Done<T> | Held
 
+/** What a call returns: the output of a reading operation, the reply of a changing one. */
+export type ResultOf<O> =
+  O extends OperationDeclaration<z.ZodObject, infer R, infer E>
+    ? E extends "change"
+      ? Reply<z.output<R>>
+      : z.output<R>
+    : never
+
+/** What stands in the place of a secret when a changing call is repeated with the same Idempotency-Key. */
+export const secretShownOnce = "(shown once, in the first reply)"
+
 const namePattern = /^[a-z]+(?:-[a-z]+)*\.[a-z]+(?:-[a-z]+)*$/
 const pathPattern = /^\/v1\/[a-z-]+(?:\/(?:\{[a-zA-Z]+\}|[a-z-]+))*(?::[a-z-]+)?$/
 
 /** Declares an operation. Router, HTTP routes, OpenAPI, client, command line and the completeness tests read it. */
-export function defineOperation<const Input extends z.ZodObject, const Output extends z.ZodType>(
-  declaration: OperationDeclaration<Input, Output>,
-): OperationDeclaration<Input, Output> {
+export function defineOperation<
+  const Input extends z.ZodObject,
+  const Output extends z.ZodType,
+  const Effect extends OperationEffect,
+>(declaration: OperationDeclaration<Input, Output, Effect>): OperationDeclaration<Input, Output, Effect> {
   assert(namePattern.test(declaration.name), `operation name ${declaration.name}`)
   assert(pathPattern.test(declaration.path), `path of ${declaration.name}: ${declaration.path}`)
   for (const field of pathFields(declaration.path)) {
