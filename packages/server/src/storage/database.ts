@@ -1,0 +1,254 @@
+/**
+ * The one door to PostgreSQL. Owns a pool of connections whose settings (schema, UTC, time limits, column types) are
+ * the same on every connection. Statements are plain SQL with values as parameters; instants come back as milliseconds.
+ */
+import { setTimeout as delay } from "node:timers/promises"
+import pg from "pg"
+import { AppError, hasCode } from "@signalbox/kernel/app-error"
+import { assert } from "@signalbox/kernel/assert"
+import { columnTypes } from "./column-types.ts"
+import { isTransient, toStorageError } from "./database-error.ts"
+
+export interface Sql {
+  /** Rows of one statement. `name` makes it a prepared statement of the connection. */
+  query<Row extends object = Record<string, unknown>>(
+    text: string,
+    values?: readonly unknown[],
+    options?: { name?: string },
+  ): Promise<Row[]>
+}
+
+export interface Tx extends Sql {
+  readonly kind: "transaction"
+}
+
+export interface Database extends Sql {
+  /**
+   * Runs `work` between begin and commit, or rolls back. A deadlock or serialization failure runs it again, so `work`
+   * changes nothing outside the transaction. @throws storage.unavailable, storage.disk-full
+   */
+  transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>
+  readonly pool: pg.Pool
+  close(): Promise<void>
+}
+
+/** Where a database is: a postgres:// address, or the same in fields. */
+export type Connection =
+  | string
+  | Pick<pg.ClientConfig, "host" | "port" | "user" | "password" | "database" | "ssl" | "options">
+
+export interface StorageLogger {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+}
+
+export const schemaName = "signalbox"
+export const serverVersionMin = 15
+export const transactionAttemptsMax = 6
+export const statementTimeoutMilliseconds = 30_000
+export const idleInTransactionTimeoutMilliseconds = 30_000
+const connectTimeoutMilliseconds = 10_000
+const idleConnectionMilliseconds = 60_000
+
+/** The settings of our connections. A direct connection has no limit on its statements: migrations and copies take long. */
+export function clientConfig(connection: Connection, use: "pool" | "direct"): pg.ClientConfig {
+  const given: pg.ClientConfig = typeof connection === "string" ? readAddress(connection) : { ...connection }
+  const limits = use === "pool" ? { statement_timeout: statementTimeoutMilliseconds } : {}
+  return {
+    ...given,
+    ...limits,
+    options: `${given.options ?? ""} -c search_path=${schemaName} -c timezone=UTC -c datestyle=ISO`.trim(),
+    idle_in_transaction_session_timeout: use === "pool" ? idleInTransactionTimeoutMilliseconds : 0,
+    connectionTimeoutMillis: connectTimeoutMilliseconds,
+    keepAlive: true,
+    application_name: "signalbox",
+    types: columnTypes,
+  }
+}
+
+/** `options` in an address would replace ours, so it is taken out and joined with them. */
+function readAddress(text: string): pg.ClientConfig {
+  const match = /^(postgres(?:ql)?:\/\/[^?]*)(?:\?(.*))?$/.exec(text)
+  // The text may hold a password, so it is not repeated.
+  if (!match)
+    throw new AppError("settings.invalid", "DATABASE_URL is no address of the form postgres://user@host:5432/database")
+  const parameters = new URLSearchParams(match[2] ?? "")
+  const options = parameters.get("options")
+  parameters.delete("options")
+  const rest = parameters.toString()
+  return { connectionString: `${match[1]}${rest && `?${rest}`}`, ...(options === null ? {} : { options }) }
+}
+
+/**
+ * Opens a pool and checks the server.
+ *
+ * @throws storage.unavailable, storage.unsupported-version, settings.invalid
+ */
+export async function openDatabase(options: {
+  connection: Connection
+  connectionsMax: number
+  logger?: StorageLogger
+}): Promise<Database> {
+  const pool = new pg.Pool({
+    ...clientConfig(options.connection, "pool"),
+    max: options.connectionsMax,
+    idleTimeoutMillis: idleConnectionMilliseconds,
+  })
+  pool.on("error", (error) => options.logger?.warn({ reason: error.message }, "an idle database connection was lost"))
+  // A connection lost between two statements of a transaction has no statement to fail; the next one reports it.
+  pool.on("connect", (client) => void client.on("error", () => {}))
+  const database = new PooledDatabase(pool)
+  try {
+    const [row] = await database.query<{ version: number }>(
+      "select current_setting('server_version_num')::int as version",
+    )
+    assert(row, "the version query gives one row")
+    const major = Math.floor(row.version / 10_000)
+    if (major < serverVersionMin) {
+      throw new AppError(
+        "storage.unsupported-version",
+        `the database is PostgreSQL ${major}, older than ${serverVersionMin}`,
+      )
+    }
+    return database
+  } catch (error) {
+    await pool.end()
+    throw error
+  }
+}
+
+/** A connection of its own, outside the pool: for LISTEN, migrations, copies. The caller ends it. @throws storage.unavailable */
+export async function connectDirect(connection: Connection): Promise<pg.Client> {
+  const client = new pg.Client(clientConfig(connection, "direct"))
+  // Without a listener a lost connection would end the process; users of long-lived connections add their own.
+  client.on("error", () => {})
+  try {
+    await client.connect()
+    return client
+  } catch (error) {
+    await client.end().catch(() => {})
+    throw toStorageError(error, "connecting to the database")
+  }
+}
+
+/** The `Sql` of one client; used by the transaction here, and by migrations and copies on direct connections. */
+export function sqlOf(client: Pick<pg.ClientBase, "query">): Sql {
+  let last: Promise<unknown> = Promise.resolve()
+  return {
+    query<Row extends object>(
+      text: string,
+      values: readonly unknown[] = [],
+      options: { name?: string } = {},
+    ): Promise<Row[]> {
+      const run = (): Promise<Row[]> => runStatement<Row>(client, text, { values, ...options })
+      const result = last.then(run, run)
+      last = result.catch(() => {})
+      return result
+    },
+  }
+}
+
+async function runStatement<Row extends object>(
+  client: Pick<pg.ClientBase, "query">,
+  text: string,
+  options: { values: readonly unknown[]; name?: string },
+): Promise<Row[]> {
+  try {
+    const { rows } = await client.query<Row & pg.QueryResultRow>({
+      text,
+      values: options.values as unknown[],
+      ...(options.name === undefined ? {} : { name: options.name }),
+    })
+    return rows
+  } catch (error) {
+    throw toStorageError(error, "running a database statement")
+  }
+}
+
+class PooledDatabase implements Database {
+  readonly pool: pg.Pool
+  #closing: Promise<void> | undefined
+
+  constructor(pool: pg.Pool) {
+    this.pool = pool
+  }
+
+  async query<Row extends object>(
+    text: string,
+    values: readonly unknown[] = [],
+    options: { name?: string } = {},
+  ): Promise<Row[]> {
+    const client = await this.#connect()
+    try {
+      const rows = await runStatement<Row>(client, text, { values, ...options })
+      client.release()
+      return rows
+    } catch (error) {
+      client.release(hasCode(error, "storage.unavailable"))
+      throw error
+    }
+  }
+
+  async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#transactionOnce(work)
+      } catch (error) {
+        if (!isTransient(error) || attempt >= transactionAttemptsMax) throw error
+        await delay(Math.random() * 10 * 2 ** attempt)
+      }
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.pool.end()
+    return this.#closing
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    try {
+      return await this.pool.connect()
+    } catch (error) {
+      throw toStorageError(error, "connecting to the database")
+    }
+  }
+
+  async #transactionOnce<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    const client = await this.#connect()
+    const sql = sqlOf(client)
+    let open = true
+    const tx: Tx = {
+      kind: "transaction",
+      query(text, values, options) {
+        assert(open, "a statement was sent after its transaction ended")
+        return sql.query(text, values, options)
+      },
+    }
+    try {
+      await sql.query("begin")
+      const result = await work(tx)
+      open = false
+      await commit(client)
+      client.release()
+      return result
+    } catch (error) {
+      open = false
+      const undone = await sql.query("rollback").then(
+        () => true,
+        () => false,
+      )
+      client.release(!undone)
+      throw error
+    }
+  }
+}
+
+/** PostgreSQL answers the commit of a failed transaction with ROLLBACK and no error; that must not pass for success. */
+async function commit(client: pg.PoolClient): Promise<void> {
+  try {
+    const { command } = await client.query("commit")
+    assert(command === "COMMIT", "a transaction whose statement failed was committed; let the statement's error go up")
+  } catch (error) {
+    throw toStorageError(error, "committing a transaction")
+  }
+}
