@@ -213,6 +213,7 @@ export const enrollmentKeysCreate = defineOperation({
     caFingerprint: z.string().optional().describe("SHA-256 of the server's CA, to be pinned; absent on plain HTTP"),
     command: z.string().describe("What to run on the machine"),
   }),
+  secretOutput: ["key", "command"],
   errors: ["request.invalid-input"],
 })
 

@@ -27,6 +27,7 @@ export const accountsCreate = defineOperation({
   permission: "accounts.write",
   input: z.strictObject({ id: accountId, title: z.string().min(1).max(200).optional() }),
   output: account.extend({ key: z.string().describe("The administrator's API key, shown once") }),
+  secretOutput: ["key"],
   errors: ["identity.account-exists"],
 })
 
@@ -59,6 +60,7 @@ export const keysCreate = defineOperation({
     expiresAt: instant.optional(),
   }),
   output: apiKey.extend({ key: z.string().describe("The key's text, shown once") }),
+  secretOutput: ["key"],
   errors: ["identity.role-not-grantable"],
 })
 

@@ -67,6 +67,8 @@ export type Handler =
   | {
       readonly operation: AnyOperation
       readonly effect: "change"
+      /** Refuses what needs other services to be asked; runs before the transaction is open. */
+      readonly prepare?: (input: never, context: ReadContext) => Promise<void>
       readonly run: (input: never, context: ChangeContext) => Promise<unknown>
     }
   | {
@@ -90,12 +92,16 @@ export function onRead<O extends Declaration>(
   return { operation, effect: "read", run } as unknown as Handler
 }
 
-/** Binds a changing operation to its handler, which gets the transaction that the router opened. */
+/**
+ * Binds a changing operation to its handler, which gets the transaction that the router opened. `prepare` runs before
+ * it and may call other services: it refuses early what the handler could not find out inside the transaction.
+ */
 export function onChange<O extends Declaration>(
   operation: O,
   run: (input: InputOf<O>, context: ChangeContext) => Promise<OutputOf<O>>,
+  options: { readonly prepare?: (input: InputOf<O>, context: ReadContext) => Promise<void> } = {},
 ): Handler {
-  return { operation, effect: "change", run } as unknown as Handler
+  return { operation, effect: "change", run, ...options } as unknown as Handler
 }
 
 export function onStream<O extends Declaration>(

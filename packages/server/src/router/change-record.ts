@@ -1,0 +1,120 @@
+import { hasCode } from "@signalbox/kernel/app-error"
+import type { Sql, Tx } from "../storage/database.ts"
+import type { Caller, NewEvent } from "./handler.ts"
+
+/**
+ * What accompanies every change, written in its transaction: its events, its audit record and its idempotency record.
+ * One statement, one round trip.
+ */
+export interface ChangeRecord {
+  readonly caller: Caller
+  readonly operation: string
+  readonly requestId: string
+  readonly cause: string
+  readonly causedBy?: string | undefined
+  readonly depth: number
+  readonly sourceAddress?: string | undefined
+  readonly inputDigest: string
+  readonly events: ReadonlyArray<NewEvent & { readonly id: string }>
+  readonly idempotency: IdempotencyKey
+  readonly response: unknown
+}
+
+export interface IdempotencyKey {
+  /** SHA-256 of account, principal and the caller's key. */
+  readonly id: string
+  /** SHA-256 of operation and input. */
+  readonly bodyHash: string
+}
+
+const recordStatement = `
+with events as (
+  insert into outbox (account, aggregate_id, id, type, subject, subject_version, cause, caused_by, depth, principal, data)
+  select $1, e.aggregate_id, e.id, e.type, e.subject, e.subject_version, $2, $3, $4, $5, e.data
+  from unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::jsonb[])
+    as e (aggregate_id, id, type, subject, subject_version, data)
+), record as (
+  insert into audit (aggregate_id, id, account, principal, operation, subject, outcome, cause, caused_by, source_address, input_digest)
+  values ($12, $3, $1, $5, $13, $14, 'done', $2, $15, $16, $17)
+)
+insert into idempotency (id, account, operation, body_hash, status, response)
+values ($18, $1, $13, $19, 200, $20)`
+
+export async function writeChangeRecord(tx: Tx, record: ChangeRecord): Promise<void> {
+  const { caller, events } = record
+  await tx.query(
+    recordStatement,
+    [
+      caller.account,
+      record.cause,
+      record.requestId,
+      record.depth,
+      caller.principal,
+      events.map((event) => event.aggregate),
+      events.map((event) => event.id),
+      events.map((event) => event.type),
+      events.map((event) => event.subject),
+      events.map((event) => event.version),
+      events.map((event) => JSON.stringify(event.data)),
+      events[0]?.aggregate ?? caller.account,
+      record.operation,
+      events[0]?.subject ?? caller.account,
+      record.causedBy ?? null,
+      record.sourceAddress ?? null,
+      record.inputDigest,
+      record.idempotency.id,
+      record.idempotency.bodyHash,
+      JSON.stringify(record.response ?? null),
+    ],
+    { name: "router-record-change" },
+  )
+}
+
+/** An audit record of a call that was refused for lack of authority; nothing else of the call remains. */
+export async function writeRefusalRecord(
+  sql: Sql,
+  refusal: Omit<ChangeRecord, "events" | "idempotency" | "response"> & { readonly outcome: string },
+): Promise<void> {
+  await sql.query(
+    `insert into audit (aggregate_id, id, account, principal, operation, subject, outcome, cause, source_address, input_digest)
+     values ($1, $2, $1, $3, $4, $1, $5, $6, $7, $8)
+     on conflict do nothing`,
+    [
+      refusal.caller.account,
+      refusal.requestId,
+      refusal.caller.principal,
+      refusal.operation,
+      refusal.outcome,
+      refusal.cause,
+      refusal.sourceAddress ?? null,
+      refusal.inputDigest,
+    ],
+  )
+}
+
+export type IdempotencyState =
+  | { readonly kind: "new" }
+  | { readonly kind: "in-flight" }
+  | { readonly kind: "known"; readonly bodyHash: string; readonly response: unknown }
+
+/**
+ * Claims an idempotency key for this transaction. The advisory lock only makes a concurrent repeat fail fast; the
+ * record's primary key is what makes the change happen once (see `isRepeatedKey`).
+ */
+export async function claimIdempotencyKey(tx: Tx, id: string): Promise<IdempotencyState> {
+  const [row] = await tx.query<{ locked: boolean; body_hash: string | null; response: unknown }>(
+    `select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as locked, i.body_hash, i.response
+     from (values (1)) as one left join idempotency i on i.id = $1`,
+    [id],
+    { name: "router-claim-key" },
+  )
+  if (row?.body_hash) return { kind: "known", bodyHash: row.body_hash, response: row.response }
+  return row?.locked ? { kind: "new" } : { kind: "in-flight" }
+}
+
+/** True where a commit failed because the same key was committed by another call in between. */
+export function isRepeatedKey(error: unknown): boolean {
+  if (hasCode(error, "request.idempotency-in-flight")) return false
+  const cause = error as { code?: unknown; constraint?: unknown }
+  return cause.code === "23505" && cause.constraint === "idempotency_pkey"
+}

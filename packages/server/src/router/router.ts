@@ -1,0 +1,312 @@
+import { AsyncLocalStorage } from "node:async_hooks"
+import { createHash } from "node:crypto"
+import { permissionsOf } from "@signalbox/contracts/identity/roles"
+import { secretShownOnce, type AnyOperation, type Reply } from "@signalbox/contracts/operation"
+import { AppError, isAppError } from "@signalbox/kernel/app-error"
+import { assert } from "@signalbox/kernel/assert"
+import { canonicalJson } from "@signalbox/kernel/canonical-json"
+import type { Clock } from "@signalbox/kernel/clock"
+import { newId } from "@signalbox/kernel/id"
+import type { Random } from "@signalbox/kernel/random"
+import type { WebSocket } from "ws"
+import type { Database, Tx } from "../storage/database.ts"
+import { claimIdempotencyKey, isRepeatedKey, writeChangeRecord, writeRefusalRecord } from "./change-record.ts"
+import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage } from "./handler.ts"
+import type { Authenticator, GateFinder, OperationCaller, UseRecorder } from "./ports.ts"
+import { findNearNames, type RoutingMap } from "./routing-map.ts"
+
+/**
+ * The one entry point. Every call, whoever makes it, passes the stages in `carryOut` in this order: route,
+ * authenticate, authorize, validate, gates (rules, calendars, approvals), handler, record (events, audit, idempotency
+ * in the handler's transaction), use. Calls between services skip authentication and gates (D3), nothing else.
+ */
+
+/** A call from outside: API, console, link, command line. */
+export interface EdgeCall {
+  readonly operation: string
+  /** The raw input: checked here against the operation's schema. */
+  readonly input: unknown
+  readonly token?: string
+  readonly idempotencyKey?: string
+  readonly requestId: string
+  readonly sourceAddress?: string
+  readonly signal: AbortSignal
+}
+
+export type RouterReply =
+  | { readonly effect: "read"; readonly value: unknown }
+  | { readonly effect: "change"; readonly reply: Reply<unknown>; readonly repeated: boolean }
+  | { readonly effect: "stream"; readonly messages: AsyncIterable<StreamMessage<unknown>> }
+  | { readonly effect: "session"; readonly accept: (socket: WebSocket) => void }
+
+export interface RouterOptions {
+  readonly database: Database
+  readonly clock: Clock
+  readonly random: Random
+  /** The map in force; read once at the start of each call. */
+  readonly map: () => RoutingMap
+  /** All operations that exist, routed or not. */
+  readonly operations: ReadonlyMap<string, AnyOperation>
+  readonly authenticators: readonly Authenticator[]
+  readonly gates: GateFinder
+  readonly uses: UseRecorder
+}
+
+export interface Router extends OperationCaller {
+  carryOut(call: EdgeCall): Promise<RouterReply>
+  /** Who a token stands for, for the parts of the edge that are no operations (limits). */
+  authenticate(token: string | undefined, sourceAddress: string | undefined): Promise<Caller>
+}
+
+/** Set while a handler's transaction is open: a call from inside would wait for itself (D2). */
+const openTransaction = new AsyncLocalStorage<string>()
+
+const idempotencyKeyPattern = /^[\x21-\x7e]{8,128}$/
+const repeatedKeyRetriesMax = 1
+
+interface Routed {
+  readonly handler: Handler
+  readonly context: ReadContext
+  readonly input: unknown
+}
+
+export function createRouter(options: RouterOptions): Router {
+  const { clock } = options
+
+  async function authenticate(token: string | undefined, sourceAddress: string | undefined): Promise<Caller> {
+    if (!token) throw new AppError("identity.missing-credentials", "the call carries no bearer token")
+    const now = clock.now()
+    for (const authenticator of options.authenticators) {
+      const caller = await authenticator.authenticate({ token, now, ...(sourceAddress ? { sourceAddress } : {}) })
+      if (caller) return caller
+    }
+    throw new AppError("identity.invalid-credentials", "the bearer token is not known here")
+  }
+
+  async function carryOut(call: EdgeCall): Promise<RouterReply> {
+    const map = options.map()
+    const caller = await authenticate(call.token, call.sourceAddress)
+    const handler = route(options, map, call.operation)
+    const context: ReadContext = {
+      caller,
+      account: caller.account,
+      requestId: call.requestId,
+      cause: call.requestId,
+      depth: 0,
+      now: clock.now(),
+      signal: call.signal,
+      sql: options.database,
+      ...(call.sourceAddress ? { sourceAddress: call.sourceAddress } : {}),
+    }
+    await authorize(options, handler, { context, rawInput: call.input })
+    const routed: Routed = { handler, context, input: validate(handler.operation, call.input) }
+    if (handler.effect !== "change") return answer(routed)
+    const gate = await options.gates.find({
+      operation: call.operation,
+      caller,
+      input: routed.input,
+      cause: context.cause,
+      now: context.now,
+    })
+    if (gate.kind === "deny") throw new AppError("identity.permission-denied", gate.reason)
+    if (gate.kind === "hold")
+      return { effect: "change", reply: { status: "held", requestUrl: gate.requestUrl }, repeated: false }
+    const outcome = await change(options, routed, requireIdempotencyKey(call))
+    options.uses.record({ operation: call.operation, caller, requestId: call.requestId, now: context.now })
+    return { effect: "change", reply: { status: "done", value: outcome.value }, repeated: outcome.repeated }
+  }
+
+  const call: OperationCaller["call"] = async (operation, input, as) => {
+    assert(
+      openTransaction.getStore() === undefined,
+      `a handler called ${operation.name} while its transaction was open`,
+    )
+    const handler = route(options, options.map(), operation.name)
+    const requestId = newId("request", clock, options.random)
+    const context: ReadContext = {
+      caller: {
+        account: as.account,
+        principal: `system:${as.service}`,
+        kind: "system",
+        roles: as.roles,
+        permissions: permissionsOf(as.roles),
+      },
+      account: as.account,
+      requestId,
+      cause: as.cause,
+      ...(as.causedBy ? { causedBy: as.causedBy } : {}),
+      depth: as.depth,
+      now: clock.now(),
+      signal: new AbortController().signal,
+      sql: options.database,
+    }
+    await authorize(options, handler, { context, rawInput: input })
+    const routed: Routed = { handler, context, input: validate(handler.operation, input) }
+    if (handler.effect === "change") return (await change(options, routed, requestId)).value as never
+    assert(handler.effect === "read", `${operation.name} can't be called between services`)
+    return (await handler.run(routed.input as never, context)) as never
+  }
+
+  return { carryOut, authenticate, call }
+}
+
+function route(options: RouterOptions, map: RoutingMap, name: string): Handler {
+  const handler = map.handlers.get(name)
+  if (handler) return handler
+  if (options.operations.has(name))
+    throw new AppError("routing.no-route", `the routing map has no service for "${name}"`)
+  const near = findNearNames(name, options.operations.keys())
+  const hint = near.length > 0 ? `; did you mean ${near.join(", ")}?` : ""
+  throw new AppError("routing.unknown-operation", `there is no operation "${name.slice(0, 128)}"${hint}`, {
+    details: { near },
+  })
+}
+
+async function authorize(
+  options: RouterOptions,
+  handler: Handler,
+  call: { readonly context: ReadContext; readonly rawInput: unknown },
+): Promise<void> {
+  const { operation } = handler
+  const { context } = call
+  if (context.caller.permissions.has(operation.permission)) return
+  if (handler.effect === "change") {
+    await writeRefusalRecord(options.database, {
+      ...context,
+      operation: operation.name,
+      inputDigest: digestOf(operation.name, call.rawInput),
+      outcome: "identity.permission-denied",
+    })
+  }
+  throw new AppError(
+    "identity.permission-denied",
+    `${context.caller.principal} lacks the permission ${operation.permission}`,
+    {
+      details: { permission: operation.permission, roles: context.caller.roles },
+    },
+  )
+}
+
+function validate(operation: AnyOperation, input: unknown): unknown {
+  const result = operation.input.safeParse(input ?? {})
+  if (result.success) return result.data
+  const issues = result.error.issues
+    .slice(0, 50)
+    .map((issue) => ({ path: issue.path.join("."), message: issue.message }))
+  const first = issues[0]
+  throw new AppError(
+    "request.invalid-input",
+    `${operation.name}: ${first?.path ? `${first.path}: ` : ""}${first?.message ?? "invalid input"}`,
+    { issues },
+  )
+}
+
+async function answer({ handler, context, input }: Routed): Promise<RouterReply> {
+  switch (handler.effect) {
+    case "read":
+      return { effect: "read", value: await handler.run(input as never, context) }
+    case "stream":
+      return { effect: "stream", messages: handler.run(input as never, context) }
+    case "session":
+      return { effect: "session", accept: (socket) => handler.run(input as never, context, socket) }
+    case "change":
+      throw new Error("a change is carried out in a transaction")
+  }
+}
+
+function requireIdempotencyKey(call: EdgeCall): string {
+  const key = call.idempotencyKey
+  if (key === undefined)
+    throw new AppError(
+      "request.idempotency-key-required",
+      `${call.operation} changes something and needs an Idempotency-Key`,
+    )
+  if (!idempotencyKeyPattern.test(key))
+    throw new AppError(
+      "request.idempotency-key-required",
+      "the Idempotency-Key must have 8 to 128 printable characters",
+    )
+  return key
+}
+
+async function change(
+  options: RouterOptions,
+  routed: Routed,
+  key: string,
+): Promise<{ value: unknown; repeated: boolean }> {
+  const { handler, context, input } = routed
+  assert(handler.effect === "change", "only changes run in a transaction")
+  const idempotency = {
+    id: createHash("sha256").update(`${context.account}\0${context.caller.principal}\0${key}`).digest("hex"),
+    bodyHash: digestOf(handler.operation.name, input),
+  }
+  await handler.prepare?.(input as never, context)
+  for (let retry = 0; ; retry++) {
+    const hints: Array<() => void> = []
+    try {
+      const outcome = await options.database.transaction((tx) =>
+        openTransaction.run(handler.operation.name, () => changeOnce(options, { ...routed, tx, idempotency, hints })),
+      )
+      for (const hint of hints) hint()
+      return outcome
+    } catch (error) {
+      if (retry >= repeatedKeyRetriesMax || !isRepeatedKey(error)) throw error
+    }
+  }
+}
+
+interface OpenChange extends Routed {
+  readonly tx: Tx
+  readonly idempotency: { readonly id: string; readonly bodyHash: string }
+  readonly hints: Array<() => void>
+}
+
+async function changeOnce(options: RouterOptions, open: OpenChange): Promise<{ value: unknown; repeated: boolean }> {
+  const { handler, tx, idempotency, hints } = open
+  assert(handler.effect === "change", "only changes run in a transaction")
+  const state = await claimIdempotencyKey(tx, idempotency.id)
+  if (state.kind === "in-flight")
+    throw new AppError("request.idempotency-in-flight", "a call with this Idempotency-Key is still running")
+  if (state.kind === "known") {
+    if (state.bodyHash === idempotency.bodyHash) return { value: state.response, repeated: true }
+    throw new AppError("request.idempotency-key-reused", "this Idempotency-Key was used for another call")
+  }
+  const events: NewEvent[] = []
+  const { sql: _, ...callContext } = open.context
+  const context: ChangeContext = {
+    ...callContext,
+    tx,
+    emit: (event) => void events.push(event),
+    afterCommit: (hint) => void hints.push(hint),
+  }
+  const value = await handler.run(open.input as never, context)
+  await writeChangeRecord(tx, {
+    ...callContext,
+    operation: handler.operation.name,
+    inputDigest: idempotency.bodyHash,
+    events: events.map((event) => ({ ...event, id: newId("event", options.clock, options.random) })),
+    idempotency,
+    response: withoutSecrets(handler.operation, value),
+  })
+  return { value, repeated: false }
+}
+
+function withoutSecrets(operation: AnyOperation, value: unknown): unknown {
+  if (!operation.secretOutput || typeof value !== "object" || value === null) return value
+  const hidden = operation.secretOutput.map((member) => [member, secretShownOnce])
+  return { ...value, ...Object.fromEntries(hidden) }
+}
+
+function digestOf(operation: string, input: unknown): string {
+  return createHash("sha256")
+    .update(operation)
+    .update("\0")
+    .update(canonicalJson(input ?? {}))
+    .digest("hex")
+}
+
+/** The code and the words of any error, for the edges; a bug becomes `request.internal` without its details. */
+export function toAppError(error: unknown): AppError {
+  if (isAppError(error)) return error
+  return new AppError("request.internal", "the call failed inside Signalbox", { cause: error })
+}
