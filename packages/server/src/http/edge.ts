@@ -1,0 +1,230 @@
+import { createHash } from "node:crypto"
+import type { IncomingMessage } from "node:http"
+import helmet from "@fastify/helmet"
+import rateLimit from "@fastify/rate-limit"
+import websocket from "@fastify/websocket"
+import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
+import type { AnyOperation } from "@signalbox/contracts/operation"
+import { limits } from "@signalbox/contracts/schemas"
+import { AppError } from "@signalbox/kernel/app-error"
+import type { Clock } from "@signalbox/kernel/clock"
+import { newId } from "@signalbox/kernel/id"
+import type { Random } from "@signalbox/kernel/random"
+import { fastify, type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify"
+import type { WebSocket } from "ws"
+import { toAppError, type Router, type RouterReply } from "../router/router.ts"
+import { writeEventStream } from "./event-stream.ts"
+import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
+import { problemMediaType, toProblem } from "./problem.ts"
+
+/**
+ * The HTTP edge: finds the operation of a request, hands it to the router, and writes what comes back. It knows
+ * nothing of any service; everything that decides is a stage of the router.
+ */
+export interface EdgeOptions {
+  readonly router: Router
+  readonly operations: ReadonlyMap<string, AnyOperation>
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: FastifyBaseLogger
+  readonly tls?: { readonly certPem: string; readonly keyPem: string }
+  /** Calls a second that one key (or, without one, one address) may make. */
+  readonly callsPerSecondMax: number
+  /** Documents that anybody may read: the OpenAPI file, schemas, the CA certificate, health. */
+  readonly documents: ReadonlyMap<string, PublicDocument>
+}
+
+export interface PublicDocument {
+  readonly mediaType: string
+  body(): Promise<string> | string
+}
+
+const requestTimeoutMilliseconds = 60_000
+
+export async function createEdge(options: EdgeOptions): Promise<FastifyInstance> {
+  const app = fastify({
+    loggerInstance: options.logger,
+    disableRequestLogging: true,
+    bodyLimit: limits.bodyBytesMax,
+    requestTimeout: requestTimeoutMilliseconds,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 512 },
+    genReqId: () => newId("request", options.clock, options.random),
+    ...(options.tls ? { https: { cert: options.tls.certPem, key: options.tls.keyPem } } : {}),
+  } as object) as unknown as FastifyInstance
+  app.setErrorHandler((error, request, reply) => sendError(reply, request, fromFastify(error)))
+  app.setNotFoundHandler((request, reply) =>
+    sendError(
+      reply,
+      request,
+      new AppError("routing.unknown-path", `nothing answers ${request.method} ${request.url.slice(0, 200)}`),
+    ),
+  )
+  await app.register(helmet, { contentSecurityPolicy: false })
+  await app.register(rateLimit, {
+    max: options.callsPerSecondMax,
+    timeWindow: 1000,
+    keyGenerator: limitKey,
+    errorResponseBuilder: (_request, context) =>
+      new AppError("request.rate-limited", `more than ${context.max} calls in a second`),
+  })
+  await app.register(websocket, { options: { maxPayload: agentLimits.frameBytesMax } })
+  addDocuments(app, options.documents)
+  addSessions(app, options)
+  addOperations(app, options)
+  return app
+}
+
+function limitKey(request: FastifyRequest): string {
+  const token = bearer(request)
+  return token ? createHash("sha256").update(token).digest("base64") : request.ip
+}
+
+function addDocuments(app: FastifyInstance, documents: EdgeOptions["documents"]): void {
+  for (const [path, document] of documents) {
+    app.get(path, async (_request, reply) => reply.type(document.mediaType).send(await document.body()))
+  }
+}
+
+/** Operations that upgrade to a WebSocket. The router decides before the upgrade, so a refusal is a plain answer. */
+function addSessions(app: FastifyInstance, options: EdgeOptions): void {
+  for (const operation of options.operations.values()) {
+    if (operation.effect !== "session") continue
+    const accepted = new WeakMap<IncomingMessage, (socket: WebSocket) => void>()
+    app.route({
+      method: "GET",
+      url: operation.path,
+      preValidation: async (request, reply) => {
+        if (!request.ws) throw new AppError("request.invalid-input", `${operation.name} needs a WebSocket upgrade`)
+        const result = await callRouter(options, request, { reply, operation: operation.name, input: {} })
+        if (result.effect === "session") accepted.set(request.raw, result.accept)
+      },
+      handler: () => undefined,
+      wsHandler: (socket, request) => {
+        const accept = accepted.get(request.raw)
+        if (accept) accept(socket as unknown as WebSocket)
+        else socket.close()
+      },
+    })
+  }
+}
+
+function addOperations(app: FastifyInstance, options: EdgeOptions): void {
+  const paths = makeOperationPaths(
+    [...options.operations.values()].filter((operation) => operation.effect !== "session"),
+  )
+  app.post<{ Params: { name: string } }>("/v1/operations/:name", async (request, reply) =>
+    respond(options, request, { reply, operation: request.params.name, input: request.body ?? {} }),
+  )
+  app.route({
+    method: ["GET", "POST", "PUT", "PATCH", "DELETE"],
+    url: "/v1/*",
+    handler: async (request, reply) => {
+      const { operation, input } = readCall(paths, request)
+      return respond(options, request, { reply, operation: operation.name, input })
+    },
+  })
+}
+
+function readCall(paths: OperationPaths, request: FastifyRequest): { operation: AnyOperation; input: unknown } {
+  const path = request.url.split("?", 1)[0] ?? ""
+  const match = paths.find(request.method, path)
+  if (!match) {
+    const methods = paths.methods(path)
+    const hint = methods.length > 0 ? `; it takes ${methods.join(", ")}` : ""
+    throw new AppError("routing.unknown-path", `nothing answers ${request.method} ${path.slice(0, 200)}${hint}`)
+  }
+  const fromBody = request.method !== "GET" && request.method !== "DELETE"
+  const rest = (fromBody ? request.body : request.query) ?? {}
+  if (typeof rest !== "object" || Array.isArray(rest))
+    throw new AppError("request.invalid-input", "the body must be a JSON object")
+  return { operation: match.operation, input: { ...(rest as object), ...match.fields } }
+}
+
+async function respond(
+  options: EdgeOptions,
+  request: FastifyRequest,
+  call: { reply: FastifyReply; operation: string; input: unknown },
+): Promise<FastifyReply> {
+  const { reply } = call
+  const result = await callRouter(options, request, call)
+  void reply.header("x-request-id", request.id)
+  switch (result.effect) {
+    case "read":
+      return reply.send(result.value)
+    case "change":
+      if (result.reply.status === "held")
+        return reply.code(202).header("location", result.reply.requestUrl).send(result.reply)
+      if (result.repeated) void reply.header("idempotency-replayed", "true")
+      return reply.send(result.reply.value)
+    case "stream":
+      reply.hijack()
+      await writeEventStream(reply.raw, result.messages, { requestId: request.id, logger: options.logger })
+      return reply
+    case "session":
+      throw new AppError("request.invalid-input", `${call.operation} needs a WebSocket upgrade`)
+  }
+}
+
+async function callRouter(
+  options: EdgeOptions,
+  request: FastifyRequest,
+  call: { reply: FastifyReply; operation: string; input: unknown },
+): Promise<RouterReply> {
+  const { reply } = call
+  const token = bearer(request)
+  const key = request.headers["idempotency-key"]
+  const lastEventId = request.headers["last-event-id"]
+  const resumed = typeof lastEventId === "string" && options.operations.get(call.operation)?.effect === "stream"
+  return options.router.carryOut({
+    operation: call.operation,
+    input: resumed ? { ...(call.input as object), cursor: lastEventId } : call.input,
+    requestId: request.id,
+    sourceAddress: request.ip,
+    signal: closedSignal(reply),
+    ...(token ? { token } : {}),
+    ...(typeof key === "string" ? { idempotencyKey: key } : {}),
+  })
+}
+
+/** Aborted when the client's connection closes before the answer is out, so that streams and long reads end with it. */
+function closedSignal(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  reply.raw.once("close", () => controller.abort())
+  return controller.signal
+}
+
+function bearer(request: FastifyRequest): string | undefined {
+  const match = /^Bearer ([\x21-\x7e]{1,4096})$/i.exec(request.headers.authorization ?? "")
+  return match?.[1]
+}
+
+function sendError(reply: FastifyReply, request: FastifyRequest, error: AppError): FastifyReply {
+  const problem = toProblem(error, request.id)
+  if (problem.status >= 500)
+    request.log.error({ err: error.cause ?? error, requestId: request.id, code: error.code }, error.message)
+  return reply
+    .code(problem.status)
+    .header("x-request-id", request.id)
+    .type(problemMediaType)
+    .send(JSON.stringify(problem))
+}
+
+/** Fastify's own refusals, in our words. */
+function fromFastify(error: unknown): AppError {
+  const { code, statusCode, message } = error as { code?: string; statusCode?: number; message?: string }
+  switch (code) {
+    case "FST_ERR_CTP_BODY_TOO_LARGE":
+      return new AppError("request.body-too-large", `the body is over ${limits.bodyBytesMax} bytes`)
+    case "FST_ERR_CTP_INVALID_MEDIA_TYPE":
+      return new AppError("request.unsupported-media-type", "the body is not application/json")
+    case "FST_ERR_CTP_EMPTY_JSON_BODY":
+    case "FST_ERR_CTP_INVALID_JSON_BODY":
+      return new AppError("request.invalid-json", "the body is not valid JSON")
+    default:
+      break
+  }
+  if (error instanceof SyntaxError && statusCode === 400)
+    return new AppError("request.invalid-json", `the body is not valid JSON: ${message}`)
+  return toAppError(error)
+}

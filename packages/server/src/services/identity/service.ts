@@ -1,0 +1,67 @@
+import type { AnyOperation } from "@signalbox/contracts/operation"
+import type { Clock } from "@signalbox/kernel/clock"
+import { newId } from "@signalbox/kernel/id"
+import type { Random } from "@signalbox/kernel/random"
+import type { Service } from "../../router/handler.ts"
+import { makeKeyText } from "../../router/key-text.ts"
+import { raiseConfigurationVersion } from "../../storage/configuration-versions.ts"
+import type { Database } from "../../storage/database.ts"
+import { identityHandlers } from "./handlers.ts"
+import { createKeyDirectory, keysComponent, type KeyDirectory } from "./key-directory.ts"
+import { insertAccount, insertKey } from "./store.ts"
+
+export interface IdentityOptions {
+  readonly database: Database
+  readonly clock: Clock
+  readonly random: Random
+  readonly operations: ReadonlyMap<string, AnyOperation>
+  /** Called after a commit that changed configuration, so that this server doesn't wait for its next poll. */
+  readonly configurationChanged: () => void
+}
+
+/** The account that the first start makes. */
+export const firstAccount = "main"
+
+/** Accounts, API keys, who may do what. */
+export function createIdentityService(options: IdentityOptions): { service: Service; keys: KeyDirectory } {
+  return {
+    service: { name: "identity", handlers: identityHandlers(options) },
+    keys: createKeyDirectory(options.database),
+  }
+}
+
+/**
+ * Makes the first account and its administrator's key where there is no account yet. Gives the key's text once, to
+ * the one server that made it.
+ */
+export async function bootstrapIdentity(
+  options: Pick<IdentityOptions, "database" | "clock" | "random">,
+): Promise<string | undefined> {
+  const { database, clock, random } = options
+  return database.transaction(async (tx) => {
+    await tx.query("lock table accounts in share row exclusive mode")
+    const [existing] = await tx.query("select 1 from accounts limit 1")
+    if (existing) return undefined
+    await insertAccount(tx, firstAccount, "Main")
+    return addAdministrator(tx, { clock, random, account: firstAccount })
+  })
+}
+
+/** A new administrator's key of an account, made by whoever owns the data directory. */
+export async function addAdministrator(
+  tx: Parameters<Parameters<Database["transaction"]>[0]>[0],
+  options: { clock: Clock; random: Random; account: string },
+): Promise<string> {
+  const id = newId("key", options.clock, options.random)
+  const { text, secretHash } = makeKeyText({ account: options.account, id }, options.random)
+  await insertKey(tx, {
+    account: options.account,
+    id,
+    name: "first administrator",
+    roles: ["platform"],
+    secretHash,
+    createdBy: "system:bootstrap",
+  })
+  await raiseConfigurationVersion(tx, options.account, keysComponent)
+  return text
+}

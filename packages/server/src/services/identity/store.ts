@@ -1,0 +1,87 @@
+import type { Sql, Tx } from "../../storage/database.ts"
+
+export interface AccountRow {
+  readonly account: string
+  readonly title: string
+  readonly created_at: number
+}
+
+export interface KeyRow {
+  readonly id: string
+  readonly name: string
+  readonly roles: string[]
+  readonly secret_hash: string
+  readonly version: number
+  readonly created_at: number
+  readonly created_by: string
+  readonly expires_at: number | null
+  readonly revoked_at: number | null
+}
+
+const keyColumns = "id, name, roles, secret_hash, version, created_at, created_by, expires_at, revoked_at"
+
+/** False where the account exists already. */
+export async function insertAccount(tx: Tx, account: string, title: string): Promise<AccountRow | undefined> {
+  const rows = await tx.query<AccountRow>(
+    `insert into accounts (account, title) values ($1, $2) on conflict do nothing returning account, title, created_at`,
+    [account, title],
+  )
+  return rows[0]
+}
+
+export async function listAccounts(sql: Sql, after: string, limit: number): Promise<AccountRow[]> {
+  return sql.query<AccountRow>(
+    `select account, title, created_at from accounts where account > $1 order by account limit $2`,
+    [after, limit],
+  )
+}
+
+export interface NewKey {
+  readonly account: string
+  readonly id: string
+  readonly name: string
+  readonly roles: readonly string[]
+  readonly secretHash: string
+  readonly createdBy: string
+  readonly expiresAt?: string | undefined
+}
+
+export async function insertKey(tx: Tx, key: NewKey): Promise<KeyRow> {
+  const [row] = await tx.query<KeyRow>(
+    `insert into api_keys (account, id, name, roles, secret_hash, created_by, expires_at)
+     values ($1, $2, $3, $4, $5, $6, $7::timestamptz) returning ${keyColumns}`,
+    [key.account, key.id, key.name, key.roles, key.secretHash, key.createdBy, key.expiresAt ?? null],
+  )
+  return row as KeyRow
+}
+
+export async function readKeys(sql: Sql, account: string): Promise<KeyRow[]> {
+  return sql.query<KeyRow>(`select ${keyColumns} from api_keys where account = $1`, [account])
+}
+
+export async function listKeys(sql: Sql, account: string, page: { after: string; limit: number }): Promise<KeyRow[]> {
+  return sql.query<KeyRow>(`select ${keyColumns} from api_keys where account = $1 and id > $2 order by id limit $3`, [
+    account,
+    page.after,
+    page.limit,
+  ])
+}
+
+/** Marks a key revoked; a second time changes nothing. Undefined where there is no such key. */
+export async function revokeKey(
+  tx: Tx,
+  account: string,
+  id: string,
+): Promise<{ row: KeyRow; changed: boolean } | undefined> {
+  const [before] = await tx.query<KeyRow>(
+    `select ${keyColumns} from api_keys where account = $1 and id = $2 for update`,
+    [account, id],
+  )
+  if (!before) return undefined
+  if (before.revoked_at !== null) return { row: before, changed: false }
+  const [row] = await tx.query<KeyRow>(
+    `update api_keys set revoked_at = now(), version = version + 1 where account = $1 and id = $2 returning ${keyColumns}`,
+    [account, id],
+  )
+  return { row: row as KeyRow, changed: true }
+}
