@@ -1,10 +1,22 @@
 -- What every service writes beside its own state: events, and the answers of repeated calls; and what servers keep.
 
+-- Transaction ids of another cluster mean nothing here. A restore or a move sets the base so that every new position
+-- comes after every restored one, and readers' cursors stay valid.
+create table outbox_base (
+  id text primary key default 'outbox' check (id = 'outbox'),
+  xid_base bigint not null default 0
+);
+comment on table outbox_base is 'stand-alone: one row, set by restore and move';
+insert into outbox_base default values;
+
+create function outbox_position(x xid8) returns xid8 language sql stable
+  return (x::text::bigint + (select xid_base from outbox_base))::text::xid8;
+
 create table outbox (
   account text not null,
   aggregate_id text not null,
   id text not null,
-  xid xid8 not null default pg_current_xact_id(),
+  xid xid8 not null default outbox_position(pg_current_xact_id()),
   type text not null,
   subject text not null,
   subject_version bigint not null,
@@ -34,10 +46,25 @@ create index idempotency_age on idempotency (created_at);
 
 create table consumer (
   name text primary key,
-  cursor text not null,
+  cursor text,
   updated_at timestamptz not null default now()
 );
 comment on table consumer is 'stand-alone: how far each consumer of this installation has read the outbox';
+
+-- Events that a consumer gave up on.
+create table dead_letter (
+  account text not null,
+  aggregate_id text not null,
+  event_id text not null,
+  consumer text not null,
+  attempts int not null,
+  reason text not null,
+  failed_at timestamptz not null default now(),
+  event jsonb not null,
+  primary key (aggregate_id, event_id, consumer)
+);
+comment on table dead_letter is 'aggregate: aggregate_id';
+create index dead_letter_age on dead_letter (account, failed_at);
 
 create table server (
   id text primary key,
