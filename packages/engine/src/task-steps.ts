@@ -204,9 +204,7 @@ export function applyTaskInput(draft: Draft, input: TaskInput): IgnoredWhy | und
 }
 
 function expire(draft: Draft, slot: Slot): void {
-  if (slot.state === "queued") {
-    startAttempt(draft, slot)
-  } else if (isTaskEnded(slot.state)) {
+  if (isTaskEnded(slot.state)) {
     finishRollback(draft, slot, "lose")
   } else if (slot.state === "starting" && !slot.accepted) {
     kill(draft, slot, "unreachable")
@@ -221,10 +219,12 @@ function expire(draft: Draft, slot: Slot): void {
 export function expireDeadlines(draft: Draft): void {
   const { time } = draft.clock
   if (time < draft.nextDeadline) return
-  for (const { ordinal } of [...draft.slots.values()].filter((slot) => slot.deadline <= time)) {
-    // Read again: an earlier expiry may have stopped the run and so ended this one.
-    const slot = draft.slots.get(ordinal)
-    if (slot && slot.deadline <= time) expire(draft, slot)
+  const due = [...draft.slots.values()].filter((slot) => slot.deadline <= time)
+  for (const slot of due) if (slot.state !== "queued") expire(draft, slot)
+  // Retries last, and read again: what expired may have stopped the run, and with it the retries that waited.
+  for (const { ordinal, state } of due) {
+    const slot = state === "queued" ? draft.slots.get(ordinal) : undefined
+    if (slot?.state === "queued") startAttempt(draft, slot)
   }
   let earliest = Number.POSITIVE_INFINITY
   for (const slot of draft.slots.values()) earliest = Math.min(earliest, slot.deadline)
