@@ -198,6 +198,7 @@ export class Checker {
       const value = told[name as keyof typeof told]
       expectThat(value === count, "I7", () => `${name} is counted ${value}, there are ${count}`)
     }
+    this.#checkNodes()
     this.#checkErrorLimit()
     this.#checkExecution(open.length)
     if (executionEnded.has(store.execution)) this.#checkEnd()
@@ -207,6 +208,20 @@ export class Checker {
     const counts = this.#store.countTasks()
     const unreachable = this.#plan.countUnreachable ? counts.unreachable : 0
     return counts.failed + counts.interrupted + counts.aborted + unreachable
+  }
+
+  /** From the nodes' side: whoever works holds a slot, unless he was given up (his clock, not ours, then decides). */
+  #checkNodes(): void {
+    for (const { ordinal, journal, behaviour } of this.#nodes) {
+      const row = this.#store.tasks[ordinal]
+      if (!row || behaviour.lies || isRowOpen(row)) continue
+      const givenUp = row.state === "unreachable" || row.class === "timeout" || row.rollback === "unknown"
+      if (givenUp) continue
+      for (const [attempt, { outcome, rollback }] of journal) {
+        const works = outcome === undefined || rollback === "running"
+        expectThat(!works, "I1", () => `node ${ordinal} still works on attempt ${attempt} of ${show(row)}`)
+      }
+    }
   }
 
   #checkErrorLimit(): void {

@@ -6,7 +6,7 @@ declare const process: { readonly env: Readonly<Record<string, string | undefine
 /** `SIM_SEED=7 npx vitest run packages/engine/src/simulator/simulation.test.ts` repeats one schedule with its trace. */
 const seedGiven = process.env["SIM_SEED"]
 /** `SIM_SCHEDULES=100000` runs more of them, `SIM_FROM` begins elsewhere. */
-const schedulesCount = Number(process.env["SIM_SCHEDULES"] ?? 2000)
+const schedulesCount = Number(process.env["SIM_SCHEDULES"] ?? 5000)
 const firstSeed = Number(process.env["SIM_FROM"] ?? 1)
 
 function explain({ seed, scenario, failure, trace }: SimulationReport): string {
