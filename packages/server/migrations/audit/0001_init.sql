@@ -17,7 +17,11 @@ create table audit (
 );
 comment on table audit is 'aggregate: aggregate_id';
 -- audit.list: the newest first
-create index audit_account_time_idx on audit (account, time desc, id desc);
+create index audit_account_time_idx on audit (account, date_trunc('milliseconds', time at time zone 'UTC') desc, id desc);
 -- why.explain: one story; one subject
 create index audit_cause_idx on audit (account, cause);
 create index audit_subject_idx on audit (account, subject);
+-- why.explain walks events too
+create index outbox_cause_idx on outbox (account, cause);
+create index outbox_subject_idx on outbox (account, subject);
+create index outbox_id_idx on outbox (account, id);

@@ -22,7 +22,10 @@ let sequence = 0
 beforeAll(async () => {
   test_ = await createTestDatabase()
   const { database } = test_
-  key = (await bootstrapIdentity({ database, clock: systemClock, random: systemRandom })) ?? ""
+  await bootstrapIdentity({ database, clock: systemClock, random: systemRandom }, (text) => {
+    key = text
+    return Promise.resolve()
+  })
   await addBuiltInRoutes(database, byName)
   const configurationChanged = () => void watcher.refresh()
   const handlers: Handler[] = []

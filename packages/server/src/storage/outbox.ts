@@ -94,6 +94,34 @@ export async function appendEvents(tx: Tx, events: readonly NewEvent[]): Promise
   )
 }
 
+/** The position from which a reader sees what commits from now on. */
+export async function findPresentPosition(sql: Sql): Promise<string> {
+  const [row] = await sql.query<{ xid: string }>(
+    "select outbox_position(pg_snapshot_xmin(pg_current_snapshot()))::text as xid",
+    [],
+    { name: "outbox-present" },
+  )
+  assert(row, "a snapshot has a horizon")
+  return writePosition({ xid: row.xid, id: "", delivered: 0 })
+}
+
+/** Events of one story or of one subject, the oldest first; batches are expanded. */
+export async function findEvents(
+  sql: Sql,
+  by: { account: string; field: "cause" | "subject" | "id"; value: string; limit: number; expanders: Expanders },
+): Promise<OutboxEvent[]> {
+  const rows = await sql.query<OutboxEvent>(
+    `select account, aggregate_id as "aggregateId", id, type, subject, subject_version as "subjectVersion", cause,
+       caused_by as "causedBy", depth, time, principal, data
+     from outbox where account = $1 and ${by.field} = $2 order by time, xid, id limit $3`,
+    [by.account, by.value, by.limit],
+  )
+  return rows.flatMap((row) => {
+    const parts = by.expanders.get(row.type)?.expand(row)
+    return parts ? parts.map((part, index) => ({ ...row, ...part, id: `${row.id}#${index}` })) : [row]
+  })
+}
+
 interface Row extends OutboxEvent {
   readonly xid: string
 }

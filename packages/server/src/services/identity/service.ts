@@ -5,7 +5,7 @@ import type { Random } from "@signalbox/kernel/random"
 import type { Service } from "../../router/handler.ts"
 import { makeKeyText } from "../../router/key-text.ts"
 import { raiseConfigurationVersion } from "../../storage/configuration-versions.ts"
-import type { Database } from "../../storage/database.ts"
+import type { Database, Tx } from "../../storage/database.ts"
 import { identityHandlers } from "./handlers.ts"
 import { createKeyDirectory, keysComponent, type KeyDirectory } from "./key-directory.ts"
 import { insertAccount, insertKey } from "./store.ts"
@@ -31,27 +31,25 @@ export function createIdentityService(options: IdentityOptions): { service: Serv
 }
 
 /**
- * Makes the first account and its administrator's key where there is no account yet. Gives the key's text once, to
- * the one server that made it.
+ * Makes the first account and its administrator's key where there is no account yet. The key's text is handed to
+ * `keep` before the commit: a server that dies in between has written a key that opens nothing, and the next start
+ * makes another; never is there a key that nobody knows.
  */
 export async function bootstrapIdentity(
   options: Pick<IdentityOptions, "database" | "clock" | "random">,
-): Promise<string | undefined> {
+  keep: (keyText: string) => Promise<void>,
+): Promise<void> {
   const { database, clock, random } = options
-  return database.transaction(async (tx) => {
+  await database.transaction(async (tx) => {
     await tx.query("lock table accounts in share row exclusive mode")
     const [existing] = await tx.query("select 1 from accounts limit 1")
-    if (existing) return undefined
+    if (existing) return
     await insertAccount(tx, firstAccount, "Main")
-    return addAdministrator(tx, { clock, random, account: firstAccount })
+    await keep(await addAdministrator(tx, { clock, random, account: firstAccount }))
   })
 }
 
-/** A new administrator's key of an account, made by whoever owns the data directory. */
-export async function addAdministrator(
-  tx: Parameters<Parameters<Database["transaction"]>[0]>[0],
-  options: { clock: Clock; random: Random; account: string },
-): Promise<string> {
+async function addAdministrator(tx: Tx, options: { clock: Clock; random: Random; account: string }): Promise<string> {
   const id = newId("key", options.clock, options.random)
   const { text, secretHash } = makeKeyText({ account: options.account, id }, options.random)
   await insertKey(tx, {

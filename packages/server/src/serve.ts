@@ -1,0 +1,168 @@
+import { readFileSync } from "node:fs"
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises"
+import { hostname } from "node:os"
+import { join } from "node:path"
+import { isIPv6, type AddressInfo } from "node:net"
+import { newId } from "@signalbox/kernel/id"
+import { pino, type Logger } from "pino"
+import { compose } from "./compose.ts"
+import { publicDocuments } from "./http/documents.ts"
+import { createEdge } from "./http/edge.ts"
+import { ensureServerTls } from "./http/certificate-authority.ts"
+import type { Settings } from "./settings.ts"
+import { components } from "./storage/components.ts"
+import { openDatabase, type Connection, type Database } from "./storage/database.ts"
+import { migrate } from "./storage/migrator.ts"
+import { startPrivatePostgres } from "./storage/private-postgres.ts"
+import { systemClock, systemRandom } from "./system.ts"
+
+/**
+ * Starts a whole server: database, migrations, certificates, services, listener. Whatever was started is stopped again
+ * in the opposite order, also when a later part fails to start.
+ */
+export interface RunningServer {
+  readonly url: string
+  readonly caPem?: string
+  readonly caFingerprint?: string
+  readonly database: Database
+  stop(): Promise<void>
+}
+
+export const programVersion: string = (
+  JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }
+).version
+
+/** The file by which the command line on this machine finds the server and its first administrator's key. */
+export const adminFile = "admin.json"
+
+const loopback = /^(?:127(?:\.\d{1,3}){3}|::1|localhost)$/
+
+export async function startServer(settings: Settings): Promise<RunningServer> {
+  const logger = pino({ level: settings.logLevel, base: null }, pino.destination(2))
+  const stops: Array<() => Promise<void>> = []
+  const stopAll = async (): Promise<void> => {
+    for (const stop of stops.splice(0).toReversed()) await stop()
+  }
+  try {
+    return await startParts(settings, logger, { stops, stopAll })
+  } catch (error) {
+    await stopAll().catch((cause: unknown) => logger.error({ err: cause }, "stopping after a failed start failed"))
+    throw error
+  }
+}
+
+interface Stopping {
+  readonly stops: Array<() => Promise<void>>
+  readonly stopAll: () => Promise<void>
+}
+
+async function startParts(settings: Settings, logger: Logger, { stops, stopAll }: Stopping): Promise<RunningServer> {
+  const database = await startDatabase(settings, logger, stops)
+  const tls = settings.insecure
+    ? undefined
+    : await ensureServerTls({
+        directory: join(settings.data, "tls"),
+        names: certificateNames(settings),
+        clock: systemClock,
+      })
+  const port = await choosePort(settings)
+  const url = settings.publicUrl ?? `${tls ? "https" : "http"}://${urlHost(settings.host)}:${port}`
+  const composition = await compose({
+    database,
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    serverId: newId("server", systemClock, systemRandom),
+    publicUrl: url,
+    ...(tls ? { caFingerprint: tls.caFingerprint } : {}),
+    keepFirstKey: (key) => writeAdminFile(settings, { key }),
+  })
+  stops.push(() => composition.stop())
+  const edge = await createEdge({
+    router: composition.router,
+    operations: composition.operations,
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    callsPerSecondMax: settings.callsPerSecond,
+    documents: publicDocuments({
+      operations: composition.operations,
+      version: programVersion,
+      database,
+      ...(tls ? { caPem: tls.caPem } : {}),
+    }),
+    ...(tls ? { tls } : {}),
+  })
+  stops.push(() => edge.close())
+  await edge.listen({ host: settings.host, port })
+  const bound = (edge.server.address() as AddressInfo).port
+  await writeAdminFile(settings, composition, {
+    url,
+    ...(tls ? { caPem: tls.caPem, caFingerprint: tls.caFingerprint } : {}),
+  })
+  logger.info({ url, port: bound, version: programVersion }, "the server answers")
+  return {
+    url,
+    database,
+    ...(tls ? { caPem: tls.caPem, caFingerprint: tls.caFingerprint } : {}),
+    stop: stopAll,
+  }
+}
+
+async function startDatabase(settings: Settings, logger: Logger, stops: Stopping["stops"]): Promise<Database> {
+  let connection: Connection
+  if (settings.databaseUrl === undefined) {
+    const postgres = await startPrivatePostgres({ dataDirectory: settings.data, logger })
+    stops.push(() => postgres.stop())
+    connection = postgres.connection
+  } else {
+    await mkdir(settings.data, { recursive: true, mode: 0o700 })
+    connection = settings.databaseUrl
+  }
+  await migrate({ connection, components, programVersion, logger })
+  const database = await openDatabase({ connection, connectionsMax: settings.databaseConnections, logger })
+  stops.push(() => database.close())
+  return database
+}
+
+/** A free port has to be known before the services start, since their URLs carry it. */
+async function choosePort(settings: Settings): Promise<number> {
+  if (settings.insecure && !loopback.test(settings.host)) {
+    process.emitWarning("serving plain HTTP beyond loopback, as --insecure asks")
+  }
+  if (settings.port !== 0) return settings.port
+  const { createServer } = await import("node:net")
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once("error", reject)
+    probe.listen(0, settings.host, () => {
+      const { port } = probe.address() as AddressInfo
+      probe.close(() => resolve(port))
+    })
+  })
+}
+
+function certificateNames(settings: Settings): string[] {
+  const fromUrl = settings.publicUrl === undefined ? [] : [new URL(settings.publicUrl).hostname]
+  return [
+    ...new Set([
+      ...settings.tlsNames,
+      ...fromUrl,
+      ...(settings.host === "0.0.0.0" || settings.host === "::" ? [] : [settings.host]),
+    ]),
+  ]
+}
+
+function urlHost(host: string): string {
+  if (host === "0.0.0.0" || host === "::") return hostname()
+  return isIPv6(host) ? `[${host}]` : host
+}
+
+/** Lets the command line on this machine log in: the first administrator's key, and where the server is now. */
+async function writeAdminFile(settings: Settings, change: Record<string, string>): Promise<void> {
+  const path = join(settings.data, adminFile)
+  const before = await readFile(path, "utf8").catch(() => "{}")
+  const content = JSON.stringify({ ...(JSON.parse(before) as object), ...change }, null, 2)
+  await writeFile(`${path}.new`, `${content}\n`, { mode: 0o600 })
+  await rename(`${path}.new`, path)
+}

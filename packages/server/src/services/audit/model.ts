@@ -1,0 +1,68 @@
+import type { AuditRow } from "./store.ts"
+
+/** What the story of an id is told from; both lists the oldest first. */
+export interface StoryEvent {
+  readonly id: string
+  readonly time: number
+  readonly type: string
+  readonly subject: string
+  readonly principal: string
+  readonly depth: number
+  readonly data: unknown
+}
+
+export interface StoryEntry {
+  readonly time: number
+  readonly kind: "request" | "event"
+  readonly id: string
+  readonly what: string
+  readonly subject: string
+  readonly principal: string
+  readonly text: string
+  readonly depth: number
+  readonly data?: Record<string, unknown>
+}
+
+/** Joins requests and events into one account in order of time; a request comes before what it caused. */
+export function tellStory(requests: readonly AuditRow[], events: readonly StoryEvent[]): StoryEntry[] {
+  const entries: StoryEntry[] = [
+    ...requests.map((request): StoryEntry => ({
+      time: request.time,
+      kind: "request",
+      id: request.id,
+      what: request.operation,
+      subject: request.subject,
+      principal: request.principal,
+      depth: 0,
+      text:
+        request.outcome === "done"
+          ? `${request.principal} called ${request.operation}`
+          : `${request.principal} called ${request.operation} and was refused: ${request.outcome}`,
+    })),
+    ...events.map((event): StoryEntry => ({
+      time: event.time,
+      kind: "event",
+      id: event.id,
+      what: event.type,
+      subject: event.subject,
+      principal: event.principal,
+      depth: event.depth + 1,
+      text: sentence(event),
+      data: record(event.data),
+    })),
+  ]
+  return entries.toSorted((a, b) => a.time - b.time || a.depth - b.depth || (a.id < b.id ? -1 : 1))
+}
+
+function sentence(event: StoryEvent): string {
+  const [noun = "", verb = ""] = event.type.split(".")
+  const data = record(event.data)
+  const name = data["name"] ?? data["nodeName"] ?? data["workflow"]
+  const what = `${noun.replaceAll("-", " ")} ${typeof name === "string" ? name : event.subject} ${verb.replaceAll("-", " ")}`
+  const reason = data["reason"] ?? data["message"]
+  return typeof reason === "string" && reason !== "" ? `${what}: ${reason}` : what
+}
+
+function record(data: unknown): Record<string, unknown> {
+  return typeof data === "object" && data !== null && !Array.isArray(data) ? (data as Record<string, unknown>) : {}
+}

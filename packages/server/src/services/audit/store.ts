@@ -1,0 +1,56 @@
+import type { Sql } from "../../storage/database.ts"
+
+export interface AuditRow {
+  readonly id: string
+  readonly time: number
+  readonly principal: string
+  readonly operation: string
+  readonly subject: string
+  readonly outcome: string
+  readonly cause: string
+  readonly caused_by: string | null
+  readonly source_address: string | null
+  readonly input_digest: string
+}
+
+const columns = "id, time, principal, operation, subject, outcome, cause, caused_by, source_address, input_digest"
+
+export interface AuditFilter {
+  readonly account: string
+  readonly operation?: string | undefined
+  readonly principal?: string | undefined
+  readonly subject?: string | undefined
+  readonly before?: { readonly time: number; readonly id: string } | undefined
+  readonly limit: number
+}
+
+/** The newest first. */
+export async function listAudit(sql: Sql, filter: AuditFilter): Promise<AuditRow[]> {
+  return sql.query<AuditRow>(
+    `select ${columns} from audit
+     where account = $1 and ($2::text is null or operation = $2) and ($3::text is null or principal = $3)
+       and ($4::text is null or subject = $4)
+       and ($5::float8 is null or (date_trunc('milliseconds', time at time zone 'UTC'), id) < (to_timestamp($5::float8 / 1000) at time zone 'UTC', $6))
+     order by date_trunc('milliseconds', time at time zone 'UTC') desc, id desc limit $7`,
+    [
+      filter.account,
+      filter.operation ?? null,
+      filter.principal ?? null,
+      filter.subject ?? null,
+      filter.before?.time ?? null,
+      filter.before?.id ?? "",
+      filter.limit,
+    ],
+  )
+}
+
+/** Records of one story, of one subject, or of one request; the oldest first. */
+export async function findAudit(
+  sql: Sql,
+  by: { account: string; field: "cause" | "subject"; value: string; limit: number },
+): Promise<AuditRow[]> {
+  return sql.query<AuditRow>(
+    `select ${columns} from audit where account = $1 and ${by.field} = $2 order by time, id limit $3`,
+    [by.account, by.value, by.limit],
+  )
+}
