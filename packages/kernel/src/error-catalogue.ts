@@ -121,6 +121,10 @@ export const errorCatalogue = {
     "conflict",
     "Another machine holds this node name; choose another with --name or remove the old node.",
   ),
+  "fleet.public-key-taken": entry(
+    "conflict",
+    "Another node has this public key (a cloned image?); remove the agent's data directory, so that it makes its own key, and enrol again.",
+  ),
   "fleet.agent-identity-refused": entry(
     "unauthenticated",
     "The agent's signature doesn't verify, has expired or was used before; enrol the node again if its key is lost.",
@@ -235,6 +239,10 @@ export const errorCatalogue = {
 
   // Command line and settings
   "cli.usage": entry("invalid", "See `signalbox help COMMAND`."),
+  "cli.not-logged-in": entry(
+    "unauthenticated",
+    "Run `signalbox login --local` beside the server, `signalbox login --server URL --key KEY`, or give --server and --key.",
+  ),
   "cli.no-server": entry(
     "unavailable",
     "No server answers there; start one with `signalbox serve` or give --server.",
@@ -259,6 +267,18 @@ export const errorCatalogue = {
   ),
   "agent.already-running": entry("conflict", "Another agent runs on this agent directory; stop it first."),
   "agent.state-damaged": entry("internal", "The agent's state can't be read; enrol the machine again."),
+  "agent.path-refused": entry(
+    "invalid",
+    "Paths are relative to the agent's root and may not lead out of it, by `..` or by a symbolic link.",
+  ),
+  "agent.user-refused": entry(
+    "invalid",
+    "Name a user that exists on the node; only an agent run by root can change to it.",
+  ),
+  "agent.save-refused": entry(
+    "invalid",
+    "These files can't be put back exactly by this agent; see the message, or run it as root for other owners' files.",
+  ),
 } as const satisfies Record<string, ErrorEntry>
 
 export type ErrorCode = keyof typeof errorCatalogue

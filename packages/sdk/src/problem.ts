@@ -5,7 +5,8 @@ import { errorCatalogue } from "@signalbox/kernel/error-catalogue"
 export interface Problem {
   readonly type?: string
   readonly title?: string
-  readonly status: number
+  /** Absent where no server answered. */
+  readonly status?: number
   readonly detail?: string
   readonly code?: string
   readonly issues?: readonly Issue[]
@@ -17,14 +18,15 @@ export interface Problem {
 
 /** An error reply as an AppError; a code of a newer server becomes request.internal with the server's text. */
 export function problemError(problem: Problem): AppError {
-  const text = problem.detail ?? problem.title ?? `the server answered with status ${problem.status}`
+  const text = problem.detail ?? problem.title ?? `the server answered with status ${problem.status ?? "unknown"}`
   const details = {
     ...problem.details,
     ...(problem.requestId === undefined ? {} : { requestId: problem.requestId }),
   }
   const issues = problem.issues ?? []
   if (isErrorCode(problem.code)) return new AppError(problem.code, text, { issues, details })
-  const unknown = { ...details, status: problem.status, ...(problem.code === undefined ? {} : { code: problem.code }) }
+  const { code, status } = problem
+  const unknown = { ...details, ...(status === undefined ? {} : { status }), ...(code === undefined ? {} : { code }) }
   return new AppError("request.internal", text, { issues, details: unknown })
 }
 
@@ -48,7 +50,7 @@ export function toProblem(error: AppError): Problem & { readonly code: string } 
   return {
     type: `https://signalbox.dev/errors/${error.code}`,
     title: error.entry.kind,
-    status: typeof status === "number" ? status : 0,
+    ...(typeof status === "number" ? { status } : {}),
     detail: error.message,
     code: error.code,
     ...(error.issues.length > 0 ? { issues: error.issues } : {}),

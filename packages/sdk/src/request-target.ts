@@ -42,5 +42,5 @@ function pathSegment(operation: AnyOperation, field: string, input: Input): stri
 }
 
 function queryText(value: unknown): string {
-  return typeof value === "object" ? JSON.stringify(value) : String(value)
+  return typeof value === "string" ? value : JSON.stringify(value)
 }

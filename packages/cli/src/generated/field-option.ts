@@ -1,0 +1,103 @@
+import { AppError } from "@signalbox/kernel/app-error"
+import { Option } from "commander"
+import type { Field } from "./field.ts"
+
+/** @example flagName(["targets", "nodes"], true) // "targets-node" */
+export function flagName(path: readonly string[], repeated: boolean): string {
+  const name = path.map((part) => part.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)).join("-")
+  return repeated && name.endsWith("s") ? name.slice(0, -1) : name
+}
+
+/** An option and how its value gets into the input. */
+export interface FieldOption {
+  readonly option: Option
+  readonly path: readonly string[]
+  /** @throws cli.usage where the text is no value of the field */
+  read(given: unknown): unknown
+}
+
+/** The options of a field: one, or two where members of a record can be removed. */
+export function fieldOptions(field: Field, short?: string): FieldOption[] {
+  const repeated = field.kind === "list" || field.kind === "record"
+  const name = flagName(field.path, repeated)
+  const flags = field.kind === "flag" ? `--${name}` : `--${name} <${field.placeholder}>`
+  const option = new Option(short === undefined ? flags : `-${short}, ${flags}`, descriptionOf(field, repeated))
+  if (repeated) option.argParser(collect)
+  if (field.choices && !repeated) option.choices(field.choices)
+  const set: FieldOption = { option, path: field.path, read: (given) => readValue(field, given, `--${name}`) }
+  return field.removable ? [set, removal(field, name)] : [set]
+}
+
+function removal(field: Field, name: string): FieldOption {
+  const option = new Option(`--remove-${name} <key>`, `a ${name} to remove (repeatable)`).argParser(collect)
+  const read = (given: unknown) => Object.fromEntries((given as string[]).map((key) => [key, null]))
+  return { option, path: field.path, read }
+}
+
+function collect(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value]
+}
+
+function descriptionOf(field: Field, repeated: boolean): string {
+  const text = field.description.charAt(0).toLowerCase() + field.description.slice(1)
+  const notes = [
+    ...(repeated ? ["repeatable"] : []),
+    ...(repeated && field.choices ? [`choices: ${field.choices.join(", ")}`] : []),
+    ...(field.required && field.kind !== "flag" ? ["required"] : []),
+    ...(field.defaultText === undefined ? [] : [`default: ${field.defaultText}`]),
+  ]
+  return [text, ...(notes.length > 0 ? [`(${notes.join("; ")})`] : [])].filter((part) => part !== "").join(" ")
+}
+
+/** The value of a field out of the texts of its option or positional. */
+export function readValue(field: Field, given: unknown, name: string): unknown {
+  switch (field.kind) {
+    case "flag":
+      return field.flagValue
+    case "number":
+      return readNumber(given as string, name)
+    case "scalar":
+      return typedScalar(given as string)
+    case "text":
+      return given
+    case "list":
+      return given
+    case "record":
+      return readRecord(given as string[], { name, typed: field.typed === true })
+  }
+}
+
+function readNumber(text: string, name: string): number {
+  const value = Number(text)
+  if (text.trim() === "" || !Number.isFinite(value))
+    throw new AppError("cli.usage", `${name} takes a number, not "${text}"`)
+  return value
+}
+
+/** Pairs of `key=value` as a record; `key` alone has an empty value. @throws cli.usage */
+export function readRecord(
+  pairs: readonly string[],
+  options: { readonly name: string; readonly typed: boolean },
+): Record<string, unknown> {
+  const record: Record<string, unknown> = {}
+  for (const pair of pairs) {
+    const equals = pair.indexOf("=")
+    const key = equals === -1 ? pair : pair.slice(0, equals)
+    const value = equals === -1 ? "" : pair.slice(equals + 1)
+    if (key === "") throw new AppError("cli.usage", `${options.name} takes key=value, not "${pair}"`)
+    if (Object.hasOwn(record, key)) throw new AppError("cli.usage", `${options.name} gives "${key}" twice`)
+    Object.defineProperty(record, key, {
+      value: options.typed ? typedScalar(value) : value,
+      enumerable: true,
+      configurable: true,
+      writable: true,
+    })
+  }
+  return record
+}
+
+/** `true`, `false` and decimal numbers as such; anything else is text. */
+export function typedScalar(text: string): string | number | boolean {
+  if (text === "true" || text === "false") return text === "true"
+  return /^-?(?:0|[1-9]\d{0,14})(?:\.\d{1,9})?$/.test(text) ? Number(text) : text
+}

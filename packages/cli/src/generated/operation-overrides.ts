@@ -1,0 +1,69 @@
+import { eventsWatch } from "@signalbox/contracts/audit/operations"
+import type { OperationOverride } from "./operation-override.ts"
+import { runOperation } from "./run-operation.ts"
+import { renderEvent } from "../output/render-event.ts"
+import { renderStory } from "../output/render-story.ts"
+import { renderTask } from "../output/render-task.ts"
+import { exitCodes } from "../exit-codes.ts"
+
+const watchEvents: OperationOverride = { render: renderEvent }
+
+/** By operation: where people need better than what the declaration alone gives. */
+export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
+  "accounts.create": { positionals: ["id"] },
+  "auth.can": {
+    positionals: ["operation"],
+    aliases: ["can-i"],
+    exitCode: ({ allowed }: { allowed: boolean }) => (allowed ? exitCodes.ok : exitCodes.negative),
+  },
+  "events.list": {
+    extend: (command) => command.option("-f, --follow", "go on with events as they happen"),
+    run: async (context, input: Record<string, unknown>) => {
+      const { eventsList } = await import("@signalbox/contracts/audit/operations")
+      if (context.options["follow"] !== true) return await runOperation(context, eventsList, { input, override: {} })
+      const { limit: _, ...filter } = input
+      return await runOperation(context, eventsWatch, { input: filter, override: watchEvents })
+    },
+  },
+  "events.watch": watchEvents,
+  "executions.watch": {
+    run: async (context, input: { execution: string; output?: "true" }) => {
+      const { watchExecution } = await import("../rollout/watch-execution.ts")
+      return await watchExecution(context, { executionId: input.execution, output: input.output === "true" })
+    },
+  },
+  "keys.create": { positionals: ["name"] },
+  "nodes.list": { shorts: { query: "t", group: "g" } },
+  "nodes.resolve": { shorts: { query: "t", group: "g" } },
+  "tasks.get": { render: renderTask },
+  "why.explain": { words: ["why"], render: renderStory },
+  "workflows.apply": { file: "document" },
+  "workflows.validate": {
+    file: "document",
+    exitCode: ({ valid }: { valid: boolean }) => (valid ? exitCodes.ok : exitCodes.negative),
+  },
+  "executions.create": { file: "document" },
+}
+
+/** Operations that no person calls by hand, and why. */
+export const operationsWithoutCommand: Readonly<Record<string, string>> = {
+  "nodes.enroll": "`signalbox agent enroll` calls it with the key that it makes",
+  "sessions.open": "`signalbox agent run` opens it: a connection, not a call",
+}
+
+/** What each noun is, for help. */
+export const nounSummaries: Readonly<Record<string, string>> = {
+  accounts: "Tenants of this installation",
+  audit: "The record of who did what",
+  auth: "This key and what it may do",
+  "enrollment-keys": "Codes and keys that let machines become nodes",
+  events: "What happened, as CloudEvents",
+  executions: "Runs of workflows",
+  groups: "Named sets of nodes",
+  keys: "API keys",
+  nodes: "Managed machines",
+  operations: "All operations of this installation",
+  routes: "The routing map",
+  tasks: "The single nodes of a run",
+  workflows: "What can be run",
+}

@@ -1,0 +1,79 @@
+import { operations } from "@signalbox/contracts/operations"
+import { assert } from "@signalbox/kernel/assert"
+import { Command } from "commander"
+import { addCommand, type CommandFrame } from "./command.ts"
+import { exitCodeTexts } from "./exit-codes.ts"
+import { addOperationCommand } from "./generated/operation-command.ts"
+import { nounSummaries, operationOverrides, operationsWithoutCommand } from "./generated/operation-overrides.ts"
+import { hasColour, print } from "./io.ts"
+import { UsageError } from "./command.ts"
+
+const examples = `
+Examples:
+  signalbox serve                                  start a server with its own database
+  signalbox login --local                          use the server of this machine
+  signalbox apply -f web.yaml                      store a workflow
+  signalbox run deploy -t role=web -p version=2 --watch
+  signalbox exec --all -- uptime                   run one command everywhere
+  signalbox why exe_01j...                         who asked for it, and what followed
+
+Every command takes --json. Exit codes: signalbox help exit-codes.
+`
+
+/** The whole command line. */
+export function createProgram(frame: CommandFrame, version: string): Command {
+  const { io } = frame
+  const program = new Command("signalbox")
+  program
+    .description("Runs changes over machines: one door, a safe rate, and a record of who did what")
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "show help")
+    .helpCommand("help [command]", "show help for a command")
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      writeErr: (text) => void io.stderr.write(text),
+      outputError: () => undefined,
+      getOutHelpWidth: () => io.stdout.columns ?? 100,
+      getErrHelpWidth: () => io.stderr.columns ?? 100,
+      getOutHasColors: () => hasColour(io.stdout, io.environment),
+      getErrHasColors: () => hasColour(io.stderr, io.environment),
+    })
+    .exitOverride((error) => {
+      throw new UsageError(error, "signalbox")
+    })
+    .addHelpText("after", examples)
+  program.commandsGroup("What you have:")
+  addOperationCommands(program, frame)
+  program.commandsGroup("Help:")
+  addExitCodes(program, frame)
+  return program
+}
+
+function addOperationCommands(program: Command, frame: CommandFrame): void {
+  for (const operation of operations) {
+    if (Object.hasOwn(operationsWithoutCommand, operation.name)) continue
+    const override = operationOverrides[operation.name] ?? {}
+    const words = override.words ?? operation.name.split(".")
+    const verb = words.at(-1)
+    assert(verb !== undefined && words.length <= 2, `the command of ${operation.name} has one or two words`)
+    const parent = words.length === 1 ? program : nounCommand(program, words[0] ?? "")
+    addOperationCommand(parent, frame, { operation, verb, override })
+  }
+}
+
+function nounCommand(program: Command, noun: string): Command {
+  const found = program.commands.find((command) => command.name() === noun)
+  if (found) return found
+  const summary = nounSummaries[noun]
+  assert(summary, `the noun ${noun} has a line of help`)
+  return addCommand(program, noun, summary).helpCommand(false)
+}
+
+function addExitCodes(program: Command, { io, outcome }: CommandFrame): void {
+  const table = exitCodeTexts.map(([code, text]) => `  ${String(code).padStart(3)}  ${text}\n`).join("")
+  const command = addCommand(program, "exit-codes", "List the exit codes").addHelpText("after", `\n${table}`)
+  command.action(async () => {
+    outcome.doing = "signalbox exit-codes"
+    await print(io.stdout, table)
+  })
+}

@@ -1,0 +1,25 @@
+import { readFileSync } from "node:fs"
+import { runCli } from "./run-cli.ts"
+
+// The process of `signalbox`: joins the command line to the real streams and signals. Nothing imports this file.
+
+const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }
+
+// A reader that left is noticed at the next write; without a listener it would be an uncaught exception.
+process.stdout.on("error", () => undefined)
+process.stderr.on("error", () => undefined)
+
+process.exitCode = await runCli(
+  process.argv.slice(2),
+  {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    stdin: process.stdin,
+    environment: process.env,
+    onInterrupt: (listener) => {
+      process.on("SIGINT", listener)
+      return () => void process.removeListener("SIGINT", listener)
+    },
+  },
+  manifest.version,
+)
