@@ -1,0 +1,45 @@
+/** Every bound of the agent, in one place. Tests shorten the waits by passing other values to `startAgent`. */
+export const agentRunLimits = {
+  /** Orders that wait while another one runs; one more is refused. */
+  queueMax: 16,
+  /** From SIGTERM to SIGKILL. */
+  terminateGraceMilliseconds: 5_000,
+  /** From SIGKILL until a process that still doesn't end is given up (uninterruptible sleep). */
+  killWaitMilliseconds: 10_000,
+  /** How long output is read after the main process has ended while a child holds the pipes. */
+  outputDrainMilliseconds: 300,
+  /** Pipes that background processes still hold and that are read to nowhere so that writing doesn't end them. */
+  orphanedPipesMax: 64,
+
+  /** Live output: how often it is sent, how much a second, and how much waits for its turn. */
+  outputFlushMilliseconds: 200,
+  outputBytesPerSecond: 128 * 1024,
+  outputPendingBytesMax: 64 * 1024,
+  /** Above this the socket is backed up, and live output is dropped; kept output is not affected. */
+  socketBufferedBytesMax: 1024 * 1024,
+
+  savedEntriesMax: 50_000,
+  savedBytesMax: 1024 * 1024 * 1024,
+  /** What all attempts together may keep on disk for a later rollback. */
+  savedBytesTotalMax: 4 * 1024 * 1024 * 1024,
+
+  attemptsKeptMax: 1_000,
+  attemptsUnacknowledgedMax: 1_000,
+  attemptKeptMilliseconds: 7 * 86_400_000,
+  pruneIntervalMilliseconds: 3_600_000,
+
+  connectTimeoutMilliseconds: 15_000,
+  welcomeTimeoutMilliseconds: 15_000,
+  backoffMillisecondsMin: 200,
+  backoffMillisecondsMax: 30_000,
+  /** After a refusal (401, 403, a `refused` frame) the agent keeps trying, but less often. */
+  refusedBackoffMillisecondsMin: 2_000,
+  refusedBackoffMillisecondsMax: 60_000,
+  /** A session that lived for so long starts the backoff from the beginning. */
+  sessionStableMilliseconds: 10_000,
+  resendIntervalMilliseconds: 15_000,
+  inventoryIntervalMilliseconds: 6 * 3_600_000,
+  inventoryCommandMilliseconds: 60_000,
+} as const satisfies Record<string, number>
+
+export type AgentRunLimits = { readonly [Name in keyof typeof agentRunLimits]: number }

@@ -1,0 +1,181 @@
+import { mkdir, realpath, stat } from "node:fs/promises"
+import { chmod, readFile } from "node:fs/promises"
+import { loadavg } from "node:os"
+import { randomBytes } from "node:crypto"
+import { join } from "node:path"
+import { agentProtocolVersion } from "@signalbox/contracts/fleet/agent-protocol"
+import { AppError } from "@signalbox/kernel/app-error"
+import type { Clock } from "@signalbox/kernel/clock"
+import type { Random } from "@signalbox/kernel/random"
+import { type AgentIdentity, readIdentity, readMachineId, readPrivateKey } from "./agent-identity.ts"
+import { agentRunLimits, type AgentRunLimits } from "./agent-limits.ts"
+import { takeLock } from "./agent-lock.ts"
+import { type AgentLogger, errorText, silentLogger } from "./agent-logger.ts"
+import type { AttemptContext } from "./attempt-context.ts"
+import { AttemptExecutor } from "./attempt-executor.ts"
+import { InventoryReporter } from "./inventory-reporter.ts"
+import { Journal } from "./journal.ts"
+import { readBootId } from "./process-identity.ts"
+import { recoverAttempts } from "./recovery.ts"
+import { pruneAttempts } from "./retention.ts"
+import { connectionAgent, parseServerUrl } from "./server-transport.ts"
+import { signSessionToken } from "./session-token.ts"
+import { type OrderFrame, SessionKeeper } from "./session.ts"
+
+export const agentVersion = "0.1.0"
+
+export interface AgentOptions {
+  /** Where `identity.json`, the key, the journal and saved files are (see `defaultDataDirectory`). */
+  readonly dataDirectory: string
+  /** Prefix of all saved and restored paths and working directory of commands (D18); `/` where absent. */
+  readonly root?: string
+  readonly logger?: AgentLogger
+  readonly clock?: Clock
+  readonly random?: Random
+  /** Other bounds than the usual ones, for tests. */
+  readonly limits?: Partial<AgentRunLimits>
+}
+
+export interface RunningAgent {
+  readonly identity: AgentIdentity
+  /** Stops the running task (reported `interrupted`), says good-bye, and releases the directory. */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts the agent of an enrolled machine: recovers its journal, connects, and keeps trying for ever. Resolves before
+ * the first session is open.
+ *
+ * @throws agent.not-enrolled, agent.state-damaged, agent.already-running, settings.invalid, settings.plaintext-refused
+ */
+export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  const { dataDirectory } = options
+  const identity = await readIdentity(dataDirectory)
+  const privateKey = await readPrivateKey(dataDirectory)
+  const root = await checkRoot(options.root ?? "/")
+  const url = parseServerUrl(identity.serverUrl, identity.insecure === true)
+  const ca = identity.caFile === undefined ? undefined : await readFile(join(dataDirectory, identity.caFile), "utf8")
+  await chmod(dataDirectory, 0o700)
+  const lock = await takeLock(dataDirectory)
+  try {
+    const running = await assemble({ options, identity, privateKey, root, url, ...(ca !== undefined && { ca }) })
+    return {
+      identity,
+      stop: async () => {
+        await running.stop()
+        await lock.release()
+      },
+    }
+  } catch (error) {
+    await lock.release()
+    throw error
+  }
+}
+
+async function checkRoot(root: string): Promise<string> {
+  const found = await stat(root).catch(() => undefined)
+  if (!found?.isDirectory()) throw new AppError("settings.invalid", `the agent's root ${root} is no directory`)
+  return await realpath(root)
+}
+
+interface Parts {
+  readonly options: AgentOptions
+  readonly identity: AgentIdentity
+  readonly privateKey: Awaited<ReturnType<typeof readPrivateKey>>
+  readonly root: string
+  readonly url: URL
+  readonly ca?: string
+}
+
+/** Joins the parts: journal -> executor -> session, each told of the next by a function. */
+async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
+  const { options, identity, privateKey, root, url } = parts
+  const { dataDirectory, logger = silentLogger, clock = { now: () => Date.now() } } = options
+  const random = options.random ?? { bytes: (count: number) => randomBytes(count) }
+  const limits: AgentRunLimits = { ...agentRunLimits, ...options.limits }
+  const machineId = readMachineId()
+  let clockOffset = 0
+  const serverNow = () => clock.now() + clockOffset
+
+  await mkdir(join(dataDirectory, "saved"), { recursive: true, mode: 0o700 })
+  const journal = await Journal.open(join(dataDirectory, "journal"), clock)
+  const context: AttemptContext = {
+    ...{ root, dataDirectory, journal, clock, logger, limits, serverNow },
+    send: (frame) => session.send(frame),
+    backedUp: () => session.bufferedBytes > limits.socketBufferedBytesMax,
+  }
+  const executor = new AttemptExecutor(context)
+  const inventory: InventoryReporter = new InventoryReporter({
+    root,
+    limits,
+    logger,
+    send: (frame) => session.send(frame),
+    flush: () => session.flush(),
+  })
+  let resumed = false
+  const session: SessionKeeper = new SessionKeeper({
+    ...{ clock, random, logger, limits },
+    url: sessionUrl(url),
+    agent: connectionAgent(url, { ...(parts.ca !== undefined && { ca: parts.ca }) }),
+    token: () => signSessionToken({ identity, privateKey, machineId, now: serverNow() }),
+    hello: () => ({
+      type: "hello",
+      protocol: agentProtocolVersion,
+      ...{ agentVersion, machineId, bootId: readBootId() ?? "", open: executor.open() },
+    }),
+    load: () => loadavg()[0] ?? 0,
+    onServerTime: (now) => (clockOffset = now - clock.now()),
+    onWelcome: () => {
+      report(logger, "resend", executor.resend("all"))
+      inventory.onSession()
+      // Only now the server's clock is known, by which `startBefore` is judged.
+      if (!resumed) executor.resume("task")
+      resumed = true
+    },
+    onOrder: (frame) => handleOrder(frame, executor, inventory),
+  })
+  executor.onFinished = () => inventory.collectSoon()
+  await recoverAttempts(context)
+  await pruneAttempts(context)
+  executor.resume("rollback")
+  const timers = [
+    setInterval(() => report(logger, "resend", executor.resend("finished")), limits.resendIntervalMilliseconds),
+    setInterval(() => report(logger, "prune", pruneAttempts(context)), limits.pruneIntervalMilliseconds),
+  ]
+  inventory.start()
+  session.start()
+  return {
+    stop: async () => {
+      for (const timer of timers) clearInterval(timer)
+      await executor.stop()
+      inventory.stop()
+      await session.stop()
+    },
+  }
+}
+
+function sessionUrl(server: URL): URL {
+  const url = new URL(server)
+  url.protocol = server.protocol === "https:" ? "wss:" : "ws:"
+  url.pathname = `${server.pathname.replace(/\/+$/, "")}/v1/sessions`
+  return url
+}
+
+async function handleOrder(frame: OrderFrame, executor: AttemptExecutor, inventory: InventoryReporter): Promise<void> {
+  switch (frame.type) {
+    case "start":
+      return await executor.start(frame)
+    case "rollback":
+      return await executor.rollback(frame.key)
+    case "kill":
+      return await executor.kill(frame.key, frame.reason)
+    case "acknowledge":
+      return await executor.acknowledge(frame.key, frame.phase)
+    case "collect-inventory":
+      return inventory.collectNow()
+  }
+}
+
+function report(logger: AgentLogger, what: string, work: Promise<void>): void {
+  work.catch((error: unknown) => logger.error(`${what} failed`, { error: errorText(error) }))
+}

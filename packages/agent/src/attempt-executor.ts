@@ -1,0 +1,270 @@
+import { rm } from "node:fs/promises"
+import {
+  agentLimits,
+  type AgentFrame,
+  type AttemptPhase,
+  type RollbackOutcome,
+  type ServerFrame,
+  type TaskOrder,
+  type TaskOutcome,
+} from "@signalbox/contracts/fleet/agent-protocol"
+import { assert } from "@signalbox/kernel/assert"
+import { toInstant } from "@signalbox/kernel/clock"
+import { errorText } from "./agent-logger.ts"
+import { type Attempt, isOpen, isSettled, type JournalRecord } from "./attempt.ts"
+import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
+import { fitResults } from "./outcome-size.ts"
+import { runRollback } from "./rollback-runner.ts"
+import { allSteps, failed, refusedLate, runTask, type StopReason } from "./task-runner.ts"
+
+type StartFrame = Extract<ServerFrame, { type: "start" }>
+type Finished = Extract<JournalRecord, { type: "finished" }>
+
+interface LaneItem {
+  readonly key: string
+  readonly phase: AttemptPhase
+}
+
+/** Room in a frame for what surrounds the results. */
+const resultBytesMax = agentLimits.frameBytesMax - 64 * 1024
+
+/**
+ * Owns the lane: one task or rollback of this node runs at a time, rollbacks before starts, orders in their sequence.
+ * Called by the session for each order and by the agent at start and stop. Invariants: nothing runs that the journal
+ * doesn't hold; a (key, phase) whose end is in the journal never runs again; every known (key, phase) is answered from
+ * the journal.
+ */
+export class AttemptExecutor {
+  readonly #context: AttemptContext
+  #waiting: LaneItem[] = []
+  #running: (LaneItem & { readonly stop: AbortController }) | undefined
+  #lane: Promise<void> = Promise.resolve()
+  #stopping = false
+  /** Called when a task or a rollback has ended. */
+  onFinished: () => void = () => undefined
+
+  constructor(context: AttemptContext) {
+    this.#context = context
+  }
+
+  /** Takes up again what was accepted before the agent ended; to be called once a phase, after recovery. */
+  resume(phase: AttemptPhase): void {
+    for (const { key, phases } of this.#context.journal.attempts()) {
+      if (phases[phase] === "accepted" || phases[phase] === "running") this.#enqueue({ key, phase })
+    }
+  }
+
+  /** What the server has not acknowledged, oldest first. */
+  open(): Extract<AgentFrame, { type: "hello" }>["open"] {
+    const open = [...this.#context.journal.attempts()]
+      .toSorted((a, b) => a.changedAt - b.changedAt)
+      .flatMap((attempt) =>
+        (["task", "rollback"] as const).flatMap((phase) => {
+          const state = attempt.phases[phase]
+          return state !== "none" && isOpen(attempt, phase) ? [{ key: attempt.key, phase, state }] : []
+        }),
+      )
+    return open.slice(0, 1000)
+  }
+
+  async start(frame: StartFrame): Promise<void> {
+    const { journal, limits, serverNow } = this.#context
+    const { key, order } = frame
+    const known = journal.find(key)
+    if (known && known.phases.task !== "none") return await this.#answer(known, "task")
+    if (this.#stopping) return
+    if (!known && this.#unsettledCount() >= limits.attemptsUnacknowledgedMax) {
+      return this.#context.logger.error("order ignored: too many results wait for the server", { key })
+    }
+    const startBefore = Date.parse(frame.startBefore)
+    assert(Number.isFinite(startBefore), "the session has checked startBefore")
+    const accepted = await journal.append(key, { type: "accepted", phase: "task", startBefore, order })
+    this.#context.send({ type: "accepted", key, phase: "task" })
+    if (known?.damaged) return await this.#finishTask(key, damagedOutcome(order))
+    if (accepted.killedReason !== undefined) {
+      return await this.#finishTask(key, killedBefore(order, accepted.killedReason))
+    }
+    if (serverNow() > startBefore) return await this.#finishTask(key, refusedLate(order, startBefore))
+    if (this.#waiting.length >= limits.queueMax) {
+      const message = `${limits.queueMax} orders wait on this node already`
+      return await this.#finishTask(key, failed(order, { class: "refused", message, steps: [] }))
+    }
+    this.#enqueue({ key, phase: "task" })
+  }
+
+  async rollback(key: string): Promise<void> {
+    const { journal } = this.#context
+    const known = journal.find(key)
+    if (known && known.phases.rollback !== "none") return await this.#answer(known, "rollback")
+    if (this.#stopping) return
+    if (!known || known.phases.task === "none") {
+      await journal.append(key, { type: "killed", reason: "a rollback of this attempt was ordered before its start" })
+    }
+    await journal.append(key, { type: "accepted", phase: "rollback" })
+    this.#context.send({ type: "accepted", key, phase: "rollback" })
+    if (journal.find(key)?.phases.task === "none") {
+      const message = "this node has no record of the attempt: it never arrived here, or its record was pruned"
+      return await this.#finishRollback(key, { state: "unknown", message, restored: 0, undone: [] })
+    }
+    this.#enqueue({ key, phase: "rollback" })
+  }
+
+  async kill(key: string, reason: string): Promise<void> {
+    const { journal } = this.#context
+    const known = journal.find(key)
+    if (known?.phases.task === "finished") return await this.#answer(known, "task")
+    const attempt = await journal.append(key, { type: "killed", reason })
+    if (this.#running?.key === key && this.#running.phase === "task") {
+      return this.#running.stop.abort({ kind: "killed", message: reason } satisfies StopReason)
+    }
+    if (attempt.phases.task !== "accepted") return
+    this.#waiting = this.#waiting.filter((item) => item.key !== key || item.phase !== "task")
+    await this.#finishTask(key, killedBefore(await this.#readOrder(key), reason))
+  }
+
+  async acknowledge(key: string, phase: AttemptPhase): Promise<void> {
+    const { journal } = this.#context
+    const known = journal.find(key)
+    if (!known || known.acknowledged[phase] || known.phases[phase] !== "finished") return
+    const attempt = await journal.append(key, { type: "acknowledged", phase })
+    if (attempt.phases.rollback === "finished" && isSettled(attempt)) {
+      await rm(savedDirectory(this.#context, key), { recursive: true, force: true })
+    }
+  }
+
+  /** Sends every result again that the server has not acknowledged; to a new session also what is under way. */
+  async resend(which: "finished" | "all"): Promise<void> {
+    for (const { key, phase, state } of this.open()) {
+      const attempt = this.#context.journal.find(key)
+      if (attempt && isOpen(attempt, phase) && (which === "all" || state === "finished")) {
+        await this.#answer(attempt, phase)
+      }
+    }
+  }
+
+  /** Stops what runs (a task is reported `interrupted`) and starts nothing more. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    this.#waiting = []
+    this.#running?.stop.abort({ kind: "agent-stopping", message: "the agent was stopped" } satisfies StopReason)
+    await this.#lane
+  }
+
+  #unsettledCount(): number {
+    let count = 0
+    for (const attempt of this.#context.journal.attempts()) if (!isSettled(attempt)) count++
+    return count
+  }
+
+  #enqueue(item: LaneItem): void {
+    const at = item.phase === "rollback" ? this.#waiting.findIndex(({ phase }) => phase === "task") : -1
+    this.#waiting.splice(at === -1 ? this.#waiting.length : at, 0, item)
+    this.#lane = this.#lane.then(() => this.#runNext())
+  }
+
+  async #runNext(): Promise<void> {
+    const item = this.#waiting.shift()
+    if (!item || this.#stopping) return
+    const stop = new AbortController()
+    this.#running = { ...item, stop }
+    try {
+      await (item.phase === "task" ? this.#runTask(item.key, stop.signal) : this.#runRollback(item.key, stop.signal))
+    } catch (error) {
+      this.#context.logger.error("an attempt could not be carried on", { ...item, error: errorText(error) })
+    } finally {
+      this.#running = undefined
+      this.onFinished()
+    }
+  }
+
+  async #runTask(key: string, stop: AbortSignal): Promise<void> {
+    const order = await this.#readOrder(key)
+    const attempt = this.#context.journal.find(key)
+    if (attempt?.phases.task !== "accepted") return
+    if (attempt.killedReason !== undefined)
+      return await this.#finishTask(key, killedBefore(order, attempt.killedReason))
+    const startBefore = attempt.startBefore ?? 0
+    if (this.#context.serverNow() > startBefore) return await this.#finishTask(key, refusedLate(order, startBefore))
+    let outcome: TaskOutcome
+    try {
+      outcome = await runTask({ context: this.#context, key, order, startBefore, stop })
+    } catch (error) {
+      const message = `the agent could not carry on: ${errorText(error)}`
+      outcome = failed(order, {
+        class: "system",
+        message,
+        steps: [...(this.#context.journal.find(key)?.stepResults ?? [])],
+      })
+    }
+    await this.#finishTask(key, outcome)
+  }
+
+  async #runRollback(key: string, stop: AbortSignal): Promise<void> {
+    const attempt = this.#context.journal.find(key)
+    if (!attempt || attempt.phases.rollback === "finished") return
+    const order = await this.#readOrder(key)
+    await this.#context.journal.append(key, { type: "started", phase: "rollback" })
+    this.#context.send({ type: "started", key, phase: "rollback", at: toInstant(this.#context.clock.now()) })
+    const { stepsBegun } = attempt
+    const outcome = await runRollback({ context: this.#context, key, order, stepsBegun, stop })
+    // Cut short by the agent's own end: the next start of the agent decides what is known.
+    if (stop.aborted) return
+    await this.#finishRollback(key, outcome)
+  }
+
+  async #finishTask(key: string, outcome: TaskOutcome): Promise<void> {
+    const fitting = { ...outcome, steps: fitResults(outcome.steps, resultBytesMax) }
+    await this.#finish(key, { type: "finished", phase: "task", outcome: fitting, at: 0 })
+  }
+
+  async #finishRollback(key: string, outcome: RollbackOutcome): Promise<void> {
+    const fitting = { ...outcome, undone: fitResults(outcome.undone, resultBytesMax) }
+    await this.#finish(key, { type: "finished", phase: "rollback", outcome: fitting, at: 0 })
+  }
+
+  async #finish(key: string, record: Finished): Promise<void> {
+    await this.#context.journal.append(key, record)
+    this.#context.logger.info(`${record.phase} ${record.outcome.state}`, { key, message: record.outcome.message })
+    this.#context.send(finishedFrame(key, record))
+  }
+
+  /** Answers a repeated order with what the journal holds. */
+  async #answer(attempt: Attempt, phase: AttemptPhase): Promise<void> {
+    const { journal, send } = this.#context
+    const { key } = attempt
+    const state = attempt.phases[phase]
+    if (state === "accepted" || state === "running") send({ type: "accepted", key, phase })
+    if (state === "running")
+      send({ type: "started", key, phase, at: toInstant(attempt.startedAt ?? attempt.changedAt) })
+    if (state !== "finished") return
+    const records = await journal.read(key)
+    const finished = records.find((record) => record.type === "finished" && record.phase === phase)
+    assert(finished?.type === "finished", `the journal holds the end of ${key}`)
+    send(finishedFrame(key, finished))
+  }
+
+  async #readOrder(key: string): Promise<TaskOrder> {
+    const records = await this.#context.journal.read(key)
+    for (const record of records) if (record.type === "accepted" && record.phase === "task") return record.order
+    throw new Error(`the journal holds no order for ${key}`)
+  }
+}
+
+function finishedFrame(key: string, { phase, outcome }: Finished): AgentFrame {
+  if (phase === "task") return { type: "task-finished", key, outcome }
+  return { type: "rollback-finished", key, outcome }
+}
+
+function killedBefore(order: TaskOrder, reason: string): TaskOutcome {
+  return {
+    state: "aborted",
+    class: "refused",
+    message: `not started: ${reason}`.slice(0, 2000),
+    steps: allSteps(order, []),
+  }
+}
+
+function damagedOutcome(order: TaskOrder): TaskOutcome {
+  const message = "the journal of this attempt is damaged: whether it ran is not known"
+  return { state: "interrupted", class: "interrupted", message, steps: allSteps(order, []) }
+}

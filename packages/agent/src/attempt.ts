@@ -1,0 +1,136 @@
+import type {
+  AttemptPhase,
+  RollbackOutcome,
+  StepResult,
+  TaskOrder,
+  TaskOutcome,
+} from "@signalbox/contracts/fleet/agent-protocol"
+import type { ProcessIdentity } from "./process-identity.ts"
+
+/**
+ * An attempt as the journal's records make it. Each phase goes
+ *
+ *     none -> accepted -> running -> finished (-> acknowledged)
+ *        \________\___________________^   refused, killed or interrupted: finished without having run
+ *
+ * and never back: a record that would change a finished phase is ignored.
+ */
+export type PhaseState = "none" | "accepted" | "running" | "finished"
+
+export interface Attempt {
+  readonly key: string
+  readonly phases: Readonly<Record<AttemptPhase, PhaseState>>
+  readonly acknowledged: Readonly<Record<AttemptPhase, boolean>>
+  /** Milliseconds of the server's clock. */
+  readonly startBefore?: number
+  readonly killedReason?: string
+  readonly startedAt?: number
+  /** Steps whose command may have run. */
+  readonly stepsBegun: number
+  readonly undoBegun: boolean
+  readonly stepResults: readonly StepResult[]
+  /** A command was about to run, and its end was not noted. */
+  readonly stepUnderWay: boolean
+  /** That command's process, once it had one. */
+  readonly process: ProcessIdentity | undefined
+  readonly savedBytes: number
+  /** Milliseconds of this machine's clock at the last record. */
+  readonly changedAt: number
+  /** Records in the middle of its file were unreadable: what ran is not known. */
+  readonly damaged: boolean
+}
+
+export type JournalRecord = { readonly at: number } & (
+  | { readonly type: "accepted"; readonly phase: "task"; readonly startBefore: number; readonly order: TaskOrder }
+  | { readonly type: "accepted"; readonly phase: "rollback" }
+  | { readonly type: "started"; readonly phase: AttemptPhase; readonly savedBytes?: number }
+  /** About to start a command: from here on it may have run. */
+  | { readonly type: "step"; readonly phase: AttemptPhase; readonly step: number }
+  | { readonly type: "process"; readonly process: ProcessIdentity }
+  | { readonly type: "step-ended"; readonly result: StepResult }
+  | { readonly type: "finished"; readonly phase: "task"; readonly outcome: TaskOutcome }
+  | { readonly type: "finished"; readonly phase: "rollback"; readonly outcome: RollbackOutcome }
+  | { readonly type: "acknowledged"; readonly phase: AttemptPhase }
+  | { readonly type: "killed"; readonly reason: string }
+  | { readonly type: "damaged" }
+)
+
+/** A record without its time, which the journal adds. */
+export type NewRecord = JournalRecord extends infer R ? (R extends JournalRecord ? Omit<R, "at"> : never) : never
+
+export function newAttempt(key: string): Attempt {
+  return {
+    key,
+    phases: { task: "none", rollback: "none" },
+    acknowledged: { task: false, rollback: false },
+    stepsBegun: 0,
+    undoBegun: false,
+    stepUnderWay: false,
+    process: undefined,
+    damaged: false,
+    stepResults: [],
+    savedBytes: 0,
+    changedAt: 0,
+  }
+}
+
+const order: readonly PhaseState[] = ["none", "accepted", "running", "finished"]
+
+/** The attempt after one more record. Pure; a step back is ignored, so a repeated record changes nothing. */
+export function applyRecord(attempt: Attempt, record: JournalRecord): Attempt {
+  const next = { ...attempt, changedAt: record.at }
+  switch (record.type) {
+    case "accepted":
+      return advance(
+        record.phase === "task" ? { ...next, startBefore: record.startBefore } : next,
+        record.phase,
+        "accepted",
+      )
+    case "started": {
+      if (record.phase === "rollback") return advance(next, "rollback", "running")
+      return advance({ ...next, startedAt: record.at, savedBytes: record.savedBytes ?? 0 }, "task", "running")
+    }
+    case "step":
+      return beginStep({ ...next, stepUnderWay: true, process: undefined }, record.phase, record.step)
+    case "process":
+      return { ...next, process: record.process }
+    case "step-ended":
+      return { ...next, stepUnderWay: false, process: undefined, stepResults: [...next.stepResults, record.result] }
+    case "finished":
+      return advance(next, record.phase, "finished")
+    case "acknowledged":
+      if (next.phases[record.phase] !== "finished") return attempt
+      return { ...next, acknowledged: { ...next.acknowledged, [record.phase]: true } }
+    case "killed":
+      return { ...next, killedReason: record.reason }
+    case "damaged":
+      return { ...next, damaged: true }
+  }
+}
+
+function beginStep(attempt: Attempt, phase: AttemptPhase, step: number): Attempt {
+  if (phase === "rollback") return { ...attempt, undoBegun: true }
+  return { ...attempt, stepsBegun: Math.max(attempt.stepsBegun, step + 1) }
+}
+
+function advance(attempt: Attempt, phase: AttemptPhase, to: PhaseState): Attempt {
+  if (order.indexOf(attempt.phases[phase]) >= order.indexOf(to)) return attempt
+  return { ...attempt, phases: { ...attempt.phases, [phase]: to } }
+}
+
+/** True where nothing is under way and the server knows every result. */
+export function isSettled(attempt: Attempt): boolean {
+  return (["task", "rollback"] as const).every(
+    (phase) =>
+      attempt.phases[phase] === "none" || (attempt.phases[phase] === "finished" && attempt.acknowledged[phase]),
+  )
+}
+
+export function isOpen(attempt: Attempt, phase: AttemptPhase): boolean {
+  return attempt.phases[phase] !== "none" && !attempt.acknowledged[phase]
+}
+
+/** The name of an attempt's files: `exe_….3.1`. */
+export function attemptFileName(key: string): string {
+  return key.replaceAll("/", ".")
+}

@@ -1,0 +1,175 @@
+import { mkdir, open, readdir, readFile, rename, rm, truncate, type FileHandle } from "node:fs/promises"
+import { join } from "node:path"
+import { crc32 } from "node:zlib"
+import { attemptKey } from "@signalbox/contracts/fleet/agent-protocol"
+import type { Clock } from "@signalbox/kernel/clock"
+import {
+  type Attempt,
+  applyRecord,
+  attemptFileName,
+  type JournalRecord,
+  newAttempt,
+  type NewRecord,
+} from "./attempt.ts"
+
+/**
+ * Owns `journal/`: one append-only file per attempt, one record a line: CRC-32 in hex, space, JSON. Only the attempt's
+ * lane and the frame handlers of this process write, one record after the other. Invariants: a record is on disk
+ * before `append` returns (unless `volatile`); a torn last line was never acted upon and is cut off; a bad line
+ * elsewhere marks the attempt `damaged` (the file is set aside), and what follows it is not believed. Removing a file is
+ * the compaction.
+ */
+export class Journal {
+  readonly directory: string
+  readonly #clock: Clock
+  readonly #attempts = new Map<string, Attempt>()
+  #queue: Promise<unknown> = Promise.resolve()
+
+  private constructor(directory: string, clock: Clock) {
+    this.directory = directory
+    this.#clock = clock
+  }
+
+  static async open(directory: string, clock: Clock): Promise<Journal> {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    const journal = new Journal(directory, clock)
+    for (const name of (await readdir(directory)).toSorted()) {
+      const key = attemptKeyOf(name)
+      if (key !== undefined) await journal.#load(key)
+    }
+    return journal
+  }
+
+  async #load(key: string): Promise<void> {
+    const path = this.#path(key)
+    const { records, validBytes, torn, damaged } = parseRecords(await readFile(path))
+    if (records.length === 0 && !damaged) return await rm(path)
+    if (torn) await truncate(path, validBytes)
+    this.#attempts.set(key, records.reduce(applyRecord, newAttempt(key)))
+    if (!damaged) return
+    await rename(path, `${path}.damaged`)
+    for (const record of records) await this.#write(key, formatRecord(record), { isNew: false, sync: false })
+    await this.append(key, { type: "damaged" })
+    await syncDirectory(this.directory)
+  }
+
+  attempts(): IterableIterator<Attempt> {
+    return this.#attempts.values()
+  }
+
+  get size(): number {
+    return this.#attempts.size
+  }
+
+  find(key: string): Attempt | undefined {
+    return this.#attempts.get(key)
+  }
+
+  /** The attempt with the record applied. `volatile` skips the fsync: for what only matters while this machine is up. */
+  append(key: string, record: NewRecord, options: { volatile?: boolean } = {}): Promise<Attempt> {
+    return this.#enqueue(async () => {
+      const full = { ...record, at: this.#clock.now() } as JournalRecord
+      const known = this.#attempts.get(key)
+      await this.#write(key, formatRecord(full), { isNew: known === undefined, sync: !options.volatile })
+      const attempt = applyRecord(known ?? newAttempt(key), full)
+      this.#attempts.set(key, attempt)
+      return attempt
+    })
+  }
+
+  async #write(key: string, line: string, options: { isNew: boolean; sync: boolean }): Promise<void> {
+    const file = await open(this.#path(key), "a", 0o600)
+    try {
+      const before = (await file.stat()).size
+      try {
+        await file.appendFile(line)
+        if (options.sync) await file.datasync()
+      } catch (error) {
+        await file.truncate(before).catch(() => undefined)
+        throw error
+      }
+    } finally {
+      await file.close()
+    }
+    if (options.isNew) await syncDirectory(this.directory)
+  }
+
+  /** The records of an attempt, read from disk: memory holds no orders and no outputs. */
+  async read(key: string): Promise<readonly JournalRecord[]> {
+    return await this.#enqueue(async () => parseRecords(await readFile(this.#path(key))).records)
+  }
+
+  async remove(key: string): Promise<void> {
+    await this.#enqueue(async () => {
+      this.#attempts.delete(key)
+      await rm(this.#path(key), { force: true })
+      await rm(`${this.#path(key)}.damaged`, { force: true })
+    })
+  }
+
+  #enqueue<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work)
+    this.#queue = result.catch(() => undefined)
+    return result
+  }
+
+  #path(key: string): string {
+    return join(this.directory, `${attemptFileName(key)}.log`)
+  }
+}
+
+function attemptKeyOf(fileName: string): string | undefined {
+  const key = fileName.replace(/\.log$/, "").replaceAll(".", "/")
+  return fileName.endsWith(".log") && attemptKey.safeParse(key).success ? key : undefined
+}
+
+export function formatRecord(record: JournalRecord): string {
+  const json = JSON.stringify(record)
+  return `${crc32(json).toString(16).padStart(8, "0")} ${json}\n`
+}
+
+interface ParsedRecords {
+  readonly records: readonly JournalRecord[]
+  readonly validBytes: number
+  /** The last line is incomplete or damaged: the write that a crash cut short. */
+  readonly torn: boolean
+  /** A line before the last is damaged: not a crash of ours. */
+  readonly damaged: boolean
+}
+
+export function parseRecords(bytes: Buffer): ParsedRecords {
+  const records: JournalRecord[] = []
+  let start = 0
+  while (start < bytes.length) {
+    const end = bytes.indexOf(0x0a, start)
+    const record = end === -1 ? undefined : parseRecord(bytes.toString("utf8", start, end))
+    if (!record) {
+      const isLast = end === -1 || end === bytes.length - 1
+      return { records, validBytes: start, torn: isLast, damaged: !isLast }
+    }
+    records.push(record)
+    start = end + 1
+  }
+  return { records, validBytes: start, torn: false, damaged: false }
+}
+
+function parseRecord(line: string): JournalRecord | undefined {
+  const json = line.slice(9)
+  if (line[8] !== " " || Number.parseInt(line.slice(0, 8), 16) !== crc32(json)) return undefined
+  try {
+    return JSON.parse(json) as JournalRecord
+  } catch {
+    return undefined
+  }
+}
+
+/** Makes a created, renamed or removed name durable. */
+export async function syncDirectory(directory: string): Promise<void> {
+  let handle: FileHandle | undefined
+  try {
+    handle = await open(directory, "r")
+    await handle.sync()
+  } finally {
+    await handle?.close()
+  }
+}

@@ -1,0 +1,24 @@
+import { randomUUID, type KeyObject } from "node:crypto"
+import { SignJWT } from "jose"
+import type { AgentIdentity } from "./agent-identity.ts"
+
+export const tokenSeconds = 60
+
+/** The bearer of one session: signed with the node's own key, used once, good for a minute of the server's clock. */
+export async function signSessionToken(options: {
+  readonly identity: AgentIdentity
+  readonly privateKey: KeyObject
+  readonly machineId: string
+  /** Milliseconds of the server's clock, as far as it is known. */
+  readonly now: number
+}): Promise<string> {
+  const issuedAt = Math.floor(options.now / 1000)
+  return await new SignJWT({ account: options.identity.account, machineId: options.machineId })
+    .setProtectedHeader({ alg: "EdDSA", kid: options.identity.node })
+    .setSubject(options.identity.node)
+    .setAudience("signalbox")
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(issuedAt + tokenSeconds)
+    .setJti(randomUUID())
+    .sign(options.privateKey)
+}
