@@ -176,7 +176,9 @@ function applyToTask(draft: Draft, slot: Slot, input: TaskInput): IgnoredWhy | u
 }
 
 function applyToRollback(draft: Draft, slot: Slot, input: TaskInput): IgnoredWhy | undefined {
-  if (!isRollbackOpen(slot.rollback)) return "no-rollback"
+  // What this very step asks for has not been sent yet, so no answer to it can be true.
+  const asked = draft.base.slots.get(slot.ordinal)?.rollback ?? "none"
+  if (!isRollbackOpen(slot.rollback) || !isRollbackOpen(asked)) return "no-rollback"
   if (input.type === "rollback-finished") {
     finishRollback(draft, slot, rollbackEvents[input.outcome])
     return undefined
