@@ -96,7 +96,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
   stops.push(() => edge.close())
   await edge.listen({ host: settings.host, port })
   const bound = (edge.server.address() as AddressInfo).port
-  await writeAdminFile(settings, composition, {
+  await writeAdminFile(settings, {
     url,
     ...(tls ? { caPem: tls.caPem, caFingerprint: tls.caFingerprint } : {}),
   })

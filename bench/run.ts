@@ -1,0 +1,23 @@
+/**
+ * `npm run bench -- NAME [--json]`: runs a benchmark and its peers in one sitting, and ends with one line of figures.
+ * Each contender runs in a process of its own, one after the other, in turns, on a database of its own in the same
+ * PostgreSQL (the bundled one, durable settings).
+ */
+import { spawnSync } from "node:child_process"
+import { existsSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+
+const here = fileURLToPath(new URL(".", import.meta.url))
+const names = ["orchestrator", "api", "footprint"] as const
+
+const [name = "", ...rest] = process.argv.slice(2)
+if (!names.some((known) => known === name)) {
+  process.stderr.write(`usage: npm run bench -- ${names.join("|")} [--json]\n`)
+  process.exit(2)
+}
+if (!existsSync(`${here}node_modules`)) {
+  const installed = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--prefix", here], { stdio: "inherit" })
+  if (installed.status !== 0) process.exit(1)
+}
+const result = spawnSync(process.execPath, [`${here}${name}/main.ts`, ...rest], { stdio: "inherit" })
+process.exit(result.status ?? 1)
