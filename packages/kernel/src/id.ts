@@ -13,6 +13,7 @@ export const idPrefixes = {
   event: "evt",
   node: "nod",
   enrollmentKey: "enk",
+  group: "grp",
   session: "ses",
   execution: "exe",
   server: "srv",

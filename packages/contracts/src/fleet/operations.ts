@@ -128,6 +128,7 @@ export const nodesEnroll = defineOperation({
     "fleet.enrollment-source-refused",
     "fleet.enrollment-tag-refused",
     "fleet.node-name-taken",
+    "fleet.public-key-taken",
     "request.invalid-input",
   ],
 })

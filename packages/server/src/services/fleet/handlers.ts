@@ -1,0 +1,9 @@
+import type { Handler } from "../../router/handler.ts"
+import { enrollmentHandlers, type EnrollmentOptions } from "./enrollment-handlers.ts"
+import { groupHandlers } from "./group-handlers.ts"
+import { nodeHandlers, type CloseSessions } from "./node-handlers.ts"
+
+/** The handlers of the fleet's operations but `sessions.open`, which belongs to the service's own sessions. */
+export function fleetHandlers(options: EnrollmentOptions, closeSessions: CloseSessions): Handler[] {
+  return [...nodeHandlers(closeSessions), ...enrollmentHandlers(options), ...groupHandlers(options)]
+}

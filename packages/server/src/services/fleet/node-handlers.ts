@@ -1,0 +1,141 @@
+import {
+  nodesGet,
+  nodesInventory,
+  nodesList,
+  nodesRemove,
+  nodesResolve,
+  nodesUpdate,
+} from "@signalbox/contracts/fleet/operations"
+import { parseTagQuery } from "@signalbox/contracts/fleet/tag-query"
+import { AppError } from "@signalbox/kernel/app-error"
+import { toInstant } from "@signalbox/kernel/clock"
+import { onChange, onRead, type Handler } from "../../router/handler.ts"
+import type { Sql, Tx } from "../../storage/database.ts"
+import { getGroup } from "./group-handlers.ts"
+import { changeTags, isSameTags, refuseUnstorable } from "./model.ts"
+import {
+  deleteNode,
+  findNode,
+  findUnknown,
+  listNodes,
+  lockNode,
+  resolveNodes,
+  updateNode,
+  type NodeFilter,
+  type NodeRow,
+} from "./node-store.ts"
+import { findInventory } from "./session-store.ts"
+import { pageOfRows, readCursor } from "./page.ts"
+import { toNode } from "./wire.ts"
+
+/** Closes the sessions of a node at once; without it they end at the next look at the database. */
+export type CloseSessions = (nodeId: string, code: "fleet.agent-identity-refused" | "fleet.node-held") => void
+
+export function nodeHandlers(closeSessions: CloseSessions): Handler[] {
+  return [
+    onRead(nodesList, async (input, { sql, account }) => {
+      const filter = await readFilter(sql, account, input)
+      const after = input.cursor === undefined ? undefined : readCursor(input.cursor, 2)
+      const rows = await listNodes(
+        sql,
+        { ...filter, ...(input.state ? { state: input.state } : {}) },
+        { ...(after ? { after: [after[0] ?? "", after[1] ?? ""] as const } : {}), limit: input.limit + 1 },
+      )
+      return pageOfRows(rows, input.limit, { item: toNode, key: (row) => [row.name, row.id] })
+    }),
+    onRead(nodesGet, async (input, { sql, account }) => toNode(await getNode(sql, account, input.node))),
+    onRead(nodesInventory, async (input, { sql, account }) => {
+      const node = await getNode(sql, account, input.node)
+      const found = await findInventory(sql, account, node.id)
+      return found ? { collectedAt: toInstant(found.collectedAt), inventory: found.inventory } : {}
+    }),
+    onRead(nodesResolve, async (input, { sql, account }) => resolve(sql, account, input)),
+    onChange(nodesUpdate, async (input, ctx) => {
+      refuseUnstorable(input.tags, "tags")
+      const node = await getLocked(ctx.tx, ctx.account, input.node)
+      const tags = changeTags(node.tags, input.tags ?? {})
+      const release = input.release === true && node.heldAt !== null
+      if (!release && isSameTags(tags, node.tags)) return toNode(node)
+      const changed = await updateNode(ctx.tx, { ...node, tags }, release)
+      if (!changed) throw notFound(input.node)
+      ctx.emit({
+        aggregate: node.id,
+        type: "node.updated",
+        subject: node.id,
+        version: changed.version,
+        data: { name: node.name, tags, released: release },
+      })
+      return toNode(changed)
+    }),
+    onChange(nodesRemove, async (input, ctx) => {
+      const node = await getLocked(ctx.tx, ctx.account, input.node)
+      await deleteNode(ctx.tx, node)
+      ctx.emit({
+        aggregate: node.id,
+        type: "node.removed",
+        subject: node.id,
+        version: node.version + 1,
+        data: { name: node.name },
+      })
+      ctx.afterCommit(() => closeSessions(node.id, "fleet.agent-identity-refused"))
+      return { id: node.id, name: node.name }
+    }),
+  ]
+}
+
+interface Targets {
+  readonly query?: string | undefined
+  readonly group?: string | undefined
+  readonly nodes?: readonly string[] | undefined
+  readonly all?: true | undefined
+}
+
+/** @throws fleet.invalid-tag-query, fleet.group-not-found */
+async function readFilter(sql: Sql, account: string, targets: Targets): Promise<NodeFilter> {
+  const own: NodeFilter = {
+    account,
+    ...(targets.query === undefined ? {} : { queries: [parseTagQuery(targets.query)] }),
+    ...(targets.nodes === undefined ? {} : { references: [targets.nodes] }),
+  }
+  if (targets.group === undefined) return own
+  const group = await getGroup(sql, account, targets.group)
+  return {
+    account,
+    queries: [...(own.queries ?? []), ...(group.query === null ? [] : [parseTagQuery(group.query)])],
+    references: [...(own.references ?? []), ...(group.nodes === null ? [] : [group.nodes])],
+  }
+}
+
+async function resolve(sql: Sql, account: string, input: Targets & { cursor?: string | undefined; limit: number }) {
+  const ways = [input.nodes, input.query, input.group, input.all].filter((way) => way !== undefined)
+  if (ways.length !== 1)
+    throw new AppError("request.invalid-input", "give exactly one of `nodes`, `query`, `group` and `all`")
+  const filter = await readFilter(sql, account, input)
+  const [afterId = ""] = input.cursor === undefined ? [] : readCursor(input.cursor, 1)
+  const rows = await resolveNodes(sql, filter, { afterId, limit: input.limit + 1 })
+  const firstPage = input.cursor === undefined
+  const unknown = firstPage && input.nodes ? await findUnknown(sql, account, input.nodes) : []
+  return {
+    ...pageOfRows(rows, input.limit, {
+      item: ({ id, name, tags }) => ({ id, name, tags: { ...tags } }),
+      key: (row) => [row.id],
+    }),
+    unknown,
+  }
+}
+
+/** @throws fleet.node-not-found */
+export async function getNode(sql: Sql, account: string, reference: string): Promise<NodeRow> {
+  const node = reference.includes("\0") ? undefined : await findNode(sql, account, reference)
+  if (!node) throw notFound(reference)
+  return node
+}
+
+async function getLocked(tx: Tx, account: string, reference: string): Promise<NodeRow> {
+  const node = reference.includes("\0") ? undefined : await lockNode(tx, account, reference)
+  if (!node) throw notFound(reference)
+  return node
+}
+
+const notFound = (reference: string) =>
+  new AppError("fleet.node-not-found", `there is no node ${JSON.stringify(reference)} in this account`)

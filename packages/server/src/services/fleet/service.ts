@@ -1,0 +1,74 @@
+import { sessionsOpen } from "@signalbox/contracts/fleet/operations"
+import { AppError } from "@signalbox/kernel/app-error"
+import { onSession, type Handler, type Service } from "../../router/handler.ts"
+import type { Authenticator, Executor } from "../../router/ports.ts"
+import { createAgentAuthenticator } from "./agent-authenticator.ts"
+import { createFleetBackground } from "./background.ts"
+import { createEnrollmentAuthenticator } from "./enrollment-authenticator.ts"
+import { fleetHandlers } from "./handlers.ts"
+import { InventoryRecorder } from "./inventory-recorder.ts"
+import type { FleetParts } from "./parts.ts"
+import { Presence } from "./presence.ts"
+import { SessionExecutor } from "./session-executor.ts"
+import { SessionRegistry } from "./session-registry.ts"
+
+export interface FleetOptions extends FleetParts {
+  /** SHA-256 of the own CA in hex; absent on plain HTTP. */
+  readonly tls: { readonly caFingerprint?: string }
+  /** Where agents reach this server. */
+  readonly publicUrl: string
+}
+
+/** Nodes, their enrolment, their sessions, and the way of orders to them. */
+export function createFleetService(options: FleetOptions): {
+  service: Service
+  executor: Executor
+  authenticators: Authenticator[]
+} {
+  const { database } = options
+  const sessions = new SessionRegistry(options)
+  const presence = new Presence(options)
+  const inventories = new InventoryRecorder(options)
+  const executor = new SessionExecutor(options, sessions)
+  sessions.listen({
+    opened: (session) => presence.set(session, true),
+    closed: (session) => presence.set(session, false),
+    work: (session, frame) => {
+      if (frame.type === "inventory") inventories.record(session, frame.inventory)
+    },
+  })
+  sessions.listen(executor)
+  const background = createFleetBackground(options, { sessions, presence, executor })
+  return {
+    service: {
+      name: "fleet",
+      handlers: [
+        ...fleetHandlers(
+          { ...options, ...(options.tls.caFingerprint ? { caFingerprint: options.tls.caFingerprint } : {}) },
+          (nodeId, code) => sessions.closeNode(nodeId, code),
+        ),
+        openSession(sessions),
+      ],
+      async start() {
+        await presence.reset()
+        background.start()
+      },
+      async stop() {
+        await background.stop()
+        sessions.stop()
+        await inventories.drain()
+        await presence.flush()
+      },
+    },
+    executor,
+    authenticators: [createEnrollmentAuthenticator(database), createAgentAuthenticator(database)],
+  }
+}
+
+function openSession(sessions: SessionRegistry): Handler {
+  return onSession(sessionsOpen, (_, { caller, cause }, socket) => {
+    const [, nodeId] = /^node:(.+)$/.exec(caller.principal) ?? []
+    if (nodeId === undefined) throw new AppError("fleet.agent-identity-refused", "only an agent opens a session")
+    sessions.accept(socket, { account: caller.account, nodeId, cause })
+  })
+}

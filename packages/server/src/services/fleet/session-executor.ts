@@ -1,0 +1,135 @@
+/**
+ * Carries the engine's orders to nodes over their sessions, and reports back. Owns the orders not yet confirmed: they
+ * go out at once, and again to a node that reconnects, until it says that it has them. A report's node is always that
+ * of the session it came over, whatever the frame says.
+ */
+import type { ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
+import { assert } from "@signalbox/kernel/assert"
+import { toInstant } from "@signalbox/kernel/clock"
+import type { Executor, ExecutorOrder, ExecutorReport } from "../../router/ports.ts"
+import { LiveReports } from "./live-reports.ts"
+import { OrderBook } from "./order-book.ts"
+import type { FleetParts } from "./parts.ts"
+import type { AgentSession, HelloFrame, WorkFrame } from "./session.ts"
+import type { RegistryListener } from "./session-registry.ts"
+
+interface Sessions {
+  find(nodeId: string): AgentSession | undefined
+}
+
+export class SessionExecutor implements Executor, RegistryListener {
+  readonly #parts: FleetParts
+  readonly #sessions: Sessions
+  readonly #orders = new OrderBook()
+  readonly #live: LiveReports
+  #listener: ((report: ExecutorReport) => void) | undefined
+
+  constructor(parts: FleetParts, sessions: Sessions) {
+    this.#parts = parts
+    this.#sessions = sessions
+    this.#live = new LiveReports((report) => this.#listener?.(report))
+  }
+
+  dispatch(orders: readonly ExecutorOrder[]): void {
+    const now = this.#parts.clock.now()
+    for (const order of orders) {
+      if (order.type === "start" && order.startBefore <= now) continue
+      if (!this.#orders.add(order, now)) {
+        this.#parts.logger.warn({ nodeId: order.nodeId, key: order.key }, "dropped an order: the node has too many")
+        continue
+      }
+      this.#sessions.find(order.nodeId)?.send(toFrame(order))
+    }
+  }
+
+  acknowledge(reports: ReadonlyArray<{ nodeId: string; key: string; phase: "task" | "rollback" }>): void {
+    for (const { nodeId, key, phase } of reports) this.#sessions.find(nodeId)?.send({ type: "acknowledge", key, phase })
+  }
+
+  listen(listener: (report: ExecutorReport) => void): void {
+    assert(this.#listener === undefined, "the executor has one listener")
+    this.#listener = listener
+  }
+
+  /** What the agent's journal holds it need not be told again; the engine hears of it, since it may have forgotten. */
+  opened(session: AgentSession, hello: HelloFrame): void {
+    const { nodeId } = session.identity
+    for (const { key, phase, state } of hello.open) {
+      this.#orders.accepted(nodeId, key, phase)
+      if (state === "finished") continue
+      this.#forward({ type: state === "running" ? "started" : "accepted", nodeId, key, phase })
+    }
+    for (const order of this.#orders.unconfirmed(nodeId, this.#parts.clock.now())) session.send(toFrame(order))
+  }
+
+  closed(): void {
+    // Orders stay: the node may come back.
+  }
+
+  work(session: AgentSession, frame: WorkFrame): void {
+    const { nodeId } = session.identity
+    switch (frame.type) {
+      case "accepted":
+      case "started":
+        this.#orders.accepted(nodeId, frame.key, frame.phase)
+        return this.#forward({ type: frame.type, nodeId, key: frame.key, phase: frame.phase })
+      case "progress":
+      case "output":
+        return this.#live.add(toLiveReport(nodeId, frame))
+      case "task-finished":
+        this.#orders.finished(nodeId, frame.key, "task")
+        this.#live.flushAttempt(nodeId, frame.key)
+        return this.#forward({ type: frame.type, nodeId, key: frame.key, outcome: frame.outcome })
+      case "rollback-finished":
+        this.#orders.finished(nodeId, frame.key, "rollback")
+        this.#live.flushAttempt(nodeId, frame.key)
+        return this.#forward({ type: frame.type, nodeId, key: frame.key, outcome: frame.outcome })
+      case "heartbeat":
+      case "inventory":
+        return undefined
+    }
+  }
+
+  flushLive(): void {
+    this.#live.flush()
+  }
+
+  expire(): void {
+    this.#orders.expire(this.#parts.clock.now())
+  }
+
+  #forward(report: ExecutorReport): void {
+    this.#listener?.(report)
+  }
+}
+
+function toFrame(order: ExecutorOrder): ServerFrame {
+  switch (order.type) {
+    case "start":
+      return { type: "start", key: order.key, startBefore: toInstant(order.startBefore), order: order.order }
+    case "rollback":
+      return { type: "rollback", key: order.key }
+    case "kill":
+      return { type: "kill", key: order.key, reason: order.reason.slice(0, 500) }
+  }
+}
+
+type LiveFrame = Extract<WorkFrame, { type: "progress" | "output" }>
+
+function toLiveReport(nodeId: string, frame: LiveFrame): Extract<ExecutorReport, { type: LiveFrame["type"] }> {
+  if (frame.type === "output") {
+    const { type, key, step, stream, text } = frame
+    return { type, nodeId, key, step, stream, text }
+  }
+  const { type, key, step, stepsCount, name, percent, message } = frame
+  return {
+    type,
+    nodeId,
+    key,
+    step,
+    stepsCount,
+    name,
+    ...(percent === undefined ? {} : { percent }),
+    ...(message === undefined ? {} : { message }),
+  }
+}

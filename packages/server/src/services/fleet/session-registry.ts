@@ -1,0 +1,113 @@
+/**
+ * The sessions of this server. Owns who is connected: of each node at most one open session, the newest. Opening and
+ * closing reach `presence` and the executor from here and nowhere else.
+ */
+import { agentLimits, type ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
+import { AppError, hasCode } from "@signalbox/kernel/app-error"
+import { toInstant } from "@signalbox/kernel/clock"
+import { newId } from "@signalbox/kernel/id"
+import type { WebSocket } from "ws"
+import { admitSession } from "./admission.ts"
+import type { FleetParts } from "./parts.ts"
+import { AgentSession, type HelloFrame, type SessionOwner, type WorkFrame } from "./session.ts"
+
+/** Sessions of one node that may be in the making beside the open one; the oldest gives way. */
+const sessionsPerNodeMax = 4
+
+export interface RegistryListener {
+  opened(session: AgentSession, hello: HelloFrame): void
+  work(session: AgentSession, frame: WorkFrame): void
+  /** The node's open session ended and no newer one has taken its place. */
+  closed(session: AgentSession): void
+}
+
+export class SessionRegistry implements SessionOwner {
+  readonly #parts: FleetParts
+  readonly #listeners: RegistryListener[] = []
+  readonly #open = new Map<string, AgentSession>()
+  readonly #all = new Map<string, Set<AgentSession>>()
+  #stopping = false
+
+  constructor(parts: FleetParts) {
+    this.#parts = parts
+  }
+
+  listen(listener: RegistryListener): void {
+    this.#listeners.push(listener)
+  }
+
+  /** Takes over a connection whose token was verified. */
+  accept(socket: WebSocket, caller: { account: string; nodeId: string; cause: string }): void {
+    const { clock, random } = this.#parts
+    const identity = { id: newId("session", clock, random), ...caller }
+    const session = new AgentSession(socket, { identity, owner: this, now: () => clock.now() })
+    const ofNode = this.#all.get(caller.nodeId) ?? new Set()
+    this.#all.set(caller.nodeId, ofNode.add(session))
+    if (this.#stopping) session.close("the server is stopping")
+    const waiting = [...ofNode].filter((other) => !other.isOpen)
+    if (waiting.length > sessionsPerNodeMax) waiting[0]?.close("replaced by a newer session")
+  }
+
+  find(nodeId: string): AgentSession | undefined {
+    return this.#open.get(nodeId)
+  }
+
+  get openSessions(): IterableIterator<AgentSession> {
+    return this.#open.values()
+  }
+
+  /** Ends all sessions of a node, the half-open ones too. */
+  closeNode(nodeId: string, code: "fleet.agent-identity-refused" | "fleet.node-held"): void {
+    const message = code === "fleet.node-held" ? "two machines use this node's key" : "the node was removed"
+    for (const session of [...(this.#all.get(nodeId) ?? [])])
+      session.refuse(new AppError(code, `${nodeId}: ${message}`))
+  }
+
+  stop(): void {
+    this.#stopping = true
+    for (const sessions of [...this.#all.values()])
+      for (const session of [...sessions]) session.close("the server is stopping")
+  }
+
+  async open(session: AgentSession, hello: HelloFrame): Promise<ServerFrame> {
+    const { nodeId } = session.identity
+    try {
+      await admitSession(this.#parts, session.identity, hello)
+    } catch (error) {
+      if (hasCode(error, "fleet.node-held")) this.closeNode(nodeId, "fleet.node-held")
+      throw error
+    }
+    return {
+      type: "welcome",
+      session: session.identity.id,
+      node: nodeId,
+      heartbeatSeconds: agentLimits.heartbeatSeconds,
+      now: toInstant(this.#parts.clock.now()),
+    }
+  }
+
+  opened(session: AgentSession, hello: HelloFrame): void {
+    const { nodeId } = session.identity
+    const older = this.#open.get(nodeId)
+    this.#open.set(nodeId, session)
+    older?.close("replaced by a newer session")
+    for (const listener of this.#listeners) listener.opened(session, hello)
+  }
+
+  work(session: AgentSession, frame: WorkFrame): void {
+    // A session that was replaced a moment ago may still have frames in flight.
+    if (this.#open.get(session.identity.nodeId) !== session) return
+    for (const listener of this.#listeners) listener.work(session, frame)
+  }
+
+  closed(session: AgentSession, reason: string): void {
+    const { nodeId, account, id } = session.identity
+    const ofNode = this.#all.get(nodeId)
+    ofNode?.delete(session)
+    if (ofNode?.size === 0) this.#all.delete(nodeId)
+    this.#parts.logger.info({ nodeId, account, session: id, reason }, "a session ended")
+    if (this.#open.get(nodeId) !== session) return
+    this.#open.delete(nodeId)
+    for (const listener of this.#listeners) listener.closed(session)
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * One agent's WebSocket. Owns the socket, its limits and its state: hello -> opening -> open -> closed. Every frame is
+ * checked against the protocol's schema; the first that doesn't fit ends the session with a `refused` frame. Whom the
+ * session belongs to is decided by the token that opened it and by nothing that the agent says later.
+ */
+import { agentFrame, agentLimits, type AgentFrame, type ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
+import { AppError, isAppError } from "@signalbox/kernel/app-error"
+import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
+import type { RawData, WebSocket } from "ws"
+
+export const sessionLimits = {
+  helloTimeoutMilliseconds: 10_000,
+  /** Sustained; a session that sends more is read more slowly, never cut. */
+  framesPerSecondMax: 200,
+  bytesPerSecondMax: 8 * 1024 * 1024,
+  /** What a session may send at once after being quiet. */
+  burstSeconds: 8,
+  pauseMillisecondsMax: 5_000,
+  /** Frames that may follow the hello before the session is open. */
+  earlyFramesMax: 256,
+  /** What may wait in the server for a slow agent; then the session is cut, and the agent comes back. */
+  unsentBytesMax: 16 * 1024 * 1024,
+  closeGraceMilliseconds: 2_000,
+} as const
+
+export type HelloFrame = Extract<AgentFrame, { type: "hello" }>
+export type WorkFrame = Exclude<AgentFrame, { type: "hello" }>
+
+export interface SessionOwner {
+  /** Decides on the session; an AppError refuses it. What it resolves to is sent first. */
+  open(session: AgentSession, hello: HelloFrame): Promise<ServerFrame>
+  /** The session is open and its welcome is sent. */
+  opened(session: AgentSession, hello: HelloFrame): void
+  work(session: AgentSession, frame: WorkFrame): void
+  /** Called once, whatever state the session was in. */
+  closed(session: AgentSession, reason: string): void
+}
+
+export interface SessionIdentity {
+  readonly id: string
+  readonly account: string
+  readonly nodeId: string
+  /** The request that opened the session: the cause of what follows from it. */
+  readonly cause: string
+}
+
+/** WebSocket close codes (RFC 6455, 7.4.1). */
+const closeCodes = { normal: 1000, goingAway: 1001, policy: 1008, tooBig: 1009, failure: 1011 } as const
+
+export class AgentSession {
+  readonly identity: SessionIdentity
+  readonly #socket: WebSocket
+  readonly #owner: SessionOwner
+  readonly #now: () => number
+  #state: "hello" | "opening" | "open" | "closed" = "hello"
+  #early: WorkFrame[] = []
+  #heardAt: number
+  #allowance: { frames: number; bytes: number; at: number }
+  #timer: NodeJS.Timeout | undefined
+  /** When the node's last sign of life was written; kept here, used by presence. */
+  seenWrittenAt: number
+
+  constructor(socket: WebSocket, options: { identity: SessionIdentity; owner: SessionOwner; now: () => number }) {
+    this.identity = options.identity
+    this.#socket = socket
+    this.#owner = options.owner
+    this.#now = options.now
+    this.#heardAt = this.#now()
+    this.seenWrittenAt = this.#heardAt
+    this.#allowance = { ...fullAllowance, at: this.#heardAt }
+    socket.on("message", (data, isBinary) => this.#receive(data, isBinary))
+    socket.on("pong", () => (this.#heardAt = this.#now()))
+    socket.on("close", (code) => this.#end(`the connection was closed (${code})`))
+    socket.on("error", (error) => this.#end(`the connection failed: ${error.message}`))
+    this.#timer = setTimeout(
+      () => this.refuse(violation(`no hello within ${sessionLimits.helloTimeoutMilliseconds} ms`)),
+      sessionLimits.helloTimeoutMilliseconds,
+    )
+  }
+
+  get isOpen(): boolean {
+    return this.#state === "open"
+  }
+
+  get heardAt(): number {
+    return this.#heardAt
+  }
+
+  /** As if the agent had been heard now: for time in which this server itself stood still. */
+  forgiveSilence(): void {
+    this.#heardAt = this.#now()
+  }
+
+  ping(): void {
+    if (this.#state === "open") this.#socket.ping()
+  }
+
+  /** False where the session is not open; then the frame is not sent. */
+  send(frame: ServerFrame): boolean {
+    if (this.#state !== "open") return false
+    if (this.#socket.bufferedAmount > sessionLimits.unsentBytesMax) {
+      this.#end("the agent reads too slowly")
+      this.#socket.terminate()
+      return false
+    }
+    this.#socket.send(JSON.stringify(frame))
+    return true
+  }
+
+  /** Ends the session and tells the agent why; it may not come back before something was changed. */
+  refuse(error: AppError): void {
+    if (this.#state === "closed") return
+    const frame: ServerFrame = { type: "refused", code: error.code, message: error.message.slice(0, 500) }
+    this.#socket.send(JSON.stringify(frame))
+    this.#close(closeCodes.policy, error.code, error.message)
+  }
+
+  /** Ends the session for a reason that is not the agent's; it may come back at once. */
+  close(reason: "replaced by a newer session" | "silent for too long" | "the server is stopping"): void {
+    const code = reason === "the server is stopping" ? closeCodes.goingAway : closeCodes.normal
+    this.#close(code, reason, reason)
+  }
+
+  #close(code: number, wireReason: string, reason: string): void {
+    if (this.#state === "closed") return
+    this.#end(reason)
+    this.#socket.close(code, wireReason.slice(0, 120))
+    const grace = setTimeout(() => this.#socket.terminate(), sessionLimits.closeGraceMilliseconds)
+    this.#socket.once("close", () => clearTimeout(grace))
+  }
+
+  #end(reason: string): void {
+    if (this.#state === "closed") return
+    this.#state = "closed"
+    this.#early = []
+    clearTimeout(this.#timer)
+    // A paused socket would never see the other side's close.
+    this.#socket.resume()
+    this.#owner.closed(this, reason)
+  }
+
+  #receive(data: RawData, isBinary: boolean): void {
+    if (this.#state === "closed") return
+    this.#heardAt = this.#now()
+    try {
+      const bytes = sizeOf(data)
+      this.#spend(bytes)
+      const frame = readFrame(data, { bytes, isBinary })
+      if (this.#state === "hello") this.#open(frame)
+      else if (frame.type === "hello") throw violation("a second hello")
+      else if (this.#state === "open") this.#owner.work(this, frame)
+      else if (this.#early.length < sessionLimits.earlyFramesMax) this.#early.push(frame)
+      else throw violation("too many frames before the welcome")
+    } catch (error) {
+      this.refuse(
+        isAppError(error)
+          ? error
+          : new AppError("request.internal", "the frame failed in the server", { cause: error }),
+      )
+    }
+  }
+
+  #open(frame: AgentFrame): void {
+    if (frame.type !== "hello") throw violation(`the first frame is a hello, not ${frame.type}`)
+    clearTimeout(this.#timer)
+    this.#state = "opening"
+    this.#owner.open(this, frame).then(
+      (welcome) => this.#welcome(welcome, frame),
+      (error: unknown) =>
+        this.refuse(
+          isAppError(error)
+            ? error
+            : new AppError("request.internal", "the session failed in the server", { cause: error }),
+        ),
+    )
+  }
+
+  #welcome(welcome: ServerFrame, hello: HelloFrame): void {
+    if (this.#state === "closed") return
+    this.#state = "open"
+    this.send(welcome)
+    this.#owner.opened(this, hello)
+    for (const frame of this.#early.splice(0)) if (this.isOpen) this.#owner.work(this, frame)
+  }
+
+  /** A token bucket of frames and of bytes; what is over the limit is paid by reading later. */
+  #spend(bytes: number): void {
+    const now = this.#now()
+    const seconds = Math.max(0, now - this.#allowance.at) / 1000
+    const frames = refill(this.#allowance.frames, seconds * sessionLimits.framesPerSecondMax, fullAllowance.frames) - 1
+    const left = refill(this.#allowance.bytes, seconds * sessionLimits.bytesPerSecondMax, fullAllowance.bytes) - bytes
+    this.#allowance = { frames, bytes: left, at: now }
+    const debtSeconds = Math.max(-frames / sessionLimits.framesPerSecondMax, -left / sessionLimits.bytesPerSecondMax)
+    if (debtSeconds <= 0 || this.#socket.isPaused) return
+    this.#socket.pause()
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(
+      () => {
+        this.#heardAt = this.#now()
+        this.#socket.resume()
+      },
+      Math.min(debtSeconds * 1000, sessionLimits.pauseMillisecondsMax),
+    )
+  }
+}
+
+const fullAllowance = {
+  frames: sessionLimits.framesPerSecondMax * sessionLimits.burstSeconds,
+  bytes: sessionLimits.bytesPerSecondMax * sessionLimits.burstSeconds,
+}
+
+const refill = (left: number, gained: number, full: number) => Math.min(full, left + gained)
+
+function sizeOf(data: RawData): number {
+  if (Array.isArray(data)) return data.reduce((sum, part) => sum + part.length, 0)
+  return data.byteLength
+}
+
+function readFrame(data: RawData, of: { bytes: number; isBinary: boolean }): AgentFrame {
+  if (of.isBinary) throw violation("frames are text")
+  if (of.bytes > agentLimits.frameBytesMax) throw violation(`a frame has at most ${agentLimits.frameBytesMax} bytes`)
+  let value: unknown
+  try {
+    value = JSON.parse(Array.isArray(data) ? Buffer.concat(data).toString("utf8") : data.toString())
+  } catch (cause) {
+    throw violation("the frame is no JSON", cause)
+  }
+  const result = agentFrame.safeParse(value)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]
+  throw violation(`the frame doesn't fit the protocol: ${issue?.path.join(".") ?? ""} ${issue?.message ?? ""}`)
+}
+
+function violation(message: string, cause?: unknown): AppError {
+  return new AppError("fleet.protocol-violation" satisfies ErrorCode, message, { cause })
+}

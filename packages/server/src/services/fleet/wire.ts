@@ -1,0 +1,50 @@
+import type { enrollmentKey, node, nodeGroup } from "@signalbox/contracts/fleet/operations"
+import { toInstant } from "@signalbox/kernel/clock"
+import type { z } from "zod"
+import type { EnrollmentKeyRow } from "./enrollment-key-store.ts"
+import type { GroupRow } from "./group-store.ts"
+import type { NodeRow } from "./node-store.ts"
+
+/** Rows as the operations show them. */
+
+export function toNode(row: NodeRow): z.output<typeof node> {
+  return {
+    id: row.id,
+    name: row.name,
+    state: row.heldAt === null ? (row.online ? "online" : "offline") : "held",
+    tags: { ...row.tags },
+    ...(row.agentVersion === null ? {} : { agentVersion: row.agentVersion }),
+    ...(row.os === null ? {} : { os: row.os }),
+    ...(row.architecture === null ? {} : { architecture: row.architecture }),
+    ...(row.packagesInstalled === null ? {} : { packagesInstalled: row.packagesInstalled }),
+    ...(row.packagesPending === null ? {} : { packagesPending: row.packagesPending }),
+    enrolledAt: toInstant(row.enrolledAt),
+    ...(row.lastSeenAt === null ? {} : { lastSeenAt: toInstant(row.lastSeenAt) }),
+  }
+}
+
+export function toEnrollmentKey(row: EnrollmentKeyRow): z.output<typeof enrollmentKey> {
+  return {
+    id: row.id,
+    ...(row.name === null ? {} : { name: row.name }),
+    usesMax: row.usesMax,
+    usesCount: row.usesCount,
+    expiresAt: toInstant(row.expiresAt),
+    sourceRanges: [...row.sourceRanges],
+    tags: { ...row.tags },
+    createdAt: toInstant(row.createdAt),
+    createdBy: row.createdBy,
+    ...(row.revokedAt === null ? {} : { revokedAt: toInstant(row.revokedAt) }),
+  }
+}
+
+export function toGroup(row: GroupRow): z.output<typeof nodeGroup> {
+  return {
+    name: row.name,
+    ...(row.description === null ? {} : { description: row.description }),
+    ...(row.query === null ? {} : { query: row.query }),
+    ...(row.nodes === null ? {} : { nodes: [...row.nodes] }),
+    createdAt: toInstant(row.createdAt),
+    changedAt: toInstant(row.changedAt),
+  }
+}
