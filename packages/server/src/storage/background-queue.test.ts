@@ -1,0 +1,157 @@
+import { spawn, type ChildProcess } from "node:child_process"
+import { once } from "node:events"
+import { fileURLToPath } from "node:url"
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest"
+import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
+import { startBackgroundQueue, type BackgroundQueue, type BackgroundQueueOptions } from "./background-queue.ts"
+import { outboxChannel, type Consumer } from "./dispatcher.ts"
+import { Notifier } from "./notifier.ts"
+import { appendEvents, type NewEvent } from "./outbox.ts"
+
+const fixture = fileURLToPath(new URL("background-queue.fixture.ts", import.meta.url))
+
+describe("background work", () => {
+  let test: TestDatabase
+  const queues: BackgroundQueue[] = []
+  const processes: ChildProcess[] = []
+  beforeAll(async () => {
+    test = await createTestDatabase(["storage"])
+    await test.database.query("create table handled (id text, server text, at timestamptz default clock_timestamp())")
+  })
+  afterEach(async () => {
+    for (const child of processes.splice(0)) if (child.exitCode === null) child.kill("SIGKILL")
+    await Promise.all(queues.splice(0).map((queue) => queue.stop()))
+    await test.database.query("truncate outbox, consumer, server, dead_letter, handled")
+    await test.database.query("delete from graphile_worker._private_jobs")
+  })
+  afterAll(() => test.drop())
+
+  async function start(
+    serverId: string,
+    options: Partial<BackgroundQueueOptions> & { consumers: Consumer[] },
+  ): Promise<BackgroundQueue> {
+    const { connection, database } = test
+    const queue = await startBackgroundQueue({ connection, database, serverId, scanMilliseconds: 50, ...options })
+    queues.push(queue)
+    return queue
+  }
+
+  function event(id: string, type = "test.happened"): NewEvent {
+    const base = {
+      account: "acc_1",
+      aggregateId: "exe_1",
+      subject: "exe_1",
+      subjectVersion: 1,
+      depth: 0,
+      principal: "prn_1",
+    }
+    return { ...base, id, type, cause: "req_1", causedBy: "req_1", data: { n: id } }
+  }
+
+  const append = (...events: NewEvent[]): Promise<void> => test.database.transaction((tx) => appendEvents(tx, events))
+  const wait = { timeout: 20_000, interval: 20 }
+
+  it("hands each event to each consumer that wants it, once, whatever the number of servers", async () => {
+    const seen: string[] = []
+    const consumers = (server: string): Consumer[] => [
+      { name: "all", handle: async ({ id, data }) => void seen.push(`all ${id} ${JSON.stringify(data)} by ${server}`) },
+      { name: "some", types: ["test.wanted"], handle: async ({ id }) => void seen.push(`some ${id} by ${server}`) },
+    ]
+    await start("srv_1", { consumers: consumers("1") })
+    await start("srv_2", { consumers: consumers("2") })
+    const ids = Array.from({ length: 200 }, (_, n) => `evt_${n}`)
+    for (const id of ids) await append(event(id, Number(id.slice(4)) % 2 === 0 ? "test.wanted" : "test.other"))
+    await vi.waitFor(() => expect(seen.length).toBe(300), wait)
+    const withoutServer = seen.map((text) => text.replace(/ by .*/, ""))
+    expect(new Set(withoutServer).size).toBe(300)
+    expect(withoutServer).toContain('all evt_7 {"n":"evt_7"}')
+    expect(withoutServer).not.toContain("some evt_7")
+  })
+
+  it("D11: a notice wakes the dispatcher long before its scan, and with LISTEN cut the scan does the work", async () => {
+    const notifier = await Notifier.start(test.connection)
+    const seen: string[] = []
+    const consumers: Consumer[] = [{ name: "woken", handle: async ({ id }) => void seen.push(id) }]
+    const queue = await start("srv_1", { consumers, notifier, scanMilliseconds: 120_000 })
+    await append(event("evt_1"))
+    await vi.waitFor(() => {
+      notifier.notify(outboxChannel)
+      expect(seen).toEqual(["evt_1"])
+    }, wait)
+    await notifier.close()
+    queues.splice(queues.indexOf(queue), 1)
+    await queue.stop()
+    await start("srv_2", { consumers })
+    await append(event("evt_2"))
+    await vi.waitFor(() => expect(seen).toEqual(["evt_1", "evt_2"]), wait)
+  })
+
+  it("keeps an event that its consumer gave up on, with the reason", async () => {
+    const consumers: Consumer[] = [
+      {
+        name: "failing",
+        async handle() {
+          throw new Error("the mail server is away")
+        },
+      },
+    ]
+    await start("srv_1", { consumers })
+    await append(event("evt_1"))
+    // The wait between tries is the job queue's; only the number of tries is shortened.
+    await vi.waitFor(async () => {
+      await test.database.query(
+        "update graphile_worker._private_jobs set run_at = now(), max_attempts = 2 where locked_at is null and attempts < 2",
+      )
+      expect(await test.database.query("select event_id, consumer, attempts, reason from dead_letter")).toEqual([
+        { event_id: "evt_1", consumer: "failing", attempts: 2, reason: "Error: the mail server is away" },
+      ])
+    }, wait)
+  })
+
+  it("D10: the jobs of a server that is killed run on another one within 10 s", async () => {
+    const launch = async (serverId: string, mode: string): Promise<ChildProcess> => {
+      const args = ["--conditions=source", fixture, JSON.stringify(test.connection), serverId, mode]
+      const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] })
+      processes.push(child)
+      await once(child.stdout ?? child, "data")
+      return child
+    }
+    const holding = await launch("srv_a", "hold")
+    await append(...Array.from({ length: 50 }, (_, n) => event(`evt_${n}`)))
+    await vi.waitFor(async () => {
+      expect(await test.database.query("select count(*) as count from handled where server = 'srv_a/hold'")).toEqual([
+        { count: 10 },
+      ])
+      expect(
+        await test.database.query(
+          "select count(*) as count from graphile_worker._private_jobs where locked_by is not null",
+        ),
+      ).toEqual([{ count: 50 }])
+    }, wait)
+    await launch("srv_b", "work")
+    holding.kill("SIGKILL")
+    const killed = performance.now()
+    await vi.waitFor(
+      async () => {
+        const [row] = await test.database.query(
+          "select count(distinct id) as count from handled where server = 'srv_b/work'",
+        )
+        expect(row).toEqual({ count: 50 })
+      },
+      { timeout: 15_000, interval: 50 },
+    )
+    expect(performance.now() - killed).toBeLessThan(10_000)
+  })
+
+  it("runs scheduled tasks", async () => {
+    let runs = 0
+    const cronTasks = [{ name: "tick", cron: "* * * * *", run: async () => void runs++ }]
+    await start("srv_1", { consumers: [], cronTasks })
+    // The schedule's own job, added now instead of at the next full minute.
+    await test.database.query("select graphile_worker.add_job('cron:tick')")
+    await vi.waitFor(() => expect(runs).toBe(1), wait)
+    expect(await test.database.query("select identifier from graphile_worker._private_known_crontabs")).toEqual([
+      { identifier: "tick" },
+    ])
+  })
+})

@@ -1,0 +1,230 @@
+/**
+ * Background work off the hot path: a graphile-worker in this process that runs the jobs of consumers (fed by the
+ * dispatcher) and the scheduled tasks. Owns a pool of its own, since graphile-worker reads column types its own way.
+ * A job may run twice (a worker that dies); one that fails for the last time leaves a row in `dead_letter`.
+ */
+import { EventEmitter } from "node:events"
+import { setTimeout as delay } from "node:timers/promises"
+import {
+  Logger,
+  parseCronItems,
+  run,
+  runMigrations,
+  type JobHelpers,
+  type Runner,
+  type TaskList,
+  type WorkerEvents,
+} from "graphile-worker"
+import pg from "pg"
+import { assert } from "@signalbox/kernel/assert"
+import { clientConfig, type Connection, type Database, type StorageLogger } from "./database.ts"
+import { startDispatcher, taskNameOf, type Consumer, type ConsumerContext, type Dispatcher } from "./dispatcher.ts"
+import type { Notifier } from "./notifier.ts"
+import type { DeliveredEvent, Expanders } from "./outbox.ts"
+import { startServerLease, type ServerLease } from "./server-lease.ts"
+
+/** Work on a schedule. Runs once for each due minute in the whole installation. */
+export interface CronTask {
+  readonly name: string
+  /** Five fields, in UTC. */
+  readonly cron: string
+  run(context: ConsumerContext): Promise<void>
+}
+
+export interface BackgroundQueueOptions {
+  readonly connection: Connection
+  readonly database: Database
+  readonly serverId: string
+  readonly consumers: readonly Consumer[]
+  readonly cronTasks?: readonly CronTask[]
+  readonly expanders?: Expanders
+  readonly notifier?: Notifier
+  readonly logger?: StorageLogger
+  /** Jobs at the same time in this process. */
+  readonly concurrencyMax?: number
+  readonly scanMilliseconds?: number
+}
+
+export interface BackgroundQueue {
+  readonly lease: ServerLease
+  /** Waits for running jobs for some seconds, gives the others back, ends. */
+  stop(): Promise<void>
+}
+
+const defaultConcurrency = 10
+const localQueueSize = 100
+const localQueueTimeMilliseconds = 10_000
+const batchDelayMilliseconds = 10
+const pollMilliseconds = 1_000
+const restartMilliseconds = 1_000
+const stopMilliseconds = 10_000
+const reasonCharactersMax = 2_000
+
+/** Makes or updates the job queue's own schema. Part of migrating a database. */
+export async function migrateBackgroundQueue(connection: Connection): Promise<void> {
+  const pool = createPool(connection, 1)
+  try {
+    await runMigrations({ pgPool: pool, logger: quietLogger() })
+  } finally {
+    await pool.end()
+  }
+}
+
+export async function startBackgroundQueue(options: BackgroundQueueOptions): Promise<BackgroundQueue> {
+  const names = [...options.consumers, ...(options.cronTasks ?? [])].map(({ name }) => name)
+  assert(new Set(names).size === names.length, "consumers and scheduled tasks have names of their own")
+  await migrateBackgroundQueue(options.connection)
+  const lease = await startServerLease(options)
+  const worker = new Worker(options, lease)
+  await worker.start()
+  const dispatcher: Dispatcher = await startDispatcher(options)
+  return {
+    lease,
+    async stop() {
+      await dispatcher.stop()
+      await worker.stop()
+      await lease.stop()
+    },
+  }
+}
+
+/** Runs graphile-worker, and runs it again should it end by itself (a database that was away for long). */
+class Worker {
+  readonly #options: BackgroundQueueOptions
+  readonly #lease: ServerLease
+  readonly #pool: pg.Pool
+  readonly #abort = new AbortController()
+  /** Until the name under which jobs get locked is on record, nobody could free them, so no job may be locked. */
+  #onRecord: Promise<void> = Promise.resolve()
+  #runner: Runner | undefined
+  #restarting: NodeJS.Timeout | undefined
+  #stopped = false
+
+  constructor(options: BackgroundQueueOptions, lease: ServerLease) {
+    this.#options = options
+    this.#lease = lease
+    this.#pool = createPool(
+      options.connection,
+      Math.max(4, Math.ceil((options.concurrencyMax ?? defaultConcurrency) / 2)),
+    )
+    const connect = this.#pool.connect.bind(this.#pool) as (callback?: unknown) => Promise<pg.PoolClient>
+    this.#pool.connect = ((callback?: unknown) => this.#onRecord.then(() => connect(callback))) as pg.Pool["connect"]
+  }
+
+  async start(): Promise<void> {
+    const { logger, cronTasks = [] } = this.#options
+    const cronItems = cronTasks.map(({ name, cron }) => ({ task: `cron:${name}`, match: cron, identifier: name }))
+    const events = new EventEmitter() as WorkerEvents
+    // Where recording fails the database is away; the lease's next renewal records the name.
+    events.on(
+      "pool:create",
+      ({ workerPool }) => (this.#onRecord = this.#lease.addWorker(workerPool.id).catch(() => {})),
+    )
+    const runner = await run({
+      pgPool: this.#pool,
+      events,
+      taskList: this.#taskList(),
+      parsedCronItems: parseCronItems(cronItems),
+      noHandleSignals: true,
+      logger: quietLogger(logger),
+      preset: {
+        worker: {
+          concurrentJobs: this.#options.concurrencyMax ?? defaultConcurrency,
+          pollInterval: pollMilliseconds,
+          localQueue: { size: localQueueSize, ttl: localQueueTimeMilliseconds },
+          completeJobBatchDelay: batchDelayMilliseconds,
+          failJobBatchDelay: batchDelayMilliseconds,
+        },
+      },
+    })
+    this.#runner = runner
+    runner.promise.then(
+      () => this.#ended("it ended"),
+      (error: unknown) => this.#ended(String(error)),
+    )
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#restarting)
+    this.#abort.abort()
+    const stopping = this.#runner?.stop().catch(() => {})
+    await Promise.race([stopping, delay(stopMilliseconds, undefined, { ref: false })])
+    await this.#runner?.kill().catch(() => {})
+    await this.#pool.end()
+  }
+
+  #ended(reason: string): void {
+    if (this.#stopped) return
+    this.#options.logger?.warn({ reason }, "the job worker ended; starting it again")
+    this.#restarting = setTimeout(
+      () => this.start().catch((error: unknown) => this.#ended(String(error))),
+      restartMilliseconds,
+    )
+  }
+
+  #taskList(): TaskList {
+    const tasks: TaskList = {}
+    for (const consumer of this.#options.consumers) {
+      tasks[taskNameOf(consumer)] = (payload: unknown, helpers) =>
+        this.#handle(consumer, payload as DeliveredEvent, helpers)
+    }
+    for (const task of this.#options.cronTasks ?? []) {
+      tasks[`cron:${task.name}`] = (_payload: unknown, helpers) => task.run(this.#contextOf(helpers))
+    }
+    return tasks
+  }
+
+  #contextOf({ job }: JobHelpers): ConsumerContext {
+    return { database: this.#options.database, signal: this.#abort.signal, attempt: job.attempts }
+  }
+
+  async #handle(consumer: Consumer, event: DeliveredEvent, helpers: JobHelpers): Promise<void> {
+    try {
+      await consumer.handle(event, this.#contextOf(helpers))
+    } catch (error) {
+      const { attempts, max_attempts: attemptsMax } = helpers.job
+      this.#options.logger?.warn(
+        { consumer: consumer.name, event: event.id, attempts, reason: String(error) },
+        "handling an event failed",
+      )
+      if (attempts >= attemptsMax) await this.#bury(consumer, event, { attempts, reason: String(error) })
+      throw error
+    }
+  }
+
+  async #bury(
+    consumer: Consumer,
+    event: DeliveredEvent,
+    { attempts, reason }: { attempts: number; reason: string },
+  ): Promise<void> {
+    await this.#options.database.query(
+      `insert into dead_letter (account, aggregate_id, event_id, consumer, attempts, reason, event)
+       values ($1, $2, $3, $4, $5, $6, $7)
+       on conflict (aggregate_id, event_id, consumer) do update set attempts = excluded.attempts, reason = excluded.reason, failed_at = now()`,
+      [
+        event.account,
+        event.aggregateId,
+        event.id,
+        consumer.name,
+        attempts,
+        reason.slice(0, reasonCharactersMax),
+        JSON.stringify(event),
+      ],
+    )
+  }
+}
+
+function createPool(connection: Connection, connectionsMax: number): pg.Pool {
+  const { types: _ours, ...config } = clientConfig(connection, "direct")
+  const pool = new pg.Pool({ ...config, max: connectionsMax, application_name: "signalbox-jobs" })
+  pool.on("error", () => {})
+  pool.on("connect", (client) => void client.on("error", () => {}))
+  return pool
+}
+
+function quietLogger(logger?: StorageLogger): Logger {
+  return new Logger(() => (level, message) => {
+    if (level === "error" || level === "warning") logger?.warn({ from: "job worker" }, message)
+  })
+}

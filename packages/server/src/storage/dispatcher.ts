@@ -1,0 +1,137 @@
+/**
+ * Turns committed events into jobs, once for each consumer that wants them: reading the outbox from the consumer's
+ * cursor, adding the jobs and moving the cursor are one transaction, and the cursor's row is locked meanwhile, so any
+ * number of servers may run a dispatcher. A job's key is consumer and event id. Woken by a notice, else by its scan.
+ */
+import type { Database, StorageLogger, Tx } from "./database.ts"
+import type { Notifier } from "./notifier.ts"
+import { readEvents, type DeliveredEvent, type Expanders } from "./outbox.ts"
+
+/** A part of the server that follows events. Its handler may see an event twice and must do its work once. */
+export interface Consumer {
+  /** Kept for ever: the cursor goes by this name. */
+  readonly name: string
+  /** All types where absent. */
+  readonly types?: readonly string[]
+  handle(event: DeliveredEvent, context: ConsumerContext): Promise<void>
+}
+
+export interface ConsumerContext {
+  readonly database: Database
+  /** Aborted when the server stops; what was not finished runs again elsewhere. */
+  readonly signal: AbortSignal
+  /** 1 at the first try. */
+  readonly attempt: number
+}
+
+export interface DispatcherOptions {
+  readonly database: Database
+  readonly consumers: readonly Consumer[]
+  readonly expanders?: Expanders
+  readonly notifier?: Notifier
+  readonly logger?: StorageLogger
+  readonly scanMilliseconds?: number
+}
+
+/** Notified after a commit that wrote events; a hint that spares waiting for the scan. */
+export const outboxChannel = "signalbox_outbox"
+export const defaultScanMilliseconds = 500
+export const attemptsMax = 12
+const batchMax = 500
+
+export const taskNameOf = (consumer: { name: string }): string => `event:${consumer.name}`
+
+export interface Dispatcher {
+  stop(): Promise<void>
+}
+
+export async function startDispatcher(options: DispatcherOptions): Promise<Dispatcher> {
+  const { database, consumers, logger } = options
+  const names = consumers.map(({ name }) => name)
+  await database.query("insert into consumer (name) select unnest($1::text[]) on conflict do nothing", [names])
+  const wake = createWaker(options.scanMilliseconds ?? defaultScanMilliseconds)
+  const unsubscribe = options.notifier?.subscribe(outboxChannel, () => wake.now())
+  let stopped = false
+
+  const run = async (): Promise<void> => {
+    while (!stopped) {
+      let more = false
+      try {
+        for (const consumer of consumers) more = (await dispatchOnce(options, consumer)) || more
+      } catch (error) {
+        logger?.warn({ reason: String(error) }, "dispatching events failed; trying again")
+      }
+      if (!more) await wake.wait()
+    }
+  }
+  const running = run()
+  return {
+    async stop() {
+      stopped = true
+      unsubscribe?.()
+      wake.now()
+      await running
+    },
+  }
+}
+
+/** Dispatches one batch for one consumer. True where more may wait. */
+async function dispatchOnce({ database, expanders }: DispatcherOptions, consumer: Consumer): Promise<boolean> {
+  return database.transaction(async (tx) => {
+    const [row] = await tx.query<{ cursor: string | null }>(
+      "select cursor from consumer where name = $1 for update skip locked",
+      [consumer.name],
+      { name: "consumer-lock" },
+    )
+    if (!row) return false
+    const { events, cursor, more } = await readEvents(tx, {
+      limit: batchMax,
+      after: row.cursor ?? undefined,
+      ...(consumer.types && { types: consumer.types }),
+      ...(expanders && { expanders }),
+    })
+    if (cursor === undefined || cursor === row.cursor) return false
+    await addJobs(tx, consumer, events)
+    await tx.query("update consumer set cursor = $2, updated_at = now() where name = $1", [consumer.name, cursor], {
+      name: "consumer-move",
+    })
+    return more
+  })
+}
+
+async function addJobs(tx: Tx, consumer: Consumer, events: readonly DeliveredEvent[]): Promise<void> {
+  if (events.length === 0) return
+  const jobs = events.map((event) => ({ key: `${consumer.name}:${event.id}`, payload: event }))
+  await tx.query(
+    `select count(*) from graphile_worker.add_jobs(array(
+       select row ($1, payload, null, null, $2, key, null, null)::graphile_worker.job_spec
+       from jsonb_to_recordset($3) as job (key text, payload json)))`,
+    [taskNameOf(consumer), attemptsMax, JSON.stringify(jobs)],
+    { name: "consumer-add-jobs" },
+  )
+}
+
+/** Waits for a time or for a call of `now`, whichever is first; a call while nobody waits is not lost. */
+function createWaker(milliseconds: number): { now(): void; wait(): Promise<void> } {
+  let due = false
+  let resume: (() => void) | undefined
+  return {
+    now() {
+      due = true
+      resume?.()
+    },
+    wait() {
+      return new Promise((resolve) => {
+        const timer = setTimeout(done, milliseconds)
+        function done(): void {
+          clearTimeout(timer)
+          due = false
+          resume = undefined
+          resolve()
+        }
+        resume = done
+        if (due) done()
+      })
+    },
+  }
+}
