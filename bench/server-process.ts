@@ -1,0 +1,91 @@
+/** A server as people run it: the compiled command in a process of its own. */
+import { spawn, type ChildProcess } from "node:child_process"
+import { mkdtemp, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import type { Connection } from "./measure.ts"
+
+export interface ServerProcess {
+  readonly url: string
+  readonly key: string
+  readonly caPem?: string
+  readonly data: string
+  readonly process: ChildProcess
+  /** From spawning the process to the first answer. */
+  readonly secondsToAnswer: number
+  stop(): Promise<void>
+}
+
+export const commandPath = fileURLToPath(new URL("../packages/cli/bin/signalbox.js", import.meta.url))
+
+/** Without a connection the server starts its private database. */
+export async function startServerProcess(
+  connection: Connection | undefined,
+  flags: Readonly<Record<string, string>> = {},
+  data?: string,
+): Promise<ServerProcess> {
+  const directory = data ?? (await mkdtemp(join(tmpdir(), "signalbox-bench-server-")))
+  const address =
+    connection &&
+    `postgres://${connection.user}@/${connection.database}?host=${encodeURIComponent(connection.host)}&port=${connection.port}`
+  const args = [
+    "serve",
+    "--data",
+    directory,
+    "--port",
+    "0",
+    "--insecure",
+    "--log-level",
+    "warn",
+    ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]),
+  ]
+  const begin = performance.now()
+  const child = spawn(process.execPath, [commandPath, ...args], {
+    stdio: ["ignore", "ignore", "inherit"],
+    env: { ...process.env, ...(address ? { DATABASE_URL: address } : {}) },
+  })
+  const admin = await waitForAnswer(join(directory, "admin.json"), child)
+  return {
+    ...admin,
+    data: directory,
+    process: child,
+    secondsToAnswer: (performance.now() - begin) / 1000,
+    async stop() {
+      const ended = new Promise((resolve) => child.once("exit", resolve))
+      child.kill("SIGTERM")
+      await ended
+      if (data === undefined) await rm(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+async function waitForAnswer(path: string, child: ChildProcess): Promise<{ url: string; key: string; caPem?: string }> {
+  for (const end = performance.now() + 60_000; performance.now() < end;) {
+    if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}`)
+    try {
+      const admin = JSON.parse(await readFile(path, "utf8")) as { url?: string; key: string }
+      if (admin.url) {
+        const response = await fetch(`${admin.url}/readyz`)
+        if (response.ok) return admin as { url: string; key: string }
+      }
+    } catch {
+      // not there yet
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  throw new Error("the server did not answer within a minute")
+}
+
+/** Resident megabytes of a process, from /proc. */
+export async function residentMegabytes(processId: number): Promise<number> {
+  const status = await readFile(`/proc/${processId}/status`, "utf8")
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) / 1024
+}
+
+/** Seconds of processor time that a process has used, from /proc. */
+export async function processorSeconds(processId: number): Promise<number> {
+  const stat = await readFile(`/proc/${processId}/stat`, "utf8")
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  return (Number(fields[11]) + Number(fields[12])) / 100
+}

@@ -1,0 +1,114 @@
+import { generateKeyPairSync } from "node:crypto"
+import { connect, type AddressInfo } from "node:net"
+import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
+import { pino } from "pino"
+import { compose, type Composition } from "../compose.ts"
+import { systemClock, systemRandom } from "../system.ts"
+import { publicDocuments } from "./documents.ts"
+import { createEdge } from "./edge.ts"
+
+/** A whole server over plain HTTP on a free port, on a database of its own; and callers of two accounts. */
+export interface ServerFixture {
+  readonly url: string
+  readonly port: number
+  readonly test: TestDatabase
+  readonly composition: Composition
+  /** The installation's administrator, of account `main`. */
+  readonly platformKey: string
+  call(key: string | undefined, method: string, path: string, body?: unknown): Promise<Answer>
+  /** Sends bytes as they are and gives what comes back. */
+  raw(text: string): Promise<string>
+  stop(): Promise<void>
+}
+
+export interface Answer {
+  readonly status: number
+  readonly body: Record<string, unknown> & { code?: string }
+  readonly headers: Headers
+}
+
+let sequence = 0
+
+export async function startServerFixture(options: { callsPerSecondMax?: number } = {}): Promise<ServerFixture> {
+  const test = await createTestDatabase()
+  const logger = pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2))
+  let platformKey = ""
+  const composition = await compose({
+    database: test.database,
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    serverId: "srv_test",
+    publicUrl: "http://127.0.0.1",
+    keepFirstKey: (key) => {
+      platformKey = key
+      return Promise.resolve()
+    },
+  })
+  const edge = await createEdge({
+    router: composition.router,
+    operations: composition.operations,
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    callsPerSecondMax: options.callsPerSecondMax ?? 100_000,
+    documents: publicDocuments({ operations: composition.operations, version: "0.0.0", database: test.database }),
+  })
+  await edge.listen({ host: "127.0.0.1", port: 0 })
+  const { port } = edge.server.address() as AddressInfo
+  const url = `http://127.0.0.1:${port}`
+  return {
+    url,
+    port,
+    test,
+    composition,
+    platformKey,
+    async call(key, method, path, body) {
+      const response = await fetch(`${url}${path}`, {
+        method,
+        headers: {
+          ...(key ? { authorization: `Bearer ${key}` } : {}),
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+          "idempotency-key": `fixture-${++sequence}-${Date.now()}`,
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      })
+      const text = await response.text()
+      return { status: response.status, body: parse(text), headers: response.headers }
+    },
+    raw: (text) => exchange(port, text),
+    async stop() {
+      await edge.close()
+      await composition.stop()
+      await test.drop()
+    },
+  }
+}
+
+function parse(text: string): Answer["body"] {
+  try {
+    return JSON.parse(text) as Answer["body"]
+  } catch {
+    return { text }
+  }
+}
+
+function exchange(port: number, text: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1", () => socket.write(text))
+    let answer = ""
+    socket.setTimeout(5000, () => socket.destroy())
+    socket.on("data", (chunk) => {
+      answer += chunk.toString()
+      socket.end()
+    })
+    socket.on("close", () => resolve(answer))
+    socket.on("error", reject)
+  })
+}
+
+/** A machine's public key as it is sent at enrolment. */
+export function newPublicKey(): string {
+  const { publicKey } = generateKeyPairSync("ed25519")
+  return publicKey.export({ type: "spki", format: "der" }).toString("base64")
+}

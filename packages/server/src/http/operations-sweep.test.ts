@@ -1,0 +1,177 @@
+import { operations } from "@signalbox/contracts/operations"
+import { pathFields, type AnyOperation } from "@signalbox/contracts/operation"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { newPublicKey, startServerFixture, type ServerFixture } from "./edge.fixture.ts"
+
+/**
+ * A sweep over every operation there is, generated from the declarations: refused without a key, with a key of too
+ * low a role, and for another account's ids. An operation that the tables below can't call fails the sweep.
+ */
+const http = operations.filter((operation) => operation.effect !== "session")
+const document = `kind: Workflow
+name: own
+steps:
+  - name: secret-step-of-one
+    run: ["true"]
+`
+
+let server: ServerFixture
+let one: { key: string; ids: Record<string, string> }
+let two: { key: string }
+
+beforeAll(async () => {
+  server = await startServerFixture()
+  const account = async (id: string) =>
+    (await server.call(server.platformKey, "POST", "/v1/accounts", { id })).body["key"] as string
+  const keyOfOne = await account("one")
+  two = { key: await account("two") }
+  await until(async () => (await server.call(two.key, "GET", "/v1/auth/whoami")).status === 200)
+  one = { key: keyOfOne, ids: await fill(keyOfOne) }
+})
+
+afterAll(() => server.stop())
+
+/** Puts one thing of each kind into an account; gives their ids by the name of the path field. */
+async function fill(key: string): Promise<Record<string, string>> {
+  const enrollment = (await server.call(key, "POST", "/v1/enrollment-keys", {})).body as { id: string; key: string }
+  const enrolled = await server.call(enrollment.key, "POST", "/v1/nodes:enroll", {
+    name: "secret-node-of-one",
+    machineId: "machine-one",
+    publicKey: newPublicKey(),
+  })
+  expect(enrolled.status).toBe(200)
+  await server.call(key, "PUT", "/v1/groups/own", { query: "role=secret-query-of-one" })
+  expect((await server.call(key, "PUT", "/v1/workflows/own", { document })).status).toBe(200)
+  const run = await server.call(key, "POST", "/v1/executions", {
+    workflow: "own",
+    targets: { nodes: ["secret-node-of-one"] },
+  })
+  expect(run.status, JSON.stringify(run.body)).toBe(200)
+  const apiKey = await server.call(key, "POST", "/v1/keys", { name: "secret-key-of-one", roles: ["viewer"] })
+  return {
+    node: enrolled.body["node"] as string,
+    execution: run.body["id"] as string,
+    key: apiKey.body["id"] as string,
+    enrollmentKey: enrollment.id,
+    name: "own",
+    task: "0",
+    id: run.body["id"] as string,
+    operation: "accounts.list",
+  }
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const end = Date.now() + 10_000
+  while (!(await condition())) expect(Date.now(), "the condition holds in time").toBeLessThan(end)
+}
+
+function pathOf(operation: AnyOperation, ids: Record<string, string>): string {
+  let { path } = operation
+  for (const field of pathFields(path)) {
+    const id = operation.name.startsWith("enrollment-keys.") && field === "key" ? ids["enrollmentKey"] : ids[field]
+    if (id === undefined) throw new Error(`the sweep has no id for {${field}} of ${operation.name}: add one to fill()`)
+    path = path.replace(`{${field}}`, encodeURIComponent(id))
+  }
+  return path
+}
+
+/** What a valid call needs beside its path, for operations that act on something by its id or name. */
+const bodies: Record<string, unknown> = {
+  "nodes.update": { tags: { stolen: "yes" } },
+  "groups.put": { query: "role=web" },
+  "workflows.apply": { document },
+  "routes.put": { services: [] },
+  "keys.revoke": {},
+  "enrollment-keys.revoke": {},
+  "executions.pause": {},
+  "executions.resume": {},
+  "executions.abort": {},
+}
+
+describe("X2: every operation is refused", () => {
+  test.each(http.map((operation) => [operation.name, operation] as const))(
+    "%s without a key",
+    async (_name, operation) => {
+      const body = operation.method === "GET" || operation.method === "DELETE" ? undefined : {}
+      const answer = await server.call(undefined, operation.method, pathOf(operation, one.ids), body)
+      expect(answer.status).toBe(401)
+      expect(answer.body.code).toBe("identity.missing-credentials")
+    },
+  )
+
+  test.each(http.map((operation) => [operation.name, operation] as const))(
+    "%s with a key of too low a role",
+    async (_name, operation) => {
+      const roleLess =
+        operation.permission === "nodes.enroll"
+          ? ((await server.call(one.key, "POST", "/v1/keys", { name: "viewer", roles: ["viewer"] })).body[
+              "key"
+            ] as string)
+          : ((await server.call(one.key, "POST", "/v1/enrollment-keys", {})).body["key"] as string)
+      const body = operation.method === "GET" || operation.method === "DELETE" ? undefined : {}
+      let answer = await server.call(roleLess, operation.method, pathOf(operation, one.ids), body)
+      await until(async () => {
+        if (answer.status === 401)
+          answer = await server.call(roleLess, operation.method, pathOf(operation, one.ids), body)
+        return answer.status !== 401
+      })
+      expect(answer.status).toBe(403)
+      expect(answer.body.code).toBe("identity.permission-denied")
+    },
+  )
+
+  const byId = http.filter((operation) => pathFields(operation.path).length > 0)
+  test.each(byId.map((operation) => [operation.name, operation] as const))(
+    "%s for another account's ids",
+    async (name, operation) => {
+      if (!["GET", "DELETE"].includes(operation.method) && bodies[name] === undefined)
+        throw new Error(`the sweep has no body for ${name}`)
+      const before = await snapshot()
+      const answer = await server.call(two.key, operation.method, pathOf(operation, one.ids), bodies[name])
+      const text = JSON.stringify(answer.body)
+      for (const secret of ["secret-node-of-one", "secret-query-of-one", "secret-key-of-one"])
+        expect(text).not.toContain(secret)
+      const creates =
+        name === "groups.put" ||
+        name === "workflows.apply" ||
+        name === "groups.remove" ||
+        name === "groups.get" ||
+        name === "workflows.get"
+      if (operation.permission === "routes.write" || operation.permission === "accounts.write")
+        expect(answer.status).toBe(403)
+      else if (!creates)
+        expect([answer.status, answer.body.code]).toEqual([404, expect.stringMatching(/not-found|unknown-subject/)])
+      expect(await snapshot()).toEqual(before)
+    },
+  )
+
+  test("lists of another account show nothing of this one", async () => {
+    for (const operation of http.filter(
+      (each) => each.effect === "read" && each.method === "GET" && pathFields(each.path).length === 0,
+    )) {
+      const answer = await server.call(two.key, "GET", operation.path)
+      const text = JSON.stringify(answer.body)
+      for (const secret of [
+        "secret-node-of-one",
+        "secret-query-of-one",
+        "secret-key-of-one",
+        one.ids["execution"] ?? "?",
+      ]) {
+        expect(text, operation.name).not.toContain(secret)
+      }
+    }
+  })
+})
+
+/** Everything of account one that a call of account two could have changed. */
+async function snapshot(): Promise<unknown> {
+  const { database } = server.test
+  return Promise.all([
+    database.query("select name, tags, state from nodes where account = 'one' order by id").catch(() => []),
+    database.query("select id, revoked_at from api_keys where account = 'one' and name like 'secret%' order by id"),
+    database.query("select name, query from node_groups where account = 'one'").catch(() => []),
+    database.query("select name, version from workflow_versions where account = 'one'"),
+    database.query("select wish from executions where account = 'one'"),
+    database.query("select operation, services from routes order by operation"),
+  ])
+}
