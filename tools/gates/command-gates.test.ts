@@ -6,7 +6,14 @@ import { repositoryRoot } from "../repository.ts"
 import { checkDeadCode, checkFormat, checkLint, checkTypes } from "./command-gates.ts"
 
 const ours = (path: string) => readFile(join(repositoryRoot, path), "utf8")
-const compilerOptions = { strict: true, target: "es2024", module: "nodenext", noEmit: true, skipLibCheck: true, types: [] }
+const compilerOptions = {
+  strict: true,
+  target: "es2024",
+  module: "nodenext",
+  noEmit: true,
+  skipLibCheck: true,
+  types: [],
+}
 const tsconfig = JSON.stringify({ compilerOptions, include: ["src"] })
 const lines = (count: number) => "void 0\n".repeat(count)
 

@@ -186,7 +186,7 @@ function writeSuccess(operation: AnyOperation, writer: SchemaWriter): Readonly<R
     const description = "Server-sent events; `data` of each is one message"
     return { "200": { description, content: { "text/event-stream": { schema: message } } } }
   }
-  const done = { description: operation.summary, content: { "application/json": { schema } } }
+  const done = { description: "Done", content: { "application/json": { schema } } }
   if (operation.effect === "read") return { "200": done }
   const held = {
     description: "Held for approval",
