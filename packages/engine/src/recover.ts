@@ -1,6 +1,6 @@
 import { assert } from "@signalbox/kernel/assert"
 import { isExecutionEnded } from "./execution-machine.ts"
-import { checkPlan, type EnginePlan } from "./plan.ts"
+import type { EnginePlan } from "./plan.ts"
 import { isRollbackOpen } from "./rollback-machine.ts"
 import { newState, step } from "./scheduler.ts"
 import { SlotTable } from "./slot-table.ts"
@@ -56,19 +56,22 @@ export function openCommands(state: EngineState, ordinals: Iterable<number>): re
   return commands
 }
 
-/** What a slot waits for begins anew at the recovery: the time without a server is not the node's fault. */
-function slotOf(plan: EnginePlan, task: OpenTask, killSent: boolean): Slot {
-  const back = isRollbackOpen(task.rollback)
-  assert(task.attempt > 0, `task ${task.ordinal} holds a slot without an attempt`)
-  assert(back || !isTaskEnded(task.state), `task ${task.ordinal} has ended and holds no slot`)
-  const waits = {
-    rollback: plan.rollbackTimeoutMilliseconds + plan.graceMilliseconds,
-    queued: plan.retryDelayMilliseconds,
-    starting: plan.startTimeoutMilliseconds,
-    running: plan.taskTimeoutMilliseconds + plan.graceMilliseconds,
-  }
-  const kind = back ? "rollback" : (task.state as "queued" | "starting" | "running")
+/** How long this slot waits from now on, as if it had just come into its condition. */
+function waitOf(plan: EnginePlan, task: OpenTask): number {
+  if (isRollbackOpen(task.rollback)) return plan.rollbackTimeoutMilliseconds + plan.graceMilliseconds
+  if (task.state === "queued") return plan.retryDelayMilliseconds
+  if (task.state === "starting") return plan.startTimeoutMilliseconds
+  return plan.taskTimeoutMilliseconds + plan.graceMilliseconds
+}
+
+/** The slot of a row. All waiting begins anew at the recovery: the time without a server is not the node's fault. */
+function slotOf(base: EngineState, task: OpenTask): Slot {
   const { ordinal, attempt, state, rollback } = task
+  const back = isRollbackOpen(rollback)
+  assert(attempt > 0, `task ${ordinal} holds a slot without an attempt`)
+  assert(back || !isTaskEnded(state), `task ${ordinal} has ended and holds no slot`)
+  const killSent = base.stop?.mode === "kill" && !back
+  const wait = waitOf(base.plan, task)
   return {
     ordinal,
     attempt,
@@ -77,8 +80,8 @@ function slotOf(plan: EnginePlan, task: OpenTask, killSent: boolean): Slot {
     class: task.class,
     accepted: state === "running",
     touched: back || attempt > 1 || state !== "starting",
-    killSent: killSent && !back,
-    deadline: killSent && !back ? Math.min(waits[kind], plan.graceMilliseconds) : waits[kind],
+    killSent,
+    deadline: base.clock.time + (killSent ? Math.min(wait, base.plan.graceMilliseconds) : wait),
   }
 }
 
@@ -91,24 +94,22 @@ function countsOf(rows: ExecutionRows, rest: number): TaskCounts {
 }
 
 function stateOf(plan: EnginePlan, rows: ExecutionRows, now: number): EngineState {
-  checkPlan(plan)
-  const slots = new SlotTable()
-  const base = newState(plan, now)
-  let nextDeadline = Number.POSITIVE_INFINITY
-  for (const task of rows.openTasks) {
-    assert(task.ordinal >= 0 && task.ordinal < rows.nextOrdinal, `task ${task.ordinal} is open beyond nextOrdinal`)
-    const slot = slotOf(plan, task, rows.stop?.mode === "kill")
-    const deadline = base.clock.time + slot.deadline
-    slots.set({ ...slot, deadline })
-    nextDeadline = Math.min(nextDeadline, deadline)
-  }
-  assert(slots.size === rows.openTasks.length, "each open task is given once")
-  const counts = countsOf(rows, plan.targetsCount - rows.nextOrdinal)
-  for (const sum of [counts, rows.rollbacks].map((group) => Object.values(group).reduce((a, b) => a + b, 0))) {
+  const { execution, stop, nextOrdinal, openTasks, rollbacks } = rows
+  const counts = countsOf(rows, plan.targetsCount - nextOrdinal)
+  for (const sum of [counts, rollbacks].map((group) => Object.values(group).reduce((a, b) => a + b, 0))) {
     assert(sum === plan.targetsCount, `the counts add up to ${sum}, not to the ${plan.targetsCount} targets`)
   }
-  const { execution, stop, nextOrdinal, rollbacks } = rows
-  return { ...base, execution, stop, nextOrdinal, slots, counts, rollbacks: { ...rollbacks }, nextDeadline }
+  const base: EngineState = { ...newState(plan, now), execution, stop, nextOrdinal, counts, rollbacks }
+  const slots = new SlotTable()
+  let nextDeadline = Number.POSITIVE_INFINITY
+  for (const task of openTasks) {
+    assert(task.ordinal >= 0 && task.ordinal < nextOrdinal, `task ${task.ordinal} is open beyond nextOrdinal`)
+    const slot = slotOf(base, task)
+    slots.set(slot)
+    nextDeadline = Math.min(nextDeadline, slot.deadline)
+  }
+  assert(slots.size === openTasks.length, "each open task is given once")
+  return { ...base, slots, nextDeadline }
 }
 
 /**

@@ -84,7 +84,7 @@ describe("the error limit", () => {
     run.finish("failed", 5)
     expect(run.store.execution).toBe("failed")
     expect(run.last?.neverStarted).toEqual({ from: 6, to: 50 })
-    expect(run.last?.execution?.reason).toContain("6 of 50 targets failed, 5 were tolerated")
+    expect(run.last?.execution?.reason).toContain("6 of 50 targets failed, 5 tolerated")
     expect(run.last?.execution?.reason).toContain("44 never-started")
   })
 
@@ -261,6 +261,24 @@ describe("abort", () => {
     expect(run.store.execution).toBe("aborted")
   })
 
+  test("I9: a kill does not lengthen the time that is left", () => {
+    const run = started()
+    run.wait(run.plan.startTimeoutMilliseconds - 10)
+    run.step({ type: "abort", mode: "kill" })
+    run.wait(10)
+    expect(run.store.execution).toBe("aborted")
+  })
+
+  test("I9: a start that is reported after the kill does not lengthen the grace", () => {
+    const run = started({ rollbackOnFailure: false })
+    run.step({ type: "abort", mode: "kill" })
+    run.wait(run.plan.graceMilliseconds - 1)
+    run.step(report("task-accepted", 0), report("task-started", 1))
+    run.wait(1)
+    expect(run.states()).toMatch(/^interrupted interrupted never-started/)
+    expect(run.store.execution).toBe("aborted")
+  })
+
   test("I9: an abort can be made harsher, never milder, and a run that stopped itself stays failed", () => {
     const run = started({ errorsMax: 0, rollbackOnFailure: false })
     run.finish("failed", 0)
@@ -295,6 +313,7 @@ describe("rollback", () => {
 
   test("I10: a second attempt that never arrived leaves a node that the first one touched", () => {
     const run = started({ attemptsMax: 2, width: 1, retryDelayMilliseconds: 0 })
+    run.step(report("task-started", 0))
     run.finish("failed", 0)
     run.wait(run.plan.startTimeoutMilliseconds)
     expect(run.row(0)).toMatchObject({ state: "unreachable", attempt: 2, rollback: "pending" })

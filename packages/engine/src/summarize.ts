@@ -17,7 +17,7 @@ type Described = Pick<EngineState, "plan" | "execution" | "stop" | "counts" | "r
 function whyStopped({ stop, plan }: Described): string | null {
   if (!stop) return null
   if (stop.by === "error-limit") {
-    return `stopped by itself: ${stop.failures} of ${plan.targetsCount} targets failed, ${stop.errorsMax} were tolerated`
+    return `stopped by itself: ${stop.failures} of ${plan.targetsCount} targets failed, ${stop.errorsMax} tolerated`
   }
   return stop.mode === "kill" ? "aborted by a person, running tasks were killed" : "aborted by a person"
 }

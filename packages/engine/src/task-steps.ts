@@ -112,12 +112,12 @@ export function stopRun(draft: Draft, stop: Stop): void {
   applyAbortMode(draft, stop.mode)
 }
 
-/** Sends the kills of a harsh abort, once per attempt; without an answer within the grace the task is given up. */
+/** Sends the kills of a harsh abort; without an answer within the grace the task is given up. */
 export function applyAbortMode(draft: Draft, mode: AbortMode): void {
   if (mode !== "kill") return
   const killDeadline = draft.clock.time + draft.plan.graceMilliseconds
   for (const slot of [...draft.slots.values()]) {
-    if (isTaskEnded(slot.state) || slot.killSent) continue
+    if (isTaskEnded(slot.state)) continue
     kill(draft, slot, "abort")
     put(draft, slot, { ...slot, killSent: true, deadline: Math.min(slot.deadline, killDeadline) })
   }

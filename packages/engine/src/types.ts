@@ -48,7 +48,7 @@ export interface TaskOutcome {
 
 export type AbortMode = "finish" | "kill"
 
-/** What a person wants of the execution, as stored in its row; `undefined` rows are "run". */
+/** What a person wants of the execution, as stored in its row; "run" where nobody wished anything. */
 export type Wish = "run" | "pause" | "abort-finish" | "abort-kill"
 
 /** Something that happened. The first five come from agents and may be late, repeated, reordered or lies. */

@@ -58,7 +58,7 @@ export class Checker {
     }
     this.#checkNeverStarted(result)
     this.#checkFirstWord(commit)
-    this.#checkForeign(commit)
+    this.#checkIgnored(commit)
     if (store.stop === null && result.execution?.stop?.by === "error-limit") {
       this.#notEndedAtTrip = store.tasks.filter((row) => isRowOpen(row) && !ended.has(row.state)).length
     }
@@ -150,11 +150,16 @@ export class Checker {
     }
   }
 
-  #checkForeign({ inputs, result }: Commit): void {
+  #checkIgnored({ inputs, result }: Commit): void {
     const ignored = new Set(result.ignored.map(({ input }) => input))
     for (const input of inputs) {
-      if (!("ordinal" in input) || this.#store.tasks[input.ordinal]) continue
+      if (!("ordinal" in input)) continue
+      const row = this.#store.tasks[input.ordinal]
+      if (row && (!ended.has(row.state) || isRowOpen(row) || row.state === "never-started")) continue
       expectThat(ignored.has(input), "I12", () => `${show(input)} was taken`)
+      if (!row || (input.type !== "task-accepted" && input.type !== "task-started")) continue
+      const told = result.commands.some((command) => command.type === "kill" && command.ordinal === input.ordinal)
+      expectThat(told, "I15", () => `after ${show(input)} the node was not told that ${show(row)} has ended`)
     }
   }
 
@@ -271,6 +276,9 @@ export class Checker {
     }
     const untouched = attempt === 1 && (state === "unreachable" || row.class === "refused")
     expectThat(untouched || rollback !== "none", "I10", what)
+    // A liar may have reported a start before.
+    const lies = this.#nodes[row.ordinal]?.behaviour.lies ?? true
+    expectThat(!untouched || lies || rollback === "none", "I10", what)
   }
 
   /** At the very end: what the nodes themselves have on record. */

@@ -188,7 +188,7 @@ const faults: Readonly<Record<string, Fault>> = {
     engine: { recoverState: (plan, rows, now) => ({ ...recoverState(plan, rows, now), commands: [] }) },
   },
   "a report is lost between acknowledgement and commit": {
-    caughtBy: ["I16"],
+    caughtBy: ["I16", "I12"],
     engine: {
       step: (state, inputs, now) => step(state, inputs.length > 1 ? inputs.slice(1) : inputs, now),
     },
