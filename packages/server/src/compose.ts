@@ -12,7 +12,10 @@ import { bootstrapIdentity, createIdentityService } from "./services/identity/se
 import { addBuiltInRoutes, createRoutingService } from "./services/routing/service.ts"
 import { createWorkflowsService } from "./services/workflows/service.ts"
 import { watchConfiguration, type ConfigurationWatcher } from "./storage/configuration-versions.ts"
-import type { Database } from "./storage/database.ts"
+import { startBackgroundQueue } from "./storage/background-queue.ts"
+import type { Connection, Database } from "./storage/database.ts"
+import type { Expander } from "./storage/outbox.ts"
+import { storageRetention } from "./storage/retention.ts"
 
 /**
  * The composition root: the only place that constructs services and joins their ports. A new service is made here,
@@ -20,6 +23,8 @@ import type { Database } from "./storage/database.ts"
  */
 export interface CompositionOptions {
   readonly database: Database
+  /** Where the database is: background work has connections of its own. */
+  readonly connection: Connection
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
@@ -82,7 +87,8 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     executor: fleet.executor,
     serverId: options.serverId,
   })
-  const audit = createAuditService({ operations: caller, expanders: workflows.expanders })
+  const expanders = new Map<string, Expander>()
+  const audit = createAuditService({ operations: caller, expanders })
 
   const services: readonly Service[] = [
     identity.service,
@@ -91,6 +97,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     workflows.service,
     audit.service,
   ]
+  for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
   handlers.push(...services.flatMap((service) => service.handlers))
   watcher = await watchConfiguration({
     sql: database,
@@ -107,14 +114,23 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     gates: noGates,
     uses: noUses,
   })
-  const started: Service[] = []
+  const stops: Array<() => Promise<void>> = [() => watcher.stop()]
   const stop = async (): Promise<void> => {
-    for (const service of started.toReversed()) await service.stop?.()
-    await watcher.stop()
+    for (const stopPart of stops.splice(0).toReversed()) await stopPart()
   }
   try {
+    const background = await startBackgroundQueue({
+      connection: options.connection,
+      database,
+      serverId: options.serverId,
+      logger,
+      expanders,
+      consumers: services.flatMap((service) => service.consumers ?? []),
+      cronTasks: [...storageRetention(() => clock.now()), ...services.flatMap((service) => service.cronTasks ?? [])],
+    })
+    stops.push(() => background.stop())
     for (const service of services) {
-      started.push(service)
+      stops.push(async () => service.stop?.())
       await service.start?.()
     }
   } catch (error) {

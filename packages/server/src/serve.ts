@@ -57,7 +57,7 @@ interface Stopping {
 }
 
 async function startParts(settings: Settings, logger: Logger, { stops, stopAll }: Stopping): Promise<RunningServer> {
-  const database = await startDatabase(settings, logger, stops)
+  const { database, connection } = await startDatabase(settings, logger, stops)
   const tls = settings.insecure
     ? undefined
     : await ensureServerTls({
@@ -69,6 +69,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
   const url = settings.publicUrl ?? `${tls ? "https" : "http"}://${urlHost(settings.host)}:${port}`
   const composition = await compose({
     database,
+    connection,
     clock: systemClock,
     random: systemRandom,
     logger,
@@ -109,7 +110,11 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
   }
 }
 
-async function startDatabase(settings: Settings, logger: Logger, stops: Stopping["stops"]): Promise<Database> {
+async function startDatabase(
+  settings: Settings,
+  logger: Logger,
+  stops: Stopping["stops"],
+): Promise<{ database: Database; connection: Connection }> {
   let connection: Connection
   if (settings.databaseUrl === undefined) {
     const postgres = await startPrivatePostgres({ dataDirectory: settings.data, logger })
@@ -122,7 +127,7 @@ async function startDatabase(settings: Settings, logger: Logger, stops: Stopping
   await migrate({ connection, components, programVersion, logger })
   const database = await openDatabase({ connection, connectionsMax: settings.databaseConnections, logger })
   stops.push(() => database.close())
-  return database
+  return { database, connection }
 }
 
 /** A free port has to be known before the services start, since their URLs carry it. */

@@ -35,6 +35,7 @@ export async function startServerFixture(options: { callsPerSecondMax?: number }
   let platformKey = ""
   const composition = await compose({
     database: test.database,
+    connection: test.connection,
     clock: systemClock,
     random: systemRandom,
     logger,
