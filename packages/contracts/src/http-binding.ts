@@ -18,9 +18,3 @@ export function requestFields(operation: AnyOperation): RequestFields {
   const inQuery = operation.method === "GET" || operation.method === "DELETE"
   return { path, query: inQuery ? rest : [], body: inQuery ? [] : rest }
 }
-
-/** The status of a reply that was carried out: 201 where a POST to a collection made something, else 200. */
-export function doneStatus(operation: AnyOperation): 200 | 201 {
-  const makes = operation.effect === "change" && operation.method === "POST" && !operation.path.includes(":")
-  return makes ? 201 : 200
-}

@@ -1,6 +1,6 @@
 import { assert } from "@signalbox/kernel/assert"
 import { errorCatalogue, type ErrorCode } from "@signalbox/kernel/error-catalogue"
-import { doneStatus, requestFields } from "./http-binding.ts"
+import { requestFields } from "./http-binding.ts"
 import { componentReference, SchemaWriter, type JsonSchema } from "./openapi-schemas.ts"
 import type { AnyOperation, ServiceName } from "./operation.ts"
 import { heldReply, problem, problemMediaType, problemStatus } from "./problem.ts"
@@ -58,6 +58,15 @@ const lastEventIdParameter = {
   schema: { type: "string", maxLength: 512 },
 }
 
+const responseHeaders = {
+  ApprovalRequest: { description: "Where the state of the approval request can be read", schema: { type: "string" } },
+  IdempotencyReplayed: {
+    description: "`true` where this is the first reply to the same Idempotency-Key again",
+    schema: { type: "string", const: "true" },
+  },
+  RequestId: { description: "Names this call in the log, the audit record and `why`", schema: { type: "string" } },
+} as const
+
 export interface OpenApiDocument {
   readonly openapi: string
   readonly info: Readonly<Record<string, unknown>>
@@ -104,6 +113,7 @@ export function makeOpenApi(operations: readonly AnyOperation[], version: string
       securitySchemes: {
         bearer: { type: "http", scheme: "bearer", description: "An API key: `sbx_<account>_<key>_<secret>`" },
       },
+      headers: responseHeaders,
       schemas: Object.fromEntries([...writer.components].toSorted(byKey)),
     },
   }
@@ -186,13 +196,18 @@ function writeSuccess(operation: AnyOperation, writer: SchemaWriter): Readonly<R
     const description = "Server-sent events; `data` of each is one message"
     return { "200": { description, content: { "text/event-stream": { schema: message } } } }
   }
-  const done = { description: "Done", content: { "application/json": { schema } } }
+  const headers = {
+    "X-Request-Id": headerReference("RequestId"),
+    ...(operation.effect === "change" ? { "Idempotency-Replayed": headerReference("IdempotencyReplayed") } : {}),
+  }
+  const done = { description: "Done", headers, content: { "application/json": { schema } } }
   if (operation.effect === "read") return { "200": done }
   const held = {
     description: "Held for approval",
+    headers: { Location: headerReference("ApprovalRequest") },
     content: { "application/json": { schema: componentReference("Held") } },
   }
-  return { [String(doneStatus(operation))]: done, "202": held }
+  return { "200": done, "202": held }
 }
 
 function writeProblem(operation: AnyOperation): Readonly<Record<string, unknown>> {
@@ -200,6 +215,10 @@ function writeProblem(operation: AnyOperation): Readonly<Record<string, unknown>
   const statuses = [...new Set(codes.map((code) => problemStatus[errorCatalogue[code].kind]))].toSorted((a, b) => a - b)
   const schema = { allOf: [componentReference("Problem"), { properties: { code: { enum: codes } } }] }
   return { description: `A refusal or a failure: ${statuses.join(", ")}`, content: { [problemMediaType]: { schema } } }
+}
+
+function headerReference(name: keyof typeof responseHeaders): JsonSchema {
+  return { $ref: `#/components/headers/${name}` }
 }
 
 function byKey([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {

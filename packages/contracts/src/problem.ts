@@ -20,11 +20,12 @@ export const problemMediaType = "application/problem+json"
 /** The body of every refusal and failure: problem details (RFC 9457) with our code. */
 export const problem = z
   .object({
-    type: z.string().describe("`about:blank`, or a page about the code"),
-    title: z.string().describe("What to do; the same for every problem with this code"),
+    type: z.string().describe("A URI that ends in the code"),
+    title: z.string().describe("The code in words; the same for every problem with this code"),
     status: z.int(),
     detail: z.string().describe("What was being done, to which id, and why it was refused"),
     code: z.string().describe("A row of the error catalogue; compare this, never the texts"),
+    help: z.string().describe("What to do; the same for every problem with this code"),
     retryable: z.boolean().describe("Whether the same call can succeed later"),
     requestId: z.string(),
     issues: z
