@@ -111,7 +111,6 @@ async function superviseProcess(child: ChildProcess, run: CommandRun): Promise<S
     child.once("error", (error) => resolve({ error }))
     child.once("exit", (code, signal) => resolve({ code, signal }))
   })
-  if (child.pid !== undefined) run.onProcess?.(child.pid)
   let reason: Supervised["reason"]
   const stopping = Promise.withResolvers<"stop">()
   const stopFor = (why: "timed-out" | "killed") => {
@@ -120,6 +119,8 @@ async function superviseProcess(child: ChildProcess, run: CommandRun): Promise<S
   }
   const onAbort = () => stopFor("killed")
   run.stop.addEventListener("abort", onAbort)
+  if (child.pid !== undefined) run.onProcess?.(child.pid)
+  if (run.stop.aborted) onAbort()
   const timer = setTimeout(() => stopFor("timed-out"), Math.min(run.timeoutMilliseconds, 2 ** 31 - 1))
   try {
     const first = await Promise.race([ended, stopping.promise])

@@ -36,11 +36,15 @@ async function finishInterrupted(context: AttemptContext, attempt: Attempt): Pro
   const message = attempt.damaged
     ? "the journal of this attempt is damaged: whether it ran to its end is not known"
     : `the agent ended while ${step === undefined ? "the task" : `step "${step}"`} ran; how far it came is not known`
+  const steps = [...attempt.stepResults]
+  if (attempt.stepUnderWay && step !== undefined && steps.length < attempt.stepsBegun) {
+    steps.push({ name: step, state: "killed", attempts: 1, durationMilliseconds: 0, message: "its end is not known" })
+  }
   const outcome: TaskOutcome = {
     state: "interrupted",
     class: "interrupted",
     message,
-    steps: accepted ? allSteps(accepted.order, attempt.stepResults) : [...attempt.stepResults],
+    steps: accepted ? allSteps(accepted.order, steps) : steps,
   }
   context.logger.warn("an attempt was interrupted", { key, message })
   await context.journal.append(key, { type: "finished", phase: "task", outcome })
