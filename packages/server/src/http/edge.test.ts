@@ -87,7 +87,7 @@ describe("bad input", () => {
 describe("documents", () => {
   test("OpenAPI, the workflow schema and health need no key", async () => {
     const openapi = await server.call(undefined, "GET", "/v1/openapi.json")
-    expect(openapi.body["openapi"]).toBe("3.1.0")
+    expect(String(openapi.body["openapi"])).toMatch(/^3\.1\./)
     expect(JSON.stringify(openapi.body)).toContain("executions.create")
     expect((await server.call(undefined, "GET", "/v1/schemas/workflow.json")).status).toBe(200)
     expect((await server.call(undefined, "GET", "/readyz")).body).toEqual({ status: "ready" })

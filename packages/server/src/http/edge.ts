@@ -10,7 +10,14 @@ import { AppError } from "@signalbox/kernel/app-error"
 import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
-import { fastify, type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify"
+import {
+  fastify,
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from "fastify"
 import type { WebSocket } from "ws"
 import { toAppError, type Router, type RouterReply } from "../router/router.ts"
 import { writeEventStream } from "./event-stream.ts"
@@ -44,7 +51,7 @@ const requestTimeoutMilliseconds = 60_000
 export async function createEdge(options: EdgeOptions): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: options.logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.bodyBytesMax,
     requestTimeout: requestTimeoutMilliseconds,
     forceCloseConnections: true,
