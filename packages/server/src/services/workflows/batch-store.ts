@@ -1,0 +1,370 @@
+/**
+ * What the owner of an execution writes. Every statement here is fenced: it changes nothing unless the execution still
+ * has this owner and epoch, so an owner that lost its lease can't write. The batch of a commit is one statement and so
+ * one round trip; its plan is pinned by a test (D17), because a bad one costs a factor of a hundred.
+ */
+import type { EnginePlan } from "@signalbox/engine/plan"
+import type {
+  ExecutionRows,
+  ExecutionState,
+  OpenTask,
+  RollbackCounts,
+  Stop,
+  TaskCounts,
+  Wish,
+} from "@signalbox/engine/types"
+import type { Database, Sql } from "../../storage/database.ts"
+import type { ParameterValues } from "./parameters.ts"
+
+/** Who writes: the owner's name and the epoch of its lease. */
+export interface Fence {
+  readonly account: string
+  readonly id: string
+  readonly owner: string
+  readonly epoch: number
+}
+
+export interface TaskUpdate {
+  readonly ordinal: number
+  readonly state: string
+  readonly rollback: string
+  readonly attempt: number
+  readonly class: string | null
+  readonly message: string | null
+  /** Milliseconds; null leaves what the row has. */
+  readonly startedAt: number | null
+  readonly ended: boolean
+  /** JSON text; null leaves what the row has. */
+  readonly outcome: string | null
+  readonly rollbackOutcome: string | null
+}
+
+export interface BatchEvent {
+  readonly id: string
+  readonly type: string
+  readonly data: unknown
+}
+
+export interface Batch {
+  readonly state: ExecutionState
+  readonly stop: Stop | null
+  readonly reason: string | null
+  readonly ended: boolean
+  readonly nextOrdinal: number
+  readonly inFlight: number
+  readonly counts: TaskCounts
+  readonly rollbacks: RollbackCounts
+  readonly tasks: readonly TaskUpdate[]
+  readonly events: readonly BatchEvent[]
+}
+
+export interface Wished {
+  readonly wish: Wish
+  readonly wishVersion: number
+}
+
+export const batchStatement = `
+with fence as (
+  update executions set state = $5, stop = $6, reason = $7, next_ordinal = $8, in_flight = $9, counts = $10,
+    rollbacks = $11, version = version + $12,
+    started_at = coalesce(started_at, case when $5 <> 'planning' then now() end),
+    finished_at = case when $13 then now() end
+  where id = $1 and account = $2 and owner = $3 and epoch = $4 and finished_at is null
+  returning version - $12 as version, wish, wish_version, cause, depth, created_by
+), tasks as (
+  update execution_tasks t set state = c.state, rollback = c.rollback, attempt = c.attempt, class = c.class,
+    message = coalesce(c.message, t.message),
+    started_at = coalesce(t.started_at, to_timestamp(c.started_at / 1000)),
+    finished_at = coalesce(t.finished_at, case when c.ended then now() end),
+    outcome = coalesce(c.outcome, t.outcome), rollback_outcome = coalesce(c.rollback_outcome, t.rollback_outcome)
+  from unnest($14::int[], $15::text[], $16::text[], $17::int[], $18::text[], $19::text[], $20::float8[], $21::bool[],
+      $22::json[], $23::json[])
+    as c (ordinal, state, rollback, attempt, class, message, started_at, ended, outcome, rollback_outcome)
+  where t.execution_id = $1 and t.ordinal = c.ordinal and exists (select 1 from fence)
+), events as (
+  insert into outbox (account, aggregate_id, id, type, subject, subject_version, cause, caused_by, depth, principal, data)
+  select $2, $1, e.id, e.type, $1, fence.version + e.number, fence.cause, $1, fence.depth + 1, 'system:workflows', e.data
+  from fence, unnest($24::text[], $25::text[], $26::jsonb[]) with ordinality as e (id, type, data, number)
+)
+select wish, wish_version as "wishVersion" from fence`
+
+/** One commit of the engine. Gives what people wish by now; undefined where the lease is lost and nothing was written. */
+export async function commitBatch(sql: Sql, fence: Fence, batch: Batch): Promise<Wished | undefined> {
+  const { tasks, events } = batch
+  const [row] = await sql.query<Wished>(
+    batchStatement,
+    [
+      ...fenceValues(fence),
+      batch.state,
+      batch.stop === null ? null : JSON.stringify(batch.stop),
+      batch.reason,
+      batch.nextOrdinal,
+      batch.inFlight,
+      JSON.stringify(batch.counts),
+      JSON.stringify(batch.rollbacks),
+      events.length,
+      batch.ended,
+      tasks.map((task) => task.ordinal),
+      tasks.map((task) => task.state),
+      tasks.map((task) => task.rollback),
+      tasks.map((task) => task.attempt),
+      tasks.map((task) => task.class),
+      tasks.map((task) => task.message),
+      tasks.map((task) => task.startedAt),
+      tasks.map((task) => task.ended),
+      tasks.map((task) => task.outcome),
+      tasks.map((task) => task.rollbackOutcome),
+      events.map((event) => event.id),
+      events.map((event) => event.type),
+      events.map((event) => JSON.stringify(event.data)),
+    ],
+    { name: "executions-commit" },
+  )
+  return row
+}
+
+const fenceValues = ({ id, account, owner, epoch }: Fence): unknown[] => [id, account, owner, epoch]
+const fenced = "e.id = $1 and e.account = $2 and e.owner = $3 and e.epoch = $4 and e.finished_at is null"
+
+export interface PlannedNode {
+  readonly id: string
+  readonly name: string
+  readonly tags: string | null
+}
+
+/** Adds targets to an execution that is being planned. Gives the wish; undefined where the lease is lost. */
+export async function insertTargets(
+  sql: Sql,
+  fence: Fence,
+  from: { readonly ordinal: number; readonly nodes: readonly PlannedNode[] },
+): Promise<Wished | undefined> {
+  const [row] = await sql.query<Wished>(
+    `with fence as (select e.wish, e.wish_version from executions e where ${fenced} for update),
+     added as (
+       insert into execution_tasks (execution_id, ordinal, account, node_id, node_name, tags)
+       select $1, $5 + n.number - 1, $2, n.id, n.name, n.tags
+       from fence, unnest($6::text[], $7::text[], $8::json[]) with ordinality as n (id, name, tags, number))
+     select wish, wish_version as "wishVersion" from fence`,
+    [
+      ...fenceValues(fence),
+      from.ordinal,
+      from.nodes.map((node) => node.id),
+      from.nodes.map((node) => node.name),
+      from.nodes.map((node) => node.tags),
+    ],
+  )
+  return row
+}
+
+/** Removes up to `limit` targets of a plan that a dead owner left unfinished; gives how many. */
+export async function removeTargets(sql: Sql, fence: Fence, limit: number): Promise<number> {
+  const [row] = await sql.query<{ removed: number }>(
+    `with fence as (select 1 from executions e where ${fenced} and e.state = 'planning' for update),
+     removed as (
+       delete from execution_tasks t where t.execution_id = $1 and t.account = $2 and exists (select 1 from fence)
+         and t.ordinal in (select o.ordinal from execution_tasks o where o.execution_id = $1 order by o.ordinal limit $5)
+       returning 1)
+     select count(*) as removed from removed`,
+    [...fenceValues(fence), limit],
+  )
+  return row?.removed ?? 0
+}
+
+/** Freezes the plan: how many targets, which, and the limits that follow. False where the lease is lost. */
+export async function freezePlan(
+  sql: Sql,
+  fence: Fence,
+  plan: Pick<EnginePlan, "targetsCount" | "width" | "errorsMax"> & { readonly digest: string },
+): Promise<boolean> {
+  const rows = await sql.query(
+    `update executions e set targets_count = $5, width = $6, errors_max = $7, targets_digest = $8
+     where ${fenced} and e.state = 'planning' returning 1`,
+    [...fenceValues(fence), plan.targetsCount, plan.width, plan.errorsMax, plan.digest],
+  )
+  return rows.length > 0
+}
+
+/** Statistics of a table that just grew by a lot would give the hot statement a bad plan. */
+const analyzeShare = 0.1
+
+/** Takes statistics where the table grew by a tenth since they were taken last (D17). */
+export async function refreshStatistics(sql: Sql, added: number): Promise<boolean> {
+  const [row] = await sql.query<{ known: number }>(
+    "select reltuples::float8 as known from pg_class where oid = 'execution_tasks'::regclass",
+  )
+  if (row && row.known > 0 && added < row.known * analyzeShare) return false
+  await sql.query("analyze execution_tasks")
+  return true
+}
+
+export interface ClaimedExecution extends Fence {
+  readonly state: ExecutionState
+  readonly stop: Stop | null
+  readonly wish: Wish
+  readonly wishVersion: number
+  readonly targetsCount: number
+  readonly width: number
+  readonly errorsMax: number
+  readonly concurrency: string
+  readonly errorLimit: string
+  readonly nextOrdinal: number
+  readonly counts: TaskCounts
+  readonly rollbacks: RollbackCounts
+  readonly cause: string
+  readonly depth: number
+}
+
+const claimedColumns = `e.id, e.account, e.owner, e.epoch, e.state, e.stop, e.wish, e.wish_version as "wishVersion",
+  e.targets_count as "targetsCount", e.width, e.errors_max as "errorsMax", e.concurrency, e.error_limit as "errorLimit",
+  e.next_ordinal as "nextOrdinal", e.counts, e.rollbacks, e.cause, e.depth`
+
+/**
+ * Takes executions that nobody owns, whose owner's lease has lapsed, or that an earlier process of this server
+ * (`predecessors`) owned. One statement; two claimants never get the same one.
+ */
+export async function claimExecutions(
+  sql: Sql,
+  claim: {
+    readonly owner: string
+    readonly leaseMilliseconds: number
+    readonly limit: number
+    readonly predecessors?: string
+    readonly except: readonly string[]
+  },
+): Promise<ClaimedExecution[]> {
+  return sql.query<ClaimedExecution>(
+    `update executions e set owner = $1, epoch = e.epoch + 1,
+       leased_until = clock_timestamp() + $2 * interval '1 millisecond'
+     where e.finished_at is null and e.id in (
+       select o.id from executions o
+       where o.finished_at is null and o.id <> all ($5::text[])
+         and (o.owner is null or o.owner = $1 or o.leased_until < clock_timestamp() or starts_with(o.owner, $4))
+       order by o.id limit $3 for update skip locked)
+     returning ${claimedColumns}`,
+    [claim.owner, claim.leaseMilliseconds, claim.limit, claim.predecessors ?? null, claim.except],
+  )
+}
+
+/** Prolongs the leases of an owner; gives those that are still its own. */
+export async function renewLeases(
+  sql: Sql,
+  renewal: {
+    readonly owner: string
+    readonly leaseMilliseconds: number
+    readonly executions: ReadonlyArray<{ readonly id: string; readonly epoch: number }>
+  },
+): Promise<string[]> {
+  const rows = await sql.query<{ id: string }>(
+    `update executions e set leased_until = clock_timestamp() + $2 * interval '1 millisecond'
+     from unnest($3::text[], $4::bigint[]) as o (id, epoch)
+     where e.id = o.id and e.owner = $1 and e.epoch = o.epoch and e.finished_at is null returning e.id`,
+    [
+      renewal.owner,
+      renewal.leaseMilliseconds,
+      renewal.executions.map(({ id }) => id),
+      renewal.executions.map(({ epoch }) => epoch),
+    ],
+  )
+  return rows.map(({ id }) => id)
+}
+
+/** Gives executions back, so that another server need not wait for the lease to lapse. */
+export async function releaseExecution(sql: Sql, fence: Fence): Promise<void> {
+  await sql.query(`update executions e set owner = null, leased_until = null where ${fenced}`, fenceValues(fence))
+}
+
+/** What people wish of an owner's executions. */
+export async function readWishes(
+  sql: Sql,
+  owner: string,
+  ids: readonly string[],
+): Promise<Array<Wished & { id: string }>> {
+  return sql.query(
+    `select id, wish, wish_version as "wishVersion" from executions where id = any ($2::text[]) and owner = $1`,
+    [owner, ids],
+  )
+}
+
+export interface FrozenPlan {
+  readonly definition: unknown
+  readonly parameters: ParameterValues
+  readonly targets: unknown
+  readonly targetsMax: number
+}
+
+export async function getPlan(sql: Sql, fence: Fence): Promise<FrozenPlan> {
+  const [row] = await sql.query<FrozenPlan>(
+    `select definition, parameters, targets, targets_max as "targetsMax" from execution_plans
+     where execution_id = $1 and account = $2`,
+    [fence.id, fence.account],
+  )
+  if (!row) throw new Error(`execution ${fence.id} has no plan`)
+  return row
+}
+
+/** The rows from which an owner goes on. */
+export async function readOpenRows(sql: Database, claimed: ClaimedExecution): Promise<ExecutionRows> {
+  const openTasks = await sql.query<OpenTask>(
+    `select ordinal, case when attempt = 0 then 'starting' else state end as state, rollback,
+       greatest(attempt, 1) as attempt, class
+     from execution_tasks
+     where execution_id = $1 and account = $2 and ordinal < $3
+       and (state in ('queued', 'starting', 'running') or rollback in ('pending', 'running'))
+     order by ordinal`,
+    [claimed.id, claimed.account, claimed.nextOrdinal],
+  )
+  const { state: execution, stop, wish, nextOrdinal, counts, rollbacks } = claimed
+  return { execution, stop, wish, openTasks, nextOrdinal, counts, rollbacks }
+}
+
+export interface WindowNode {
+  readonly ordinal: number
+  readonly id: string
+  readonly name: string
+  readonly tags: Readonly<Record<string, string>> | null
+}
+
+/** The nodes of a range of ordinals, and of single ones. */
+export async function readNodes(
+  sql: Sql,
+  tasks: {
+    readonly account: string
+    readonly execution: string
+    readonly from: number
+    readonly to: number
+  },
+): Promise<WindowNode[]> {
+  return sql.query<WindowNode>(
+    `select ordinal, node_id as id, node_name as name, tags from execution_tasks
+     where execution_id = $1 and account = $2 and ordinal >= $3 and ordinal < $4 order by ordinal`,
+    [tasks.execution, tasks.account, tasks.from, tasks.to],
+    { name: "executions-window" },
+  )
+}
+
+export async function readNodesOf(
+  sql: Sql,
+  tasks: { readonly account: string; readonly execution: string; readonly ordinals: readonly number[] },
+): Promise<WindowNode[]> {
+  return sql.query<WindowNode>(
+    `select ordinal, node_id as id, node_name as name, tags from execution_tasks
+     where execution_id = $1 and account = $2 and ordinal = any ($3::int[])`,
+    [tasks.execution, tasks.account, tasks.ordinals],
+  )
+}
+
+/** Of tasks that late reports name: which are on record with that node, and whether their execution has ended. */
+export async function readLateTasks(
+  sql: Sql,
+  tasks: { readonly executions: readonly string[]; readonly ordinals: readonly number[] },
+): Promise<Array<{ number: number; known: boolean; ended: boolean; node: string | null }>> {
+  return sql.query(
+    `select n.number::int as number, e.id is not null as known, coalesce(e.finished_at is not null, true) as ended,
+       t.node_id as node
+     from unnest($1::text[], $2::int[]) with ordinality as n (execution, ordinal, number)
+     left join executions e on e.id = n.execution
+     left join execution_tasks t on t.execution_id = n.execution and t.ordinal = n.ordinal
+     order by n.number`,
+    [tasks.executions, tasks.ordinals],
+  )
+}

@@ -1,0 +1,84 @@
+import {
+  executionsGet,
+  executionsList,
+  executionsWatch,
+  tasksGet,
+  tasksList,
+} from "@signalbox/contracts/workflows/operations"
+import { AppError } from "@signalbox/kernel/app-error"
+import { parseTaskId } from "@signalbox/kernel/id"
+import { onRead, onStream, type Handler } from "../../router/handler.ts"
+import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
+import type { Sql } from "../../storage/database.ts"
+import { findExecution, findTask, listExecutions, listTasks, type ExecutionRow } from "./execution-store.ts"
+import { toExecution, toTask } from "./presentation.ts"
+import type { WorkflowsContext } from "./service.ts"
+
+export function executionHandlers(context: WorkflowsContext): Handler[] {
+  return [
+    onRead(executionsList, async (input, ctx) => {
+      const before = input.cursor === undefined ? undefined : String(decodeCursor(input.cursor, 1)[0])
+      const { state, workflow, limit } = input
+      const rows = await listExecutions(ctx.sql, { account: ctx.account, before, state, workflow, limit: limit + 1 })
+      const items = rows.slice(0, limit).map(toExecution)
+      const last = items.at(-1)
+      return { items, ...(rows.length > limit && last ? { nextCursor: encodeCursor([last.id]) } : {}) }
+    }),
+    onRead(executionsGet, async (input, ctx) => toExecution(await getExecution(ctx.sql, ctx.account, input.execution))),
+    onStream(executionsWatch, (input, ctx) =>
+      context.watches.follow({
+        sql: ctx.sql,
+        account: ctx.account,
+        execution: input.execution,
+        withOutput: input.output === "true",
+        signal: ctx.signal,
+      }),
+    ),
+    ...taskHandlers(),
+  ]
+}
+
+function taskHandlers(): Handler[] {
+  return [
+    onRead(tasksList, async (input, ctx) => {
+      const { id } = await getExecution(ctx.sql, ctx.account, input.execution)
+      const after = input.cursor === undefined ? -1 : readOrdinal(input.cursor)
+      const page = { account: ctx.account, execution: id, after, state: input.state, limit: input.limit + 1 }
+      const rows = await listTasks(ctx.sql, page)
+      const items = rows.slice(0, input.limit).map((row) => toTask(id, row))
+      const last = items.at(-1)
+      return { items, ...(rows.length > input.limit && last ? { nextCursor: encodeCursor([last.ordinal]) } : {}) }
+    }),
+    onRead(tasksGet, async (input, ctx) => {
+      const { id } = await getExecution(ctx.sql, ctx.account, input.execution)
+      const row = await findTask(ctx.sql, { account: ctx.account, execution: id, ...readTask(id, input.task) })
+      if (!row) throw new AppError("executions.task-not-found", `execution ${id} has no task "${input.task}"`)
+      return {
+        ...toTask(id, row),
+        ...(row.outcome === null ? {} : { outcome: row.outcome }),
+        ...(row.rollbackOutcome === null ? {} : { rollbackOutcome: row.rollbackOutcome }),
+      }
+    }),
+  ]
+}
+
+function readOrdinal(cursor: string): number {
+  const [ordinal] = decodeCursor(cursor, 1)
+  if (Number.isInteger(ordinal)) return Number(ordinal)
+  throw new AppError("request.invalid-cursor", "the cursor is not one of this list")
+}
+
+/** A task's number, its id, or the name or id of its node. A node named like a number is found by its id. */
+function readTask(executionId: string, text: string): { ordinal: number } | { node: string } {
+  if (/^\d{1,9}$/.test(text)) return { ordinal: Number(text) }
+  const id = parseTaskId(text)
+  if (!id) return { node: text }
+  return { ordinal: id.executionId === executionId ? id.ordinal : -1 }
+}
+
+/** @throws executions.not-found */
+async function getExecution(sql: Sql, account: string, id: string): Promise<ExecutionRow> {
+  const row = await findExecution(sql, account, id)
+  if (!row) throw new AppError("executions.not-found", `there is no execution "${id}" in this account`)
+  return row
+}

@@ -1,0 +1,304 @@
+/**
+ * Runs one execution on behalf of its owner. Owns the engine's state, the queue of reports and the window of nodes.
+ * One turn: take what has come in, step, commit in one statement, and only then acknowledge and send orders. While a
+ * commit is on its way the next reports gather. A commit that finds another owner, or fails, ends the runner without a
+ * trace: everything that counts is in the rows, and reports that were not acknowledged come again.
+ */
+import { setImmediate as nextTurn } from "node:timers/promises"
+import { formatAttemptKey } from "@signalbox/contracts/fleet/agent-protocol"
+import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
+import { isExecutionEnded } from "@signalbox/engine/execution-machine"
+import type { EnginePlan } from "@signalbox/engine/plan"
+import { recoverState, wishInputs } from "@signalbox/engine/recover"
+import { newState, startsPerStepMax, step } from "@signalbox/engine/scheduler"
+import type { EngineCommand, EngineState, StepResult, Wish } from "@signalbox/engine/types"
+import { isAppError } from "@signalbox/kernel/app-error"
+import { assert } from "@signalbox/kernel/assert"
+import type { Clock } from "@signalbox/kernel/clock"
+import { newId } from "@signalbox/kernel/id"
+import type { Random } from "@signalbox/kernel/random"
+import type { Logger } from "pino"
+import type { Executor, ExecutorOrder, ExecutorReport, OperationCaller } from "../../router/ports.ts"
+import type { Database } from "../../storage/database.ts"
+import { makeBatch } from "./batch.ts"
+import {
+  commitBatch,
+  getPlan,
+  readOpenRows,
+  type Batch,
+  type ClaimedExecution,
+  type FrozenPlan,
+  type Wished,
+} from "./batch-store.ts"
+import { enginePlanOf } from "./model.ts"
+import { NodeWindow } from "./node-window.ts"
+import { planTargets } from "./planning.ts"
+import { ReportQueue, toQueued, type QueuedInput } from "./report-queue.ts"
+import { createOrderBuilder, type OrderBuilder } from "./task-order.ts"
+import { reviveDocument } from "./workflow-text.ts"
+
+/** Why a runner ended: with the execution, because another owns it, because it was told to, or by a failure. */
+export type RunnerEnd = "ended" | "lost" | "stopped" | "failed"
+
+export interface RunnerDependencies {
+  readonly database: Database
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly operations: OperationCaller
+  readonly executor: Executor
+  /** Called after each commit. */
+  readonly onCommit: (executionId: string) => void
+}
+
+/** `late`: of a task that ended before; `foreign`: of one that this node was never given; `early`: not open yet. */
+export type Offered = "taken" | "late" | "foreign" | "early"
+
+const killReasons = {
+  abort: "the execution was aborted",
+  unreachable: "the order was not accepted in time",
+  timeout: "the task ran out of time",
+  stale: "the task has ended already",
+} as const
+
+export class ExecutionRunner {
+  readonly claimed: ClaimedExecution
+  readonly #deps: RunnerDependencies
+  readonly #queue = new ReportQueue()
+  #state: EngineState | undefined
+  #plan: EnginePlan | undefined
+  #orders: OrderBuilder | undefined
+  #window: NodeWindow | undefined
+  #wish: Wish
+  #wishVersion: number
+  #wakeAt: number | undefined
+  #stopping: "lost" | "stopped" | undefined
+  #wake: (() => void) | undefined
+
+  constructor(claimed: ClaimedExecution, deps: RunnerDependencies) {
+    this.claimed = claimed
+    this.#deps = deps
+    this.#wish = claimed.wish
+    this.#wishVersion = claimed.wishVersion
+  }
+
+  async run(): Promise<RunnerEnd> {
+    try {
+      const opened = await this.#open()
+      if (opened !== "open") return opened
+      return await this.#loop()
+    } catch (error) {
+      this.#deps.logger.error(
+        { err: error, execution: this.claimed.id },
+        "running an execution failed; it is taken up again",
+      )
+      return "failed"
+    }
+  }
+
+  /** A node's report. Taken reports are acknowledged once they are durable. */
+  offer(report: ExecutorReport, attempt: { readonly ordinal: number; readonly attempt: number }): Offered {
+    const state = this.#state
+    if (!state) return "early"
+    if (attempt.ordinal >= state.plan.targetsCount) return "foreign"
+    const node = this.#window?.get(attempt.ordinal)
+    if (!node || attempt.ordinal >= state.nextOrdinal) return attempt.ordinal < state.nextOrdinal ? "late" : "foreign"
+    if (node.id !== report.nodeId) return "foreign"
+    const queued = toQueued(report, attempt)
+    if (queued && this.#queue.push(queued)) this.#signal()
+    return "taken"
+  }
+
+  /** What people wish, as last read from the row. */
+  hearWish({ wish, wishVersion }: Wished): void {
+    if (wishVersion <= this.#wishVersion) return
+    this.#wish = wish
+    this.#wishVersion = wishVersion
+    this.#signal()
+  }
+
+  /** Ends the runner: at once where the lease is lost, else after the commit that is on its way. */
+  end(why: "lost" | "stopped"): void {
+    this.#stopping ??= why
+    this.#signal()
+  }
+
+  async #open(): Promise<"open" | RunnerEnd> {
+    const { claimed } = this
+    const frozen = await getPlan(this.#deps.database, claimed)
+    const document = reviveDocument(frozen.definition)
+    this.#orders = createOrderBuilder(document, frozen.parameters)
+    if (claimed.state === "planning") return this.#openNew(frozen, document)
+    this.#plan = enginePlanOf(document, claimed)
+    const rows = await readOpenRows(this.#deps.database, claimed)
+    const window = this.#openWindow(this.#plan, claimed.nextOrdinal)
+    await window.loadOpen(rows.openTasks.map((task) => task.ordinal))
+    await window.prepare(claimed.nextOrdinal)
+    const result = recoverState(this.#plan, rows, this.#deps.clock.now())
+    return (await this.#commit(undefined, result, [])) ? "open" : "lost"
+  }
+
+  async #openNew(frozen: FrozenPlan, document: WorkflowDocument): Promise<"open" | RunnerEnd> {
+    const { database, operations, clock } = this.#deps
+    const tagKeys = this.#orders?.tagKeys ?? []
+    const planned = await planTargets({ sql: database, operations, claimed: this.claimed, plan: frozen, tagKeys })
+    if (planned.kind === "lost") return "lost"
+    if (planned.kind === "refused") return (await this.#refusePlan(planned.reason, document)) ? "ended" : "lost"
+    this.#plan = enginePlanOf(document, planned)
+    const state = newState(this.#plan, clock.now())
+    await this.#openWindow(this.#plan, 0).prepare(0)
+    const wished = this.#wish.startsWith("abort") ? wishInputs(state, this.#wish) : this.#firstInputs()
+    return (await this.#commit(state, step(state, wished, clock.now()), [])) ? "open" : "lost"
+  }
+
+  #firstInputs(): Parameters<typeof step>[1] {
+    return this.#wish === "pause" ? [{ type: "planned" }, { type: "pause" }] : [{ type: "planned" }]
+  }
+
+  #openWindow(plan: EnginePlan, from: number): NodeWindow {
+    const { database, operations, logger } = this.#deps
+    this.#window = new NodeWindow(
+      {
+        sql: database,
+        operations,
+        claimed: this.claimed,
+        targetsCount: plan.targetsCount,
+        startsMax: Math.min(plan.width, startsPerStepMax),
+        onError: (error) => logger.warn({ err: error, execution: this.claimed.id }, "asking for removed nodes failed"),
+      },
+      from,
+    )
+    return this.#window
+  }
+
+  /** Ends an execution whose targets could not be planned. */
+  async #refusePlan(reason: string, document: WorkflowDocument): Promise<boolean> {
+    const { database, clock, random } = this.#deps
+    const empty = newState(enginePlanOf(document, { targetsCount: 0, width: 1, errorsMax: 0 }), clock.now())
+    const batch: Batch = {
+      state: "failed",
+      stop: null,
+      reason,
+      ended: true,
+      nextOrdinal: 0,
+      inFlight: 0,
+      counts: empty.counts,
+      rollbacks: empty.rollbacks,
+      tasks: [],
+      events: [{ id: newId("event", clock, random), type: "execution.failed", data: { execution: "failed", reason } }],
+    }
+    const written = await commitBatch(database, this.claimed, batch)
+    this.#deps.onCommit(this.claimed.id)
+    return written !== undefined
+  }
+
+  async #loop(): Promise<RunnerEnd> {
+    for (;;) {
+      const state = this.#state
+      assert(state && this.#window, "an open runner has its state and window")
+      if (isExecutionEnded(state.execution)) return "ended"
+      if (this.#stopping) return this.#stopping
+      await this.#waitForWork(state)
+      if (this.#stopping) return this.#stopping
+      await this.#window.prepare(state.nextOrdinal)
+      const inputs = this.#queue.take()
+      const now = this.#deps.clock.now()
+      const result = step(state, [...wishInputs(state, this.#wish), ...inputs.map(({ input }) => input)], now)
+      if (!(await this.#commit(state, result, inputs))) return "lost"
+    }
+  }
+
+  async #waitForWork(state: EngineState): Promise<void> {
+    if (this.#queue.size === 0 && wishInputs(state, this.#wish).length === 0) {
+      const delay = this.#wakeAt === undefined ? undefined : Math.max(0, this.#wakeAt - this.#deps.clock.now())
+      await new Promise<void>((resolve) => {
+        const timer = delay === undefined ? undefined : setTimeout(resolve, Math.min(delay, timerMillisecondsMax))
+        this.#wake = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+      this.#wake = undefined
+    }
+    // One turn of the event loop, so that reports which arrive together are committed together.
+    await nextTurn()
+  }
+
+  #signal(): void {
+    this.#wake?.()
+  }
+
+  /** Writes what the step decided; then, and only then, makes it known. False where the lease is lost. */
+  async #commit(before: EngineState | undefined, result: StepResult, inputs: readonly QueuedInput[]): Promise<boolean> {
+    const { database, clock, random, executor } = this.#deps
+    const batch = makeBatch({
+      before,
+      result,
+      inputs,
+      now: clock.now(),
+      sentAt: (ordinal) => this.#window?.get(ordinal)?.sentAt,
+      newEventId: () => newId("event", clock, random),
+    })
+    if (batch) {
+      const wished = await commitBatch(database, this.claimed, batch)
+      if (!wished) return false
+      this.hearWish(wished)
+    }
+    this.#state = result.state
+    this.#wakeAt = result.wakeAt
+    const acknowledged = inputs.flatMap(({ acknowledgement }) => (acknowledgement ? [acknowledgement] : []))
+    if (acknowledged.length > 0) executor.acknowledge(acknowledged)
+    this.#dispatch(result.commands)
+    for (const { ordinal } of result.taskChanges) {
+      if (!result.state.slots.get(ordinal)) this.#window?.drop(ordinal)
+    }
+    if (batch) this.#deps.onCommit(this.claimed.id)
+    return true
+  }
+
+  #dispatch(commands: readonly EngineCommand[]): void {
+    const orders: ExecutorOrder[] = []
+    for (const command of commands) {
+      const order = this.#toOrder(command)
+      if (order) orders.push(order)
+    }
+    if (orders.length > 0) this.#deps.executor.dispatch(orders)
+  }
+
+  #toOrder(command: EngineCommand): ExecutorOrder | undefined {
+    const node = this.#window?.get(command.ordinal)
+    // Only a stray report of a task that ended can ask for this: its node is told by the acknowledgement.
+    if (!node) return undefined
+    const at = { nodeId: node.id, key: formatAttemptKey(this.claimed.id, command.ordinal, command.attempt) }
+    if (command.type === "rollback") return { type: "rollback", ...at }
+    if (command.type === "kill") return { type: "kill", ...at, reason: killReasons[command.reason] }
+    if (node.vanished) {
+      this.#conclude(command, { state: "skipped" }, "the node was removed after the plan was made")
+      return undefined
+    }
+    assert(this.#orders && this.#plan, "an open runner has its orders")
+    const now = this.#deps.clock.now()
+    node.sentAt ??= now
+    try {
+      const order = this.#orders.build(node)
+      return { type: "start", ...at, startBefore: now + this.#plan.startTimeoutMilliseconds, order }
+    } catch (error) {
+      if (!isAppError(error)) throw error
+      this.#conclude(command, { state: "failed", class: "refused" }, error.message)
+      return undefined
+    }
+  }
+
+  /** A task that ends here, without its node. */
+  #conclude(
+    { ordinal, attempt }: EngineCommand,
+    outcome: { readonly state: "skipped" } | { readonly state: "failed"; readonly class: "refused" },
+    message: string,
+  ): void {
+    this.#queue.push({ input: { type: "task-finished", ordinal, attempt, outcome }, message })
+    this.#signal()
+  }
+}
+
+/** The longest delay that a timer takes. */
+const timerMillisecondsMax = 2_000_000_000

@@ -1,0 +1,259 @@
+/** The SQL of executions and their tasks as callers see them. What their owner writes is in batch-store.ts. */
+import type { RollbackOutcome, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
+import type {
+  ExecutionState,
+  FailureClass,
+  RollbackCounts,
+  RollbackState,
+  Stop,
+  TaskCounts,
+  TaskState,
+  Wish,
+} from "@signalbox/engine/types"
+import type { Sql, Tx } from "../../storage/database.ts"
+import type { ParameterValues } from "./parameters.ts"
+
+export interface ExecutionRow {
+  readonly id: string
+  readonly account: string
+  readonly state: ExecutionState
+  /** The state as people see it: a wish shows at once, also before the owner has carried it out. */
+  readonly shown: ExecutionState
+  readonly reason: string | null
+  readonly workflowName: string
+  readonly workflowVersion: number | null
+  readonly parameters: ParameterValues
+  readonly targetsText: string
+  readonly targetsCount: number
+  readonly targetsDigest: string | null
+  readonly concurrency: string
+  readonly width: number
+  readonly errorLimit: string
+  readonly errorsMax: number
+  readonly inFlight: number
+  readonly nextOrdinal: number
+  readonly stop: Stop | null
+  readonly counts: TaskCounts
+  readonly rollbacks: RollbackCounts
+  readonly version: number
+  readonly wish: Wish
+  readonly wishBy: string | null
+  readonly note: string | null
+  readonly cause: string
+  readonly createdAt: number
+  readonly createdBy: string
+  readonly startedAt: number | null
+  readonly finishedAt: number | null
+}
+
+const shownState = `case
+  when e.finished_at is not null then e.state
+  when e.wish in ('abort-finish', 'abort-kill') then 'aborting'
+  when e.wish = 'pause' and e.state = 'running' then 'pausing'
+  when e.wish = 'run' and e.state in ('pausing', 'paused') then 'running'
+  else e.state end`
+const executionColumns = `e.id, e.account, e.state, ${shownState} as shown, e.reason, e.workflow_name as "workflowName",
+  e.workflow_version as "workflowVersion", p.parameters, e.targets_text as "targetsText",
+  e.targets_count as "targetsCount", e.targets_digest as "targetsDigest", e.concurrency, e.width,
+  e.error_limit as "errorLimit", e.errors_max as "errorsMax", e.in_flight as "inFlight",
+  e.next_ordinal as "nextOrdinal", e.stop, e.counts, e.rollbacks, e.version, e.wish, e.wish_by as "wishBy", e.note,
+  e.cause, e.created_at as "createdAt", e.created_by as "createdBy", e.started_at as "startedAt",
+  e.finished_at as "finishedAt"`
+const executionTables = "executions e join execution_plans p on p.execution_id = e.id"
+
+export async function findExecution(sql: Sql, account: string, id: string): Promise<ExecutionRow | undefined> {
+  const [row] = await sql.query<ExecutionRow>(
+    `select ${executionColumns} from ${executionTables} where e.account = $1 and e.id = $2`,
+    [account, id],
+    { name: "executions-find" },
+  )
+  return row
+}
+
+/** As `findExecution`, with the row locked until the transaction ends. */
+export async function lockExecution(tx: Tx, account: string, id: string): Promise<ExecutionRow | undefined> {
+  const [row] = await tx.query<ExecutionRow>(
+    `select ${executionColumns} from ${executionTables} where e.account = $1 and e.id = $2 for update of e`,
+    [account, id],
+  )
+  return row
+}
+
+export async function listExecutions(
+  sql: Sql,
+  page: {
+    readonly account: string
+    readonly before: string | undefined
+    readonly state: ExecutionState | undefined
+    readonly workflow: string | undefined
+    readonly limit: number
+  },
+): Promise<ExecutionRow[]> {
+  return sql.query<ExecutionRow>(
+    `select ${executionColumns} from ${executionTables}
+     where e.account = $1 and ($2::text is null or e.id < $2) and ($3::text is null or ${shownState} = $3)
+       and ($4::text is null or e.workflow_name = $4)
+     order by e.id desc limit $5`,
+    [page.account, page.before ?? null, page.state ?? null, page.workflow ?? null, page.limit],
+  )
+}
+
+export interface NewExecution {
+  readonly id: string
+  readonly account: string
+  readonly workflowName: string
+  readonly workflowVersion: number | undefined
+  readonly canonical: string
+  readonly parameters: ParameterValues
+  readonly targets: object
+  readonly targetsText: string
+  readonly targetsCount: number
+  readonly targetsMax: number
+  readonly concurrency: string
+  readonly width: number
+  readonly errorLimit: string
+  readonly errorsMax: number
+  readonly counts: TaskCounts
+  readonly rollbacks: RollbackCounts
+  readonly note: string | undefined
+  readonly cause: string
+  readonly causedBy: string
+  readonly depth: number
+  readonly createdBy: string
+}
+
+export async function insertExecution(tx: Tx, row: NewExecution): Promise<void> {
+  await tx.query(
+    `insert into executions (id, account, state, workflow_name, workflow_version, targets_text, targets_count,
+       concurrency, width, error_limit, errors_max, counts, rollbacks, version, note, cause, caused_by, depth, created_by)
+     values ($1, $2, 'planning', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13, $14, $15, $16, $17)`,
+    [
+      row.id,
+      row.account,
+      row.workflowName,
+      row.workflowVersion ?? null,
+      row.targetsText,
+      row.targetsCount,
+      row.concurrency,
+      row.width,
+      row.errorLimit,
+      row.errorsMax,
+      JSON.stringify(row.counts),
+      JSON.stringify(row.rollbacks),
+      row.note ?? null,
+      row.cause,
+      row.causedBy,
+      row.depth,
+      row.createdBy,
+    ],
+  )
+  await tx.query(
+    `insert into execution_plans (execution_id, account, definition, parameters, targets, targets_max)
+     values ($1, $2, $3, $4, $5, $6)`,
+    [row.id, row.account, row.canonical, JSON.stringify(row.parameters), JSON.stringify(row.targets), row.targetsMax],
+  )
+}
+
+/** Writes what a person wishes; the owner carries it out. Gives the version of the event that tells of it. */
+export async function updateWish(
+  tx: Tx,
+  change: {
+    readonly account: string
+    readonly id: string
+    readonly wish: Wish
+    readonly by: string
+    readonly reason: string | undefined
+  },
+): Promise<number> {
+  const [row] = await tx.query<{ version: number }>(
+    `update executions set wish = $3, wish_version = wish_version + 1, wish_by = $4, wish_reason = $5, version = version + 1
+     where account = $1 and id = $2 returning version`,
+    [change.account, change.id, change.wish, change.by, change.reason ?? null],
+  )
+  if (!row) throw new Error("a locked execution can be updated")
+  return row.version
+}
+
+export interface TaskRow {
+  readonly ordinal: number
+  readonly nodeId: string
+  readonly nodeName: string
+  readonly state: TaskState
+  readonly rollback: RollbackState
+  readonly attempt: number
+  readonly class: FailureClass | null
+  readonly message: string | null
+  readonly startedAt: number | null
+  readonly finishedAt: number | null
+}
+
+// A row that no batch has written yet follows from how far the execution has come (see the table's migration).
+const untouched = "t.state = 'queued' and t.attempt = 0"
+const shownTaskState = `case when ${untouched} then
+    case when t.ordinal < e.next_ordinal then 'starting' when e.stop is not null then 'never-started' else 'queued' end
+  else t.state end`
+const taskColumns = `t.ordinal, t.node_id as "nodeId", t.node_name as "nodeName", ${shownTaskState} as state, t.rollback,
+  case when ${untouched} and t.ordinal < e.next_ordinal then 1 else t.attempt end as attempt, t.class, t.message,
+  t.started_at as "startedAt", t.finished_at as "finishedAt"`
+const taskTables = `execution_tasks t join executions e on e.id = t.execution_id
+  where e.id = $1 and e.account = $2 and t.execution_id = $1`
+
+/** A page of tasks by ordinal. */
+export async function listTasks(
+  sql: Sql,
+  page: {
+    readonly account: string
+    readonly execution: string
+    readonly after: number
+    readonly limit: number
+    readonly state?: TaskState | undefined
+  },
+): Promise<TaskRow[]> {
+  return sql.query<TaskRow>(
+    `select ${taskColumns} from ${taskTables} and t.ordinal > $3 and ($4::text is null or ${shownTaskState} = $4)
+     order by t.ordinal limit $5`,
+    [page.execution, page.account, page.after, page.state ?? null, page.limit],
+  )
+}
+
+export async function listTasksOf(
+  sql: Sql,
+  tasks: { readonly account: string; readonly execution: string; readonly ordinals: readonly number[] },
+): Promise<TaskRow[]> {
+  return sql.query<TaskRow>(
+    `select ${taskColumns} from ${taskTables} and t.ordinal = any ($3::int[]) order by t.ordinal`,
+    [tasks.execution, tasks.account, tasks.ordinals],
+  )
+}
+
+export interface TaskDetail extends TaskRow {
+  readonly outcome: TaskOutcome | null
+  readonly rollbackOutcome: RollbackOutcome | null
+}
+
+/** A task by its number, or by its node's name or id. */
+export async function findTask(
+  sql: Sql,
+  key: { readonly account: string; readonly execution: string; readonly ordinal?: number; readonly node?: string },
+): Promise<TaskDetail | undefined> {
+  const [row] = await sql.query<TaskDetail>(
+    `select ${taskColumns}, t.outcome, t.rollback_outcome as "rollbackOutcome" from ${taskTables}
+       and ${key.ordinal === undefined ? "(t.node_name = $3 or t.node_id = $3)" : "t.ordinal = $3"}
+     order by t.ordinal limit 1`,
+    [key.execution, key.account, key.ordinal ?? key.node ?? ""],
+  )
+  return row
+}
+
+/** An execution's own events after a version, for those who follow it; batches name the tasks that changed. */
+export async function listProgress(
+  sql: Sql,
+  from: { readonly execution: string; readonly account: string; readonly after: number; readonly limit: number },
+): Promise<Array<{ version: number; type: string; data: unknown }>> {
+  return sql.query(
+    `select subject_version as version, type, data from outbox
+     where aggregate_id = $1 and account = $2 and subject = $1 and subject_version > $3
+     order by subject_version limit $4`,
+    [from.execution, from.account, from.after, from.limit],
+  )
+}

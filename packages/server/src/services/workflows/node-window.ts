@@ -1,0 +1,108 @@
+/**
+ * The nodes of the tasks that are, or soon will be, in flight. Owns a map over a window of ordinals, loaded ahead of
+ * need and dropped behind, so that a million targets are never a million objects. Only the runner uses it.
+ */
+import { nodesResolve } from "@signalbox/contracts/fleet/operations"
+import type { OperationCaller } from "../../router/ports.ts"
+import type { Sql } from "../../storage/database.ts"
+import { readNodes, readNodesOf, type ClaimedExecution, type WindowNode } from "./batch-store.ts"
+
+export interface WindowEntry extends WindowNode {
+  /** The node was removed after the plan was made. */
+  readonly vanished: boolean
+  sentAt?: number
+}
+
+export const windowNodesMin = 256
+export const windowNodesMax = 4_000
+
+export interface NodeWindowOptions {
+  readonly sql: Sql
+  readonly operations: OperationCaller
+  readonly claimed: ClaimedExecution
+  readonly targetsCount: number
+  /** Tasks that one step may start. */
+  readonly startsMax: number
+  readonly onError: (error: unknown) => void
+}
+
+export class NodeWindow {
+  readonly #options: NodeWindowOptions
+  readonly #nodes = new Map<number, WindowEntry>()
+  readonly #chunk: number
+  #end: number
+  #loading: Promise<void> | undefined
+
+  constructor(options: NodeWindowOptions, from: number) {
+    this.#options = options
+    this.#end = from
+    this.#chunk = Math.min(windowNodesMax, Math.max(windowNodesMin, 2 * options.startsMax))
+  }
+
+  get(ordinal: number): WindowEntry | undefined {
+    return this.#nodes.get(ordinal)
+  }
+
+  drop(ordinal: number): void {
+    this.#nodes.delete(ordinal)
+  }
+
+  /** Resolves once every task that the next step may start is there; begins to load what follows. */
+  async prepare(nextOrdinal: number): Promise<void> {
+    const { targetsCount, startsMax } = this.#options
+    const needed = Math.min(targetsCount, nextOrdinal + startsMax)
+    while (this.#end < needed) await this.#load()
+    if (this.#end < targetsCount && this.#end - nextOrdinal < this.#chunk + startsMax) void this.#load().catch(() => {})
+  }
+
+  /** The nodes of tasks that are in flight already, after a recovery. */
+  async loadOpen(ordinals: readonly number[]): Promise<void> {
+    const { sql, claimed } = this.#options
+    if (ordinals.length === 0) return
+    this.#keep(await readNodesOf(sql, { account: claimed.account, execution: claimed.id, ordinals }), new Set())
+  }
+
+  #load(): Promise<void> {
+    this.#loading ??= this.#loadNext().finally(() => {
+      this.#loading = undefined
+    })
+    return this.#loading
+  }
+
+  async #loadNext(): Promise<void> {
+    const { sql, claimed, targetsCount } = this.#options
+    const from = this.#end
+    const to = Math.min(targetsCount, from + this.#chunk)
+    const nodes = await readNodes(sql, { account: claimed.account, execution: claimed.id, from, to })
+    this.#keep(nodes, await this.#findVanished(nodes))
+    this.#end = to
+  }
+
+  #keep(nodes: readonly WindowNode[], vanished: ReadonlySet<string>): void {
+    for (const node of nodes) this.#nodes.set(node.ordinal, { ...node, vanished: vanished.has(node.id) })
+  }
+
+  /** Where the fleet can't be asked nothing counts as vanished: the task's own limits then decide. */
+  async #findVanished(nodes: readonly WindowNode[]): Promise<ReadonlySet<string>> {
+    const { operations, claimed } = this.#options
+    if (nodes.length === 0) return new Set()
+    try {
+      const { unknown } = await operations.call(
+        nodesResolve,
+        { nodes: nodes.map(({ id }) => id), limit: 1 },
+        {
+          account: claimed.account,
+          service: "workflows",
+          roles: ["viewer"],
+          cause: claimed.cause,
+          causedBy: claimed.id,
+          depth: claimed.depth + 1,
+        },
+      )
+      return new Set(unknown)
+    } catch (error) {
+      this.#options.onError(error)
+      return new Set()
+    }
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * Freezes the targets of an execution (D13): resolves them once, in the order of their ids, writes them in batches and
+ * digests the ids as they pass. An owner that dies on the way leaves a part, which the next one removes and begins anew.
+ */
+import { createHash } from "node:crypto"
+import { nodesResolve } from "@signalbox/contracts/fleet/operations"
+import type { CallInputOf, OutputOf } from "@signalbox/contracts/operation"
+import { AppError, isAppError } from "@signalbox/kernel/app-error"
+import type { OperationCaller } from "../../router/ports.ts"
+import type { Sql } from "../../storage/database.ts"
+import {
+  freezePlan,
+  insertTargets,
+  refreshStatistics,
+  removeTargets,
+  type ClaimedExecution,
+  type FrozenPlan,
+  type PlannedNode,
+} from "./batch-store.ts"
+import { resolveStoredLimits } from "./model.ts"
+
+export const targetsPerBatch = 5_000
+
+export type Targets = Pick<CallInputOf<typeof nodesResolve>, "nodes" | "query" | "group" | "all">
+type Page = OutputOf<typeof nodesResolve>
+export type ResolvedNode = Page["items"][number]
+
+export interface ResolveCall {
+  readonly account: string
+  readonly cause: string
+  readonly causedBy?: string
+  readonly depth: number
+}
+
+/** Pages of the targets, ordered by node id. @throws executions.unknown-target, fleet.* */
+export async function* resolveTargets(
+  operations: OperationCaller,
+  targets: Targets,
+  call: ResolveCall,
+): AsyncGenerator<readonly ResolvedNode[]> {
+  let cursor: string | undefined
+  do {
+    const page: Page = await operations.call(
+      nodesResolve,
+      { ...targets, limit: targetsPerBatch, ...(cursor === undefined ? {} : { cursor }) },
+      { ...call, service: "workflows", roles: ["viewer"] },
+    )
+    if (page.unknown.length > 0) {
+      const some = page.unknown.slice(0, 5).join(", ")
+      throw new AppError(
+        "executions.unknown-target",
+        `${page.unknown.length} of the targets do not exist: ${some}${page.unknown.length > 5 ? ", …" : ""}`,
+        { details: { unknown: page.unknown.slice(0, 100) } },
+      )
+    }
+    yield page.items
+    cursor = page.nextCursor
+  } while (cursor !== undefined)
+}
+
+/** A node's tags as far as templates name them; a missing one is refused here, before anything runs. */
+export function pickTags(node: ResolvedNode, tagKeys: readonly string[]): Record<string, string> | undefined {
+  if (tagKeys.length === 0) return undefined
+  const picked: Record<string, string> = {}
+  for (const key of tagKeys) {
+    const value = Object.hasOwn(node.tags, key) ? node.tags[key] : undefined
+    if (value === undefined)
+      throw new AppError("workflows.invalid-template", `node ${node.name} has no tag "${key}", which a template names`)
+    picked[key] = value
+  }
+  return picked
+}
+
+export type Planned =
+  | { readonly kind: "planned"; readonly targetsCount: number; readonly width: number; readonly errorsMax: number }
+  | { readonly kind: "refused"; readonly reason: string }
+  | { readonly kind: "lost" }
+
+export interface PlanningOptions {
+  readonly sql: Sql
+  readonly operations: OperationCaller
+  readonly claimed: ClaimedExecution
+  readonly plan: FrozenPlan
+  readonly tagKeys: readonly string[]
+}
+
+export async function planTargets(options: PlanningOptions): Promise<Planned> {
+  const { sql, claimed } = options
+  while ((await removeTargets(sql, claimed, targetsPerBatch)) > 0);
+  try {
+    return await freezeTargets(options)
+  } catch (error) {
+    // What another try can't mend ends the run; everything else goes up and is tried again.
+    if (!isAppError(error) || error.entry.retryable || error.entry.kind === "internal") throw error
+    while ((await removeTargets(sql, claimed, targetsPerBatch)) > 0);
+    return { kind: "refused", reason: `planning failed: ${error.message}; nothing was started` }
+  }
+}
+
+async function freezeTargets({ sql, operations, claimed, plan, tagKeys }: PlanningOptions): Promise<Planned> {
+  const digest = createHash("sha256")
+  let targetsCount = 0
+  let last = ""
+  const call = { account: claimed.account, cause: claimed.cause, causedBy: claimed.id, depth: claimed.depth + 1 }
+  for await (const page of resolveTargets(operations, plan.targets as Targets, call)) {
+    const nodes = page.filter((node) => node.id > last).map((node) => toPlanned(node, tagKeys))
+    last = nodes.at(-1)?.id ?? last
+    if (targetsCount + nodes.length > plan.targetsMax)
+      throw new AppError("executions.blast-radius", `the targets have become more than ${plan.targetsMax} nodes`)
+    for (const node of nodes) digest.update(`${node.id}\n`)
+    const wished = await insertTargets(sql, claimed, { ordinal: targetsCount, nodes })
+    if (!wished) return { kind: "lost" }
+    targetsCount += nodes.length
+    if (wished.wish.startsWith("abort")) break
+  }
+  if (targetsCount === 0) throw new AppError("executions.no-targets", "the targets match no node any more")
+  await refreshStatistics(sql, targetsCount)
+  const { width, errorsMax } = resolveStoredLimits(claimed, targetsCount)
+  const frozen = await freezePlan(sql, claimed, { targetsCount, width, errorsMax, digest: digest.digest("hex") })
+  return frozen ? { kind: "planned", targetsCount, width, errorsMax } : { kind: "lost" }
+}
+
+function toPlanned(node: ResolvedNode, tagKeys: readonly string[]): PlannedNode {
+  const tags = pickTags(node, tagKeys)
+  return { id: node.id, name: node.name, tags: tags === undefined ? null : JSON.stringify(tags) }
+}

@@ -1,0 +1,181 @@
+/**
+ * Follows executions for `executions.watch`. What changed is read from the execution's own events, so it is the same on
+ * every server; the owner's commits are only a hint to look sooner, and a scan finds what was not hinted. Progress and
+ * output of running tasks are seen on the server that owns the execution, are kept for a moment, and may be dropped.
+ */
+import { setTimeout as delay } from "node:timers/promises"
+import type { executionUpdate } from "@signalbox/contracts/workflows/operations"
+import { isExecutionEnded } from "@signalbox/engine/execution-machine"
+import { AppError } from "@signalbox/kernel/app-error"
+import type { z } from "zod"
+import type { StreamMessage } from "../../router/handler.ts"
+import type { ExecutorReport } from "../../router/ports.ts"
+import type { Sql } from "../../storage/database.ts"
+import { findExecution, listProgress, listTasks, listTasksOf, type ExecutionRow } from "./execution-store.ts"
+import { toExecution, toTask } from "./presentation.ts"
+import { ordinalsOf } from "./progress-event.ts"
+
+export type ExecutionUpdate = z.output<typeof executionUpdate>
+
+/** At most five messages a second for each follower. */
+export const messageMilliseconds = 200
+/** How soon a change is seen that another server made. */
+export const scanMilliseconds = 500
+/** Tasks in one message; further changes come with the next. */
+export const tasksPerMessage = 1_000
+export const eventsPerMessage = 200
+export const outputLengthMax = 256 * 1024
+export const followersMax = 1_000
+
+interface Live {
+  readonly step: string
+  readonly progress?: number
+}
+
+interface Follower {
+  readonly execution: string
+  readonly withOutput: boolean
+  readonly live: Map<number, Live>
+  output: ExecutionUpdate["output"]
+  outputLength: number
+  changed: boolean
+  wake: (() => void) | undefined
+}
+
+export interface FollowOptions {
+  readonly sql: Sql
+  readonly account: string
+  readonly execution: string
+  readonly withOutput: boolean
+  readonly signal: AbortSignal
+}
+
+export class Watches {
+  readonly #followers = new Set<Follower>()
+  #closed = false
+
+  /** The owner committed a batch of this execution. */
+  hear(executionId: string): void {
+    for (const follower of this.#followers) {
+      if (follower.execution !== executionId) continue
+      follower.changed = true
+      follower.wake?.()
+    }
+  }
+
+  hearLive(executionId: string, ordinal: number, report: ExecutorReport): void {
+    for (const follower of this.#followers) {
+      if (follower.execution !== executionId) continue
+      if (report.type === "progress") {
+        const { name, percent } = report
+        follower.live.set(ordinal, { step: name, ...(percent === undefined ? {} : { progress: percent }) })
+      } else if (report.type === "output" && follower.withOutput && follower.outputLength < outputLengthMax) {
+        follower.output.push({ ordinal, step: report.step, stream: report.stream, text: report.text })
+        follower.outputLength += report.text.length
+      } else continue
+      follower.changed = true
+      follower.wake?.()
+    }
+  }
+
+  /** Ends all followers. */
+  close(): void {
+    this.#closed = true
+    for (const follower of this.#followers) follower.wake?.()
+  }
+
+  /** First the execution and its first tasks, then what changed, until it ends. @throws executions.not-found */
+  async *follow(options: FollowOptions): AsyncGenerator<StreamMessage<ExecutionUpdate>> {
+    if (this.#followers.size >= followersMax)
+      throw new AppError("request.rate-limited", `${followersMax} followers are the most that one server has`)
+    const { sql, account, execution, signal } = options
+    const follower: Follower = {
+      execution,
+      withOutput: options.withOutput,
+      live: new Map(),
+      output: [],
+      outputLength: 0,
+      changed: false,
+      wake: undefined,
+    }
+    this.#followers.add(follower)
+    const onAbort = (): void => follower.wake?.()
+    signal.addEventListener("abort", onAbort)
+    try {
+      let row = await getRow(options)
+      const first = await listTasks(sql, { account, execution, after: -1, limit: tasksPerMessage })
+      yield toMessage(
+        row,
+        first.map((task) => toTask(execution, task)),
+        follower,
+      )
+      const pending = new Set<number>()
+      let seen = row.version
+      // Ended for a follower is: the row has ended, and the last of its events has been told.
+      while (!isExecutionEnded(row.shown) || seen < row.version || pending.size > 0) {
+        await this.#waitForChange(follower, signal)
+        if (signal.aborted || this.#closed) return
+        const progress = await listProgress(sql, { execution, account, after: seen, limit: eventsPerMessage })
+        seen = progress.at(-1)?.version ?? seen
+        for (const { data } of progress) for (const ordinal of ordinalsOf(data)) pending.add(ordinal)
+        for (const ordinal of follower.live.keys()) pending.add(ordinal)
+        if (progress.length === eventsPerMessage) follower.changed = true
+        row = await getRow(options)
+        if (progress.length === 0 && pending.size === 0 && follower.output.length === 0) {
+          if (isExecutionEnded(row.shown)) return
+          continue
+        }
+        const ordinals = [...pending].slice(0, tasksPerMessage)
+        for (const ordinal of ordinals) pending.delete(ordinal)
+        const tasks = await listTasksOf(sql, { account, execution, ordinals })
+        yield toMessage(
+          row,
+          tasks.map((task) => toTask(execution, task)),
+          follower,
+        )
+        if (pending.size > 0) follower.changed = true
+        await delay(messageMilliseconds, undefined, { signal }).catch(() => {})
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort)
+      this.#followers.delete(follower)
+    }
+  }
+
+  async #waitForChange(follower: Follower, signal: AbortSignal): Promise<void> {
+    if (!follower.changed && !signal.aborted && !this.#closed) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, scanMilliseconds)
+        follower.wake = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+      follower.wake = undefined
+    }
+    follower.changed = false
+  }
+}
+
+async function getRow({ sql, account, execution }: FollowOptions): Promise<ExecutionRow> {
+  const row = await findExecution(sql, account, execution)
+  if (!row) throw new AppError("executions.not-found", `there is no execution "${execution}" in this account`)
+  return row
+}
+
+/** Takes the follower's live findings into the message and empties them. */
+function toMessage(
+  row: ExecutionRow,
+  tasks: ReadonlyArray<ReturnType<typeof toTask>>,
+  follower: Follower,
+): StreamMessage<ExecutionUpdate> {
+  const data: ExecutionUpdate = {
+    execution: toExecution(row),
+    tasks: tasks.map((task) => ({ ...task, ...follower.live.get(task.ordinal) })),
+    output: follower.output,
+  }
+  for (const { ordinal } of tasks) follower.live.delete(ordinal)
+  follower.output = []
+  follower.outputLength = 0
+  return { id: String(row.version), data }
+}

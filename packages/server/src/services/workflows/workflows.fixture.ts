@@ -1,0 +1,236 @@
+/** A workflows service on a real database and router, with nodes and an executor in this process, for tests. */
+import { randomBytes } from "node:crypto"
+import { setTimeout as delay } from "node:timers/promises"
+import type { RollbackOutcome, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
+import { nodesResolve } from "@signalbox/contracts/fleet/operations"
+import type { CallInputOf, OperationDeclaration, OutputOf } from "@signalbox/contracts/operation"
+import { AppError } from "@signalbox/kernel/app-error"
+import { pino } from "pino"
+import type { z } from "zod"
+import { onRead, type Handler, type ReadContext } from "../../router/handler.ts"
+import { noGates, noUses, type Executor, type ExecutorOrder, type ExecutorReport } from "../../router/ports.ts"
+import { createRouter, type Router } from "../../router/router.ts"
+import type { Database } from "../../storage/database.ts"
+import type { OwnerSettings } from "./background.ts"
+import { createWorkflowsService, type WorkflowsService } from "./service.ts"
+
+export interface FixtureNode {
+  readonly id: string
+  readonly name: string
+  readonly tags: Record<string, string>
+}
+
+export const testAccount = "main"
+
+export function makeNodes(count: number, tags: Record<string, string> = { role: "web" }): FixtureNode[] {
+  return Array.from({ length: count }, (_, index) => {
+    const number = String(index).padStart(7, "0")
+    return { id: `nod_${number}`, name: `web-${number}`, tags }
+  })
+}
+
+/** Answers nodes.resolve from a list that a test may change. */
+export class FixtureFleet {
+  nodes: readonly FixtureNode[]
+  calls = 0
+
+  constructor(nodes: readonly FixtureNode[]) {
+    this.nodes = nodes
+  }
+
+  handler(): Handler {
+    return onRead(nodesResolve, async (input) => {
+      this.calls += 1
+      const { nodes, query, group } = input
+      if (group !== undefined) throw new AppError("fleet.group-not-found", `there is no group "${group}"`)
+      const [key = "", value = ""] = (query ?? "").split("=")
+      const after = input.cursor ?? ""
+      const wanted = nodes && new Set(nodes)
+      const matching = this.nodes.filter((node) =>
+        wanted ? wanted.has(node.id) || wanted.has(node.name) : query === undefined || node.tags[key] === value,
+      )
+      const rest = matching.filter((node) => node.id > after)
+      const items = rest.slice(0, input.limit)
+      const known = new Set(matching.flatMap((node) => [node.id, node.name]))
+      const unknown = (nodes ?? []).filter((name) => !known.has(name))
+      const last = items.at(-1)
+      return { items, unknown, ...(rest.length > items.length && last ? { nextCursor: last.id } : {}) }
+    })
+  }
+}
+
+export type Behaviour = (order: ExecutorOrder & { type: "start" }) => TaskOutcome | Promise<TaskOutcome> | "stall"
+
+export const succeeded: TaskOutcome = { state: "succeeded", steps: [] }
+export const failed: TaskOutcome = { state: "failed", class: "command", message: "exit code 1", steps: [] }
+
+/** Runs orders in this process, at most once per attempt, as agents do. */
+export class FixtureExecutor implements Executor {
+  behaviour: Behaviour
+  rollback: (key: string) => RollbackOutcome = () => ({ state: "rolled-back", restored: 0, undone: [] })
+  /** Reports `started` before the end. */
+  startsFirst = false
+  /** Sends each report so many times. */
+  copies = 1
+  readonly orders: ExecutorOrder[] = []
+  readonly acknowledged: string[] = []
+  readonly runs = new Map<string, number>()
+  readonly #journal = new Map<string, Promise<ExecutorReport> | "stall">()
+  #listener: (report: ExecutorReport) => void = () => {}
+  inFlight = 0
+  inFlightMax = 0
+
+  constructor(behaviour: Behaviour = () => succeeded) {
+    this.behaviour = behaviour
+  }
+
+  listen(listener: (report: ExecutorReport) => void): void {
+    this.#listener = listener
+  }
+
+  report(report: ExecutorReport): void {
+    for (let copy = 0; copy < this.copies; copy++) this.#listener(report)
+  }
+
+  acknowledge(reports: ReadonlyArray<{ key: string; phase: string }>): void {
+    for (const { key, phase } of reports) this.acknowledged.push(`${key} ${phase}`)
+  }
+
+  dispatch(orders: readonly ExecutorOrder[]): void {
+    for (const order of orders) {
+      this.orders.push(order)
+      if (order.type === "start") void this.#start(order)
+      if (order.type === "rollback") void this.#rollBack(order)
+      if (order.type === "kill") void this.#kill(order)
+    }
+  }
+
+  async #start(order: ExecutorOrder & { type: "start" }): Promise<void> {
+    const { nodeId, key } = order
+    let entry = this.#journal.get(key)
+    if (!entry) {
+      this.runs.set(key, (this.runs.get(key) ?? 0) + 1)
+      this.inFlight += 1
+      this.inFlightMax = Math.max(this.inFlightMax, this.inFlight)
+      const outcome = this.behaviour(order)
+      entry =
+        outcome === "stall"
+          ? "stall"
+          : Promise.resolve(outcome).then((value) => {
+              this.inFlight -= 1
+              return { type: "task-finished", nodeId, key, outcome: value }
+            })
+      this.#journal.set(key, entry)
+    }
+    if (this.startsFirst) {
+      this.report({ type: "accepted", nodeId, key, phase: "task" })
+      this.report({ type: "started", nodeId, key, phase: "task" })
+    }
+    if (entry !== "stall") this.report(await entry)
+  }
+
+  async #rollBack({ nodeId, key }: ExecutorOrder): Promise<void> {
+    await Promise.resolve()
+    if (this.startsFirst) this.report({ type: "started", nodeId, key, phase: "rollback" })
+    this.report({ type: "rollback-finished", nodeId, key, outcome: this.rollback(key) })
+  }
+
+  async #kill({ nodeId, key }: ExecutorOrder): Promise<void> {
+    await Promise.resolve()
+    if (this.#journal.get(key) !== "stall") return
+    this.inFlight -= 1
+    const outcome: TaskOutcome = { state: "aborted", steps: [] }
+    const report: ExecutorReport = { type: "task-finished", nodeId, key, outcome }
+    this.#journal.set(key, Promise.resolve(report))
+    this.report(report)
+  }
+}
+
+export interface Fixture {
+  readonly fleet: FixtureFleet
+  readonly executor: FixtureExecutor
+  readonly workflows: WorkflowsService
+  readonly router: Router
+  call<O extends OperationDeclaration<z.ZodObject, z.ZodType>>(
+    operation: O,
+    input: CallInputOf<O>,
+  ): Promise<OutputOf<O>>
+  stream<T>(name: string, input: object, signal?: AbortSignal): AsyncIterable<{ data: T }>
+  stop(): Promise<void>
+}
+
+/** Another server of the same installation shares database and executor; give both in `shared`. */
+export async function openFixture(options: {
+  readonly database: Database
+  readonly nodes?: readonly FixtureNode[]
+  readonly settings?: Partial<OwnerSettings>
+  readonly serverId?: string
+  readonly start?: boolean
+  readonly shared?: { readonly fleet: FixtureFleet; readonly executor: FixtureExecutor }
+}): Promise<Fixture> {
+  const fleet = options.shared?.fleet ?? new FixtureFleet(options.nodes ?? makeNodes(10))
+  const executor = options.shared?.executor ?? new FixtureExecutor()
+  const clock = { now: () => Date.now() }
+  const random = { bytes: (count: number) => randomBytes(count) }
+  const { database } = options
+  const handlers = new Map<string, Handler>()
+  const router = createRouter({
+    database,
+    clock,
+    random,
+    map: () => ({ version: 1, handlers }),
+    operations: new Map(),
+    authenticators: [],
+    gates: noGates,
+    uses: noUses,
+  })
+  const workflows = createWorkflowsService({
+    database,
+    clock,
+    random,
+    logger: pino({ level: process.env["TEST_LOG"] ?? "silent" }),
+    operations: router,
+    executor,
+    serverId: options.serverId ?? `srv_${randomBytes(6).toString("hex")}`,
+    settings: { scanMilliseconds: 100, renewMilliseconds: 200, leaseMilliseconds: 1_000, ...options.settings },
+  })
+  for (const handler of [fleet.handler(), ...workflows.service.handlers]) handlers.set(handler.operation.name, handler)
+  if (options.start !== false) await workflows.service.start?.()
+  return {
+    fleet,
+    executor,
+    workflows,
+    router,
+    call: (operation, input) =>
+      router.call(operation, input, {
+        account: testAccount,
+        service: "tests",
+        roles: ["admin"],
+        cause: "test",
+        depth: 0,
+      }),
+    stream<T>(name: string, input: object, signal = new AbortController().signal) {
+      const handler = handlers.get(name)
+      if (handler?.effect !== "stream") throw new Error(`${name} is no stream`)
+      const context = { account: testAccount, sql: database, signal } as unknown as ReadContext
+      return handler.run(input as never, context) as AsyncIterable<{ data: T }>
+    },
+    stop: async () => workflows.service.stop?.(),
+  }
+}
+
+/** Waits until `probe` gives something. */
+export async function eventually<T>(probe: () => Promise<T | undefined | false>, milliseconds = 10_000): Promise<T> {
+  const end = Date.now() + milliseconds
+  for (;;) {
+    const found = await probe()
+    if (found !== undefined && found !== false) return found
+    if (Date.now() > end) throw new Error(`nothing came within ${milliseconds} ms`)
+    await delay(10)
+  }
+}
+
+/** A workflow in YAML with one step. */
+export function documentOf(fields: Record<string, unknown> = {}): string {
+  return JSON.stringify({ kind: "Workflow", name: "noop", steps: [{ name: "nothing", run: ["true"] }], ...fields })
+}
