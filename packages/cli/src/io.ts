@@ -12,6 +12,8 @@ export interface Io {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** Calls the listener at each Ctrl-C instead of ending the process; the result takes it away. */
   onInterrupt(listener: () => void): () => void
+  /** As `onInterrupt`, and for the signal by which a service manager stops a program. */
+  onStop(listener: () => void): () => void
 }
 
 export const stdinBytesMax = 16 * 1024 * 1024

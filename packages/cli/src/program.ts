@@ -1,12 +1,19 @@
 import { operations } from "@signalbox/contracts/operations"
 import { assert } from "@signalbox/kernel/assert"
 import { Command } from "commander"
-import { addCommand, type CommandFrame } from "./command.ts"
+import { addCommand, type CommandFrame, UsageError } from "./command.ts"
+import { addAgent } from "./commands/agent.ts"
+import { addApply } from "./commands/apply.ts"
+import { addContexts } from "./commands/contexts.ts"
+import { addExec } from "./commands/exec.ts"
+import { addLogin } from "./commands/login.ts"
+import { addRun } from "./commands/run.ts"
+import { addServe } from "./commands/serve.ts"
+import { addWait } from "./commands/wait.ts"
 import { exitCodeTexts } from "./exit-codes.ts"
 import { addOperationCommand } from "./generated/operation-command.ts"
 import { nounSummaries, operationOverrides, operationsWithoutCommand } from "./generated/operation-overrides.ts"
 import { hasColour, print } from "./io.ts"
-import { UsageError } from "./command.ts"
 
 const examples = `
 Examples:
@@ -42,8 +49,14 @@ export function createProgram(frame: CommandFrame, version: string): Command {
       throw new UsageError(error, "signalbox")
     })
     .addHelpText("after", examples)
-  program.commandsGroup("What you have:")
+  program.commandsGroup("Change things:")
+  for (const add of [addApply, addRun, addExec, addWait]) add(program, frame)
+  program.commandsGroup("Look at things and keep them in order:")
   addOperationCommands(program, frame)
+  program.commandsGroup("Log in:")
+  for (const add of [addLogin, addContexts]) add(program, frame)
+  program.commandsGroup("Run the parts:")
+  for (const add of [addServe, addAgent]) add(program, frame)
   program.commandsGroup("Help:")
   addExitCodes(program, frame)
   return program

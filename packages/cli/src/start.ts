@@ -16,10 +16,15 @@ process.exitCode = await runCli(
     stderr: process.stderr,
     stdin: process.stdin,
     environment: process.env,
-    onInterrupt: (listener) => {
-      process.on("SIGINT", listener)
-      return () => void process.removeListener("SIGINT", listener)
-    },
+    onInterrupt: (listener) => listen(["SIGINT"], listener),
+    onStop: (listener) => listen(["SIGINT", "SIGTERM"], listener),
   },
   manifest.version,
 )
+
+function listen(signals: readonly NodeJS.Signals[], listener: () => void): () => void {
+  for (const signal of signals) process.on(signal, listener)
+  return () => {
+    for (const signal of signals) process.removeListener(signal, listener)
+  }
+}

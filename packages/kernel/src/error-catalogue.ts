@@ -252,7 +252,16 @@ export const errorCatalogue = {
     "forbidden",
     "The server's certificate isn't the pinned one; log in again with its CA fingerprint if this is expected.",
   ),
+  "cli.timeout": entry("unavailable", "Wait longer, or look at it with `signalbox executions get ID`."),
+  "cli.invalid-documents": entry(
+    "invalid",
+    "Correct the lines listed; `signalbox workflows validate -f FILE` checks more.",
+  ),
   "cli.file-unreadable": entry("invalid", "Check the file's path and mode."),
+  "demo.part-failed": entry(
+    "internal",
+    "A part of the demo could not be started on this machine; the message has the reason, `signalbox serve` shows more.",
+  ),
   "settings.invalid": entry("invalid", "Correct the setting; `signalbox serve --help` lists all of them."),
   "settings.plaintext-refused": entry("invalid", "Plain HTTP is served on loopback only; use TLS or add --insecure."),
 

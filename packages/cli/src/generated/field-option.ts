@@ -57,13 +57,13 @@ export function readValue(field: Field, given: unknown, name: string): unknown {
     case "number":
       return readNumber(given as string, name)
     case "scalar":
-      return typedScalar(given as string)
+      return readScalar(given as string)
     case "text":
       return given
     case "list":
       return given
     case "record":
-      return readRecord(given as string[], { name, typed: field.typed === true })
+      return readRecord(given as string[], name)
   }
 }
 
@@ -75,29 +75,21 @@ function readNumber(text: string, name: string): number {
 }
 
 /** Pairs of `key=value` as a record; `key` alone has an empty value. @throws cli.usage */
-export function readRecord(
-  pairs: readonly string[],
-  options: { readonly name: string; readonly typed: boolean },
-): Record<string, unknown> {
-  const record: Record<string, unknown> = {}
+export function readRecord(pairs: readonly string[], name: string): Record<string, string> {
+  const record: Record<string, string> = {}
   for (const pair of pairs) {
     const equals = pair.indexOf("=")
     const key = equals === -1 ? pair : pair.slice(0, equals)
     const value = equals === -1 ? "" : pair.slice(equals + 1)
-    if (key === "") throw new AppError("cli.usage", `${options.name} takes key=value, not "${pair}"`)
-    if (Object.hasOwn(record, key)) throw new AppError("cli.usage", `${options.name} gives "${key}" twice`)
-    Object.defineProperty(record, key, {
-      value: options.typed ? typedScalar(value) : value,
-      enumerable: true,
-      configurable: true,
-      writable: true,
-    })
+    if (key === "") throw new AppError("cli.usage", `${name} takes key=value, not "${pair}"`)
+    if (Object.hasOwn(record, key)) throw new AppError("cli.usage", `${name} gives "${key}" twice`)
+    // Not an assignment, which would set the prototype where the key is __proto__.
+    Object.defineProperty(record, key, { value, enumerable: true, configurable: true, writable: true })
   }
   return record
 }
 
-/** `true`, `false` and decimal numbers as such; anything else is text. */
-export function typedScalar(text: string): string | number | boolean {
-  if (text === "true" || text === "false") return text === "true"
-  return /^-?(?:0|[1-9]\d{0,14})(?:\.\d{1,9})?$/.test(text) ? Number(text) : text
+/** A whole number as such; anything else (a percentage) is text. */
+export function readScalar(text: string): string | number {
+  return /^\d{1,15}$/.test(text) ? Number(text) : text
 }

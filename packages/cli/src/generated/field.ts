@@ -1,4 +1,3 @@
-import { parameterValue } from "@signalbox/contracts/workflows/operations"
 import { tagQuery } from "@signalbox/contracts/fleet/operations"
 import { countOrPercent, duration, instant, resourceName } from "@signalbox/contracts/schemas"
 import { assert } from "@signalbox/kernel/assert"
@@ -19,8 +18,6 @@ export interface Field {
   readonly defaultText?: string
   /** Of a record: a member may be null, which removes it. */
   readonly removable?: true
-  /** Of a record or a scalar: `3` and `true` become a number and a boolean. */
-  readonly typed?: true
   /** Of a flag: what it sends. */
   readonly flagValue?: true | "true"
 }
@@ -71,21 +68,17 @@ function fieldsAt(path: readonly string[], outer: z.ZodType): Field[] {
   ]
 }
 
-type Kind = Pick<Field, "kind" | "choices" | "removable" | "typed" | "flagValue">
+type Kind = Pick<Field, "kind" | "choices" | "removable" | "flagValue">
 
 function kindOf(schema: z.ZodType, where: string): Kind {
-  if (schema === countOrPercent) return { kind: "scalar", typed: true }
+  if (schema === countOrPercent) return { kind: "scalar" }
   if (schema instanceof z.ZodArray) {
     const { schema: item } = unwrap(schema.element as z.ZodType)
     return item instanceof z.ZodEnum ? { kind: "list", choices: item.options.map(String) } : { kind: "list" }
   }
   if (schema instanceof z.ZodRecord) {
     const value = unwrap(schema.valueType as z.ZodType)
-    return {
-      kind: "record",
-      ...(value.nullable ? { removable: true } : {}),
-      ...(value.schema === parameterValue ? { typed: true } : {}),
-    }
+    return value.nullable ? { kind: "record", removable: true } : { kind: "record" }
   }
   if (schema instanceof z.ZodEnum) {
     const choices = schema.options.map(String)

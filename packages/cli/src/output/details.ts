@@ -32,7 +32,7 @@ function collect(value: Record<string, unknown>, into: Collected): void {
       const fields = [...new Set(member.flatMap((row) => Object.keys(row)))]
       const width = into.columns === undefined ? undefined : into.columns - 2
       into.blocks.push(`${heading}:\n${indent(renderTable(member, { fields, columns: width }))}`)
-    } else if (isNested(member)) {
+    } else if (isNested(key, member)) {
       collect(member, { ...into, prefix: `${heading} ` })
     } else {
       into.lines.push([heading, safeLine(cellText(member))])
@@ -44,13 +44,11 @@ function isRows(value: unknown): value is Array<Record<string, unknown>> {
   return Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === "object" && item !== null)
 }
 
-/** An object of declared members; a map from name to scalar (tags, parameters) stays on one line. */
-function isNested(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false
-  return (
-    Object.values(value).some((member) => typeof member === "object" && member !== null) ||
-    Object.keys(value).length > 8
-  )
+/** Members that are maps from a name to a scalar: they stay on one line. */
+const maps = new Set(["tags", "parameters", "data"])
+
+function isNested(key: string, value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !maps.has(key)
 }
 
 export function indent(text: string, by = "  "): string {

@@ -1,9 +1,117 @@
-import { AppError } from "@signalbox/kernel/app-error"
 import type { CommandContext } from "../command.ts"
+import { exitCodes } from "../exit-codes.ts"
+import { hasColour, print, printLine } from "../io.ts"
+import { followExecution } from "./follow-execution.ts"
+import { PlainRollout, conclusion } from "./plain-rollout.ts"
+import { renderRollout } from "./render-rollout.ts"
+import { type Execution, type ExecutionUpdate, RolloutFold } from "./rollout-fold.ts"
 
-export async function watchExecution(
-  _context: CommandContext,
-  _options: { executionId: string; output: boolean },
-): Promise<number> {
-  throw new AppError("cli.usage", "later")
+const redrawMilliseconds = 100
+/** The cursor's line below the picture. */
+const rowsReserved = 1
+
+export interface WatchedExecution {
+  readonly executionId: string
+  /** With the nodes' output. */
+  readonly output: boolean
+}
+
+/** Shows a run until it ends; Ctrl-C leaves it running. Returns the exit code. */
+export async function watchExecution(context: CommandContext, watched: WatchedExecution): Promise<number> {
+  const { io } = context
+  const shown = context.json
+    ? jsonLines(context)
+    : io.stdout.isTTY === true
+      ? await livePicture(context)
+      : plainLines(context)
+  const stop = new AbortController()
+  const release = io.onInterrupt(() => stop.abort())
+  try {
+    const client = await context.client()
+    const execution = await followExecution(client, {
+      ...watched,
+      signal: stop.signal,
+      onUpdate: shown.update,
+      onLost: shown.lost,
+    })
+    await shown.end(execution)
+    return exitCodeOfExecution(execution)
+  } catch (error) {
+    await shown.end(undefined)
+    if (!stop.signal.aborted) throw error
+    const { executionId: id } = watched
+    await printLine(io.stderr, `left ${id} running; see it with \`signalbox executions watch ${id}\`,`)
+    await printLine(io.stderr, `stop it with \`signalbox executions abort ${id}\``)
+    return exitCodes.interrupted
+  } finally {
+    release()
+  }
+}
+
+/** Zero only where the run succeeded. */
+export function exitCodeOfExecution(execution: Execution): number {
+  return execution.state === "succeeded" ? exitCodes.ok : exitCodes.negative
+}
+
+interface Shown {
+  readonly update: (update: ExecutionUpdate) => Promise<void>
+  readonly lost: (message: string) => void
+  /** Undefined where the run was left before its end. */
+  readonly end: (execution: Execution | undefined) => Promise<void>
+}
+
+function jsonLines({ io }: CommandContext): Shown {
+  return {
+    update: (update) => printLine(io.stdout, JSON.stringify(update)),
+    lost: () => undefined,
+    end: async () => undefined,
+  }
+}
+
+function plainLines({ io }: CommandContext): Shown {
+  const plain = new PlainRollout()
+  return {
+    update: async (update) =>
+      print(
+        io.stdout,
+        plain
+          .lines(update)
+          .map((line) => `${line}\n`)
+          .join(""),
+      ),
+    lost: (message) => void io.stderr.write(`${message}; trying again\n`),
+    end: async () => undefined,
+  }
+}
+
+/** Drawn again at most ten times a second, and at least once for the clock. */
+async function livePicture({ io }: CommandContext): Promise<Shown> {
+  const { createLogUpdate } = await import("log-update")
+  const { stdout, environment } = io
+  const picture = createLogUpdate(stdout as NodeJS.WriteStream)
+  const fold = new RolloutFold()
+  const colour = hasColour(stdout, environment)
+  let lost: string | undefined
+  const draw = () => {
+    const view = fold.view(Date.now())
+    const rows = Math.max(4, (stdout.rows ?? 24) - rowsReserved)
+    if (view)
+      picture(
+        renderRollout(view, { columns: stdout.columns ?? 80, rows, colour }) + (lost ? `\n${lost}; trying again` : ""),
+      )
+  }
+  const timer = setInterval(draw, redrawMilliseconds)
+  return {
+    update: async (update) => {
+      lost = undefined
+      fold.apply(update, Date.now())
+    },
+    lost: (message) => (lost = message),
+    end: async (execution) => {
+      clearInterval(timer)
+      draw()
+      picture.done()
+      if (execution) await printLine(stdout, conclusion(execution))
+    },
+  }
 }

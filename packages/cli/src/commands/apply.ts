@@ -1,0 +1,102 @@
+import { groupsPut } from "@signalbox/contracts/fleet/operations"
+import { workflowsApply } from "@signalbox/contracts/workflows/operations"
+import { isAppError } from "@signalbox/kernel/app-error"
+import type { Client } from "@signalbox/sdk/client"
+import type { Command } from "commander"
+import { addCommand, type CommandContext, type CommandFrame, onRun } from "../command.ts"
+import { compareDocument } from "../documents/compare-document.ts"
+import { type ApplyDocument, readDocuments, shiftIssues } from "../documents/read-documents.ts"
+import { exitCodes } from "../exit-codes.ts"
+import { readInputFile } from "../input-file.ts"
+import { print, printLine } from "../io.ts"
+
+export function addApply(program: Command, frame: CommandFrame): void {
+  const command = addCommand(program, "apply", "Store what a file declares: workflows and node groups").requiredOption(
+    "-f, --file <file>",
+    "YAML with one or more documents; - for standard input",
+  )
+  onRun(command, frame, { run: apply })
+  const diff = addCommand(program, "diff", "Show what apply would change; exit code 1 where it would").requiredOption(
+    "-f, --file <file>",
+    "YAML with one or more documents; - for standard input",
+  )
+  onRun(diff, frame, { run: showDifference })
+}
+
+type Change = "unchanged" | "created" | "changed" | "held"
+
+interface Applied {
+  readonly kind: string
+  readonly name: string
+  readonly result: Change
+  readonly version?: number
+  readonly requestUrl?: string
+}
+
+/** The whole file is checked before the first document is sent; then one after another. */
+async function apply(context: CommandContext): Promise<number> {
+  const { file, documents } = await read(context)
+  const client = await context.client()
+  const items: Applied[] = []
+  for (const document of documents) {
+    const applied = await applyOne(client, document, file)
+    items.push(applied)
+    if (!context.json) await printLine(context.io.stdout, appliedText(applied))
+  }
+  if (context.json) await context.show({ items }, () => "")
+  return items.some(({ result }) => result === "held") ? exitCodes.held : exitCodes.ok
+}
+
+async function read(context: CommandContext): Promise<{ file: string; documents: ApplyDocument[] }> {
+  const path = context.options["file"] as string
+  const file = path === "-" ? "standard input" : path
+  return { file, documents: readDocuments(await readInputFile(path, context.io), file) }
+}
+
+function appliedText({ kind, name, result, version, requestUrl }: Applied): string {
+  const what = `${kind === "Workflow" ? "workflow" : "group"} ${name}`
+  if (result === "held") return `${what} held for approval: ${requestUrl}`
+  return `${what} ${result}${version === undefined ? "" : ` (version ${version})`}`
+}
+
+async function applyOne(client: Client, document: ApplyDocument, file: string): Promise<Applied> {
+  const { kind, name } = document
+  if (kind === "Workflow") {
+    try {
+      const reply = await client.call(workflowsApply, { name, document: document.text })
+      if (reply.status === "held") return { kind, name, result: "held", requestUrl: reply.requestUrl }
+      const { changed, version } = reply.value
+      return { kind, name, result: changed ? (version === 1 ? "created" : "changed") : "unchanged", version }
+    } catch (error) {
+      throw isAppError(error) && error.code.startsWith("workflows.") ? shiftIssues(error, document, file) : error
+    }
+  }
+  const { before, changed } = await compareDocument(client, document)
+  if (!changed) return { kind, name, result: "unchanged" }
+  const { nodes, ...rest } = document.group
+  const reply = await client.call(groupsPut, { ...rest, ...(nodes === undefined ? {} : { nodes: [...nodes] }) })
+  if (reply.status === "held") return { kind, name, result: "held", requestUrl: reply.requestUrl }
+  return { kind, name, result: before === "" ? "created" : "changed" }
+}
+
+async function showDifference(context: CommandContext): Promise<number> {
+  const { documents, file } = await read(context)
+  const { createTwoFilesPatch } = await import("diff")
+  const client = await context.client()
+  const items = []
+  for (const document of documents) {
+    const { kind, name } = document
+    const { before, after, changed } = await compareDocument(client, document).catch((error: unknown) => {
+      throw isAppError(error) && kind === "Workflow" && error.issues.length > 0
+        ? shiftIssues(error, document, file)
+        : error
+    })
+    const what = `${kind}/${name}`
+    const patch = changed ? createTwoFilesPatch(what, what, before, after, "stored", file) : ""
+    items.push({ kind, name, different: changed, ...(changed ? { diff: patch } : {}) })
+    if (!context.json) await print(context.io.stdout, patch)
+  }
+  const different = items.some((item) => item.different)
+  if (context.json) await context.show({ different, items }, () => "")
+  return different ? exitCodes.negative : exitCodes.ok
+}

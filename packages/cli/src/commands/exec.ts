@@ -1,0 +1,75 @@
+import { executionsCreate } from "@signalbox/contracts/workflows/operations"
+import { AppError } from "@signalbox/kernel/app-error"
+import type { Command } from "commander"
+import { stringify } from "yaml"
+import { addCommand, type CommandContext, type CommandFrame, onRun, textOption } from "../command.ts"
+import { exitCodes } from "../exit-codes.ts"
+import { showHeld } from "../generated/run-operation.ts"
+import { print, printLine } from "../io.ts"
+import { followExecution } from "../rollout/follow-execution.ts"
+import { NodeOutput } from "../rollout/node-output.ts"
+import { conclusion } from "../rollout/plain-rollout.ts"
+import { exitCodeOfExecution } from "../rollout/watch-execution.ts"
+import { addRunOptions, readRunOptions } from "./run-options.ts"
+
+export function addExec(program: Command, frame: CommandFrame): void {
+  const command = addCommand(program, "exec [argv...]", "Run one command on nodes and show what it prints")
+    .usage("[options] -- COMMAND [ARGUMENT...]")
+    .option("--shell <text>", "a text for /bin/sh instead of a command and its arguments")
+    .option("--user <name>", "the user to run it as")
+    .option("--timeout <duration>", "kill it after so long, as in 30s")
+  addRunOptions(command)
+  onRun(command, frame, { run: exec })
+}
+
+async function exec(context: CommandContext): Promise<number> {
+  const { io } = context
+  const input = { document: commandDocument(context), ...readRunOptions(context) }
+  const client = await context.client()
+  const reply = await client.call(executionsCreate, input)
+  if (reply.status === "held") return await showHeld(context, reply.requestUrl)
+  const executionId = reply.value.id
+  const output = new NodeOutput({ forTerminal: io.stdout.isTTY === true })
+  const stop = new AbortController()
+  const release = io.onInterrupt(() => stop.abort())
+  try {
+    const execution = await followExecution(client, {
+      executionId,
+      output: true,
+      signal: stop.signal,
+      onUpdate: (update) =>
+        context.json ? printLine(io.stdout, JSON.stringify(update)) : print(io.stdout, output.text(update)),
+    })
+    if (!context.json) await print(io.stdout, output.rest())
+    await printLine(io.stderr, conclusion(execution))
+    return exitCodeOfExecution(execution)
+  } catch (error) {
+    if (!stop.signal.aborted) throw error
+    await printLine(
+      io.stderr,
+      `left ${executionId} running; stop it with \`signalbox executions abort ${executionId}\``,
+    )
+    return exitCodes.interrupted
+  } finally {
+    release()
+  }
+}
+
+/** The same engine as any workflow: a document with one step. */
+function commandDocument(context: CommandContext): string {
+  const argv = context.words[0] as string[]
+  const shell = textOption(context, "shell")
+  if (argv.length > 0 === (shell !== undefined)) {
+    throw new AppError("cli.usage", "give a command after --, or a text with --shell")
+  }
+  const user = textOption(context, "user")
+  const timeout = textOption(context, "timeout")
+  const step = {
+    name: (shell ?? argv.join(" ")).replaceAll("${{", "{").replaceAll(/\s+/g, " ").slice(0, 60).trim() || "command",
+    run: shell ?? argv,
+    ...(user === undefined ? {} : { user }),
+    ...(timeout === undefined ? {} : { timeout }),
+    outputLimit: "1MiB",
+  }
+  return stringify({ kind: "Workflow", name: "exec", steps: [step] })
+}

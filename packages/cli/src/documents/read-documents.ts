@@ -1,0 +1,129 @@
+import { limits, resourceName } from "@signalbox/contracts/schemas"
+import { AppError, type Issue } from "@signalbox/kernel/app-error"
+import { isMap, isScalar, LineCounter, parseAllDocuments, type Document } from "yaml"
+import { z } from "zod"
+
+/** One document of a file, by its kind. */
+export type ApplyDocument = WorkflowSource | GroupSource
+
+export interface WorkflowSource {
+  readonly kind: "Workflow"
+  readonly name: string
+  /** The text as it stands in the file, so that the server keeps comments. */
+  readonly text: string
+  /** Of the text's first line, counted from 1: what the server says of line n is about line n + this - 1. */
+  readonly line: number
+}
+
+export interface GroupSource {
+  readonly kind: "NodeGroup"
+  readonly name: string
+  readonly line: number
+  readonly group: Group
+}
+
+export const documentsMax = 1000
+
+const group = z
+  .strictObject({
+    kind: z.literal("NodeGroup"),
+    name: resourceName,
+    description: z.string().max(limits.noteLengthMax).optional(),
+    query: z.string().min(1).max(1000).optional(),
+    nodes: z.array(z.string().min(1).max(128)).min(1).max(limits.targetsListMax).optional(),
+  })
+  .refine((value) => (value.query === undefined) !== (value.nodes === undefined), "give exactly one of query and nodes")
+
+type Group = Omit<z.output<typeof group>, "kind">
+
+/**
+ * The documents of a YAML text, in their order. Workflows are checked by the server; what must be known here to send
+ * them, and groups as a whole, are checked now, all of them before anything is sent.
+ *
+ * @throws cli.invalid-documents with a line for each issue
+ */
+export function readDocuments(text: string, file: string): ApplyDocument[] {
+  const lines = new LineCounter()
+  const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, stringKeys: true })
+  const documents = (Array.isArray(parsed) ? parsed : []).filter((document) => document.contents !== null)
+  if (documents.length > documentsMax)
+    throw new AppError("cli.invalid-documents", `${file} has over ${documentsMax} documents`)
+  const issues: Issue[] = []
+  const found = documents.map((document) => readDocument({ text, document, lines, issues }))
+  if (issues.length > 0) throw new AppError("cli.invalid-documents", `${file} is not valid`, { issues })
+  if (found.length === 0) throw new AppError("cli.invalid-documents", `${file} has no document`)
+  return found.filter((document) => document !== undefined)
+}
+
+interface Reading {
+  readonly text: string
+  readonly document: Document.Parsed
+  readonly lines: LineCounter
+  readonly issues: Issue[]
+}
+
+function readDocument(reading: Reading): ApplyDocument | undefined {
+  const { document, lines, issues, text } = reading
+  const place = (offset: number) => ({ line: lines.linePos(offset).line, column: lines.linePos(offset).col })
+  if (document.errors.length > 0) {
+    for (const error of document.errors) issues.push({ path: "", message: error.message, ...place(error.pos[0]) })
+    return undefined
+  }
+  const { contents } = document
+  const start = contents?.range?.[0] ?? 0
+  if (!isMap(contents)) {
+    issues.push({ path: "", message: "a document is a mapping with a kind", ...place(start) })
+    return undefined
+  }
+  const kind: unknown = contents.get("kind")
+  const name: unknown = contents.get("name")
+  if (kind === "NodeGroup") return readGroup(reading, place(start).line)
+  if (kind !== "Workflow") {
+    const node = contents.get("kind", true)
+    const at = isScalar(node) ? (node.range?.[0] ?? start) : start
+    const said = kind === undefined ? "it has none" : `not ${JSON.stringify(kind)}`
+    issues.push({ path: "kind", message: `kind is Workflow or NodeGroup, ${said}`, ...place(at) })
+    return undefined
+  }
+  if (typeof name !== "string" || !resourceName.safeParse(name).success) {
+    const node = contents.get("name", true)
+    const at = isScalar(node) ? (node.range?.[0] ?? start) : start
+    issues.push({
+      path: "name",
+      message: "a workflow needs a name of a-z, 0-9, dot, dash and underscore",
+      ...place(at),
+    })
+    return undefined
+  }
+  const [from, , end] = document.range
+  // From the start of a line, so that columns stay true.
+  const lineStart = text.lastIndexOf("\n", Math.max(0, from - 1)) + 1
+  const begin = text.slice(lineStart, from).trim() === "" ? lineStart : from
+  return { kind: "Workflow", name, text: text.slice(begin, end), line: place(begin).line }
+}
+
+function readGroup({ document, lines, issues }: Reading, line: number): GroupSource | undefined {
+  const result = group.safeParse(document.toJS({ maxAliasCount: 100 }))
+  if (result.success) {
+    const { kind, ...rest } = result.data
+    return { kind, name: rest.name, line, group: rest }
+  }
+  for (const issue of result.error.issues) {
+    const node = document.getIn(issue.path.map(String), true)
+    const offset =
+      typeof node === "object" && node !== null && "range" in node ? (node.range as [number] | null)?.[0] : undefined
+    const at = offset === undefined ? { line } : { line: lines.linePos(offset).line, column: lines.linePos(offset).col }
+    issues.push({ path: issue.path.join("."), message: issue.message, ...at })
+  }
+  return undefined
+}
+
+/** What the server says of a document, in the lines of the file. */
+export function shiftIssues(error: AppError, source: WorkflowSource, file: string): AppError {
+  const issues = error.issues.map((issue) =>
+    issue.line === undefined ? issue : { ...issue, line: issue.line + source.line - 1 },
+  )
+  // The server's message names the first line as it counts; the issues below name them as the file does.
+  const message = `${file}: workflow ${source.name} (line ${source.line}) is refused${issues.length > 0 ? "" : `: ${error.message}`}`
+  return new AppError(error.code, message, { issues, details: error.details, cause: error })
+}

@@ -1,0 +1,31 @@
+import { executionsWatch } from "@signalbox/contracts/workflows/operations"
+import { assert } from "@signalbox/kernel/assert"
+import type { Client } from "@signalbox/sdk/client"
+import { type Execution, type ExecutionUpdate, isTerminal } from "./rollout-fold.ts"
+
+export interface FollowOptions {
+  readonly executionId: string
+  /** With the nodes' output. */
+  readonly output: boolean
+  readonly signal: AbortSignal
+  readonly onUpdate: (update: ExecutionUpdate) => void | Promise<void>
+  readonly onLost?: (message: string) => void
+}
+
+/** Follows a run to its end, over lost connections and restarts of the server; returns its last state. */
+export async function followExecution(client: Client, options: FollowOptions): Promise<Execution> {
+  const { executionId, signal, onUpdate, onLost } = options
+  const input = { execution: executionId, output: options.output ? ("true" as const) : ("false" as const) }
+  let last: Execution | undefined
+  const messages = client.watch(executionsWatch, input, {
+    signal,
+    isLast: ({ execution }) => isTerminal(execution.state),
+    onLost: (error) => onLost?.(error.message),
+  })
+  for await (const { data } of messages) {
+    last = data.execution
+    await onUpdate(data)
+  }
+  assert(last, "a stream that ends has brought a message")
+  return last
+}

@@ -1,0 +1,71 @@
+import { formatDuration } from "@signalbox/kernel/duration"
+import { safeLine } from "../output/safe-text.ts"
+import { countsText } from "./counts-text.ts"
+import { isFinished, markOf, type NodeMark, type TaskUpdate } from "./node-mark.ts"
+import { type Execution, type ExecutionUpdate, finishedCountOf, isTerminal } from "./rollout-fold.ts"
+
+/** Above so many nodes, successes are told as progress and not one by one. */
+const nodesToldOneByOneMax = 200
+const progressShare = 0.05
+
+/** A run as lines for a pipe or a log: one for each change worth telling. */
+export class PlainRollout {
+  private state: Execution["state"] | undefined
+  private readonly told = new Map<number, NodeMark>()
+  private finishedTold = 0
+
+  /** The lines that this message adds. */
+  lines(update: ExecutionUpdate): string[] {
+    const { execution } = update
+    const lines: string[] = []
+    if (this.state === undefined) lines.push(introduction(execution))
+    else if (execution.state !== this.state && !isTerminal(execution.state)) lines.push(stateLine(execution))
+    this.state = execution.state
+    const oneByOne = execution.targets.count <= nodesToldOneByOneMax
+    for (const task of update.tasks) {
+      const line = this.taskLine(task, oneByOne)
+      if (line !== undefined) lines.push(line)
+    }
+    if (!oneByOne) lines.push(...this.progressLines(execution))
+    if (isTerminal(execution.state)) lines.push(conclusion(execution))
+    return lines
+  }
+
+  private taskLine(task: TaskUpdate, oneByOne: boolean): string | undefined {
+    const mark = markOf(task.state, task.rollback)
+    if (!isFinished(task.state) || mark === "never-started" || mark === "skipped") return undefined
+    if (mark === "succeeded" && !oneByOne) return undefined
+    if (this.told.get(task.ordinal) === mark) return undefined
+    this.told.set(task.ordinal, mark)
+    const failed = mark !== "succeeded" && mark !== "rolled-back"
+    return safeLine(`${task.nodeName}: ${mark}${failed && task.message ? `: ${task.message}` : ""}`)
+  }
+
+  private progressLines(execution: Execution): string[] {
+    const finished = finishedCountOf(execution)
+    if (finished - this.finishedTold < execution.targets.count * progressShare) return []
+    this.finishedTold = finished
+    return [`${finished}/${execution.targets.count}: ${countsText(execution.counts)}`]
+  }
+}
+
+function introduction(execution: Execution): string {
+  const { workflow, targets, width, errorsMax } = execution
+  const version = workflow.version === undefined ? "" : ` v${workflow.version}`
+  const nodes = `${targets.count} ${targets.count === 1 ? "node" : "nodes"}`
+  return `${execution.id}: ${workflow.name}${version} over ${nodes}, ${width} at once, ${errorsMax} failures tolerated`
+}
+
+function stateLine(execution: Execution): string {
+  return safeLine(`${execution.id}: ${execution.state}${execution.reason ? `: ${execution.reason}` : ""}`)
+}
+
+/** How a run ended, in one line. */
+export function conclusion(execution: Execution): string {
+  const { startedAt, finishedAt, createdAt } = execution
+  const took =
+    finishedAt === undefined ? "" : formatDuration(Date.parse(finishedAt) - Date.parse(startedAt ?? createdAt))
+  const facts = [countsText(execution.counts), took].filter((fact) => fact !== "").join(", ")
+  const reason = execution.reason ? `: ${execution.reason}` : ""
+  return safeLine(`${execution.id} ${execution.state}${reason}${facts === "" ? "" : ` (${facts})`}`)
+}
