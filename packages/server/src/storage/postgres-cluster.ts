@@ -20,7 +20,7 @@ export interface ClusterPlace {
 }
 
 const initializeTimeoutMilliseconds = 180_000
-const unfinishedPrefix = "postgres.unfinished "
+const unfinishedPrefix = "postgres-unfinished-"
 
 /**
  * Makes the cluster where there is none. It is made under another name and renamed when whole, so a death half way
@@ -29,7 +29,7 @@ const unfinishedPrefix = "postgres.unfinished "
  * @throws storage.data-version-mismatch, storage.data-directory-unusable, storage.disk-full
  */
 export async function initializeCluster(place: ClusterPlace): Promise<void> {
-  await removeUnfinished(place.data)
+  await removeLeftovers(place.data, unfinishedPrefix)
   const version = await findClusterVersion(place)
   if (version === undefined) return createCluster(place)
   if (version !== place.binaries.majorVersion) {
@@ -66,7 +66,7 @@ async function findClusterVersion({ cluster, account }: ClusterPlace): Promise<n
 }
 
 async function createCluster(place: ClusterPlace): Promise<void> {
-  const unfinished = join(place.data, `${unfinishedPrefix}${place.identity} ${randomBytes(4).toString("hex")}`)
+  const unfinished = join(place.data, `${unfinishedPrefix}${place.identity}-${randomBytes(4).toString("hex")}`)
   try {
     await mkdir(unfinished, { mode: 0o700 })
     if (place.account) await chown(unfinished, place.account.uid, place.account.gid)
@@ -106,10 +106,10 @@ async function syncDirectory(path: string): Promise<void> {
   await handle.sync().finally(() => handle.close())
 }
 
-async function removeUnfinished(data: string): Promise<void> {
-  for (const name of await readdir(data)) {
-    if (!name.startsWith(unfinishedPrefix)) continue
-    const [identity = ""] = name.slice(unfinishedPrefix.length).split(" ")
-    if (!(await isIdentityAlive(identity))) await rm(join(data, name), { recursive: true, force: true, maxRetries: 5 })
+/** Removes entries named prefix and identity whose process is gone. */
+export async function removeLeftovers(directory: string, prefix: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (!name.startsWith(prefix) || (await isIdentityAlive(name.slice(prefix.length)))) continue
+    await rm(join(directory, name), { recursive: true, force: true, maxRetries: 5 }).catch(() => {})
   }
 }

@@ -5,7 +5,6 @@ import { findProcess, isIdentityAlive } from "./process-identity.ts"
 /** What a running PostgreSQL says about itself in `postmaster.pid` of its data directory. */
 export interface PostmasterFile {
   readonly processId: number
-  readonly socketDirectory: string
   readonly ready: boolean
 }
 
@@ -14,14 +13,14 @@ export async function findPostmasterFile(cluster: string): Promise<PostmasterFil
   const lines = text.split("\n")
   const processId = Number(lines[0])
   if (!Number.isInteger(processId) || processId <= 0) return undefined
-  return { processId, socketDirectory: lines[4] ?? "", ready: lines[7]?.trim() === "ready" }
+  return { processId, ready: lines[7]?.trim() === "ready" }
 }
 
 /** Who stands behind the `postmaster.pid` that a starting server finds. */
 export type ClusterHolder =
   | { readonly kind: "none" }
   | { readonly kind: "live-server"; readonly processId: number }
-  | { readonly kind: "orphan"; readonly processId: number; readonly socketDirectory: string }
+  | { readonly kind: "orphan"; readonly processId: number }
 
 /** Our servers start PostgreSQL with their own identity as its cluster name, which its command line then shows. */
 const clusterNamePrefix = "cluster_name=signalbox "
@@ -33,22 +32,21 @@ export function clusterNameSetting(serverIdentity: string): string {
 export async function findClusterHolder(cluster: string): Promise<ClusterHolder> {
   const file = await findPostmasterFile(cluster)
   if (!file) return { kind: "none" }
-  const { processId, socketDirectory } = file
-  const found = await findProcess(processId)
-  if (!found) return { kind: "none" }
-  const command = found.args.join(" ")
-  if (!command.includes(`-D ${cluster}`)) {
+  const { processId } = file
+  const command = (await findProcess(processId))?.args.join(" ")
+  if (command === undefined || !command.includes(`-D ${cluster}`)) {
     await disown(cluster)
     return { kind: "none" }
   }
   const server = command.split(clusterNamePrefix)[1]?.split(" ")[0]
   if (server === undefined || (await isIdentityAlive(server))) return { kind: "live-server", processId }
-  return { kind: "orphan", processId, socketDirectory }
+  return { kind: "orphan", processId }
 }
 
 /**
- * The process number in the file belongs to an unrelated program now, which PostgreSQL could take for itself. A number
- * that no process has makes it look further: it still refuses while old backends hold its shared memory.
+ * The process is gone (or waits, dead, for a parent to notice), or its number belongs to an unrelated program: PostgreSQL
+ * could take either for itself. A number that no process has makes it look further, and it still refuses while old
+ * backends hold its shared memory.
  */
 async function disown(cluster: string): Promise<void> {
   const path = join(cluster, "postmaster.pid")

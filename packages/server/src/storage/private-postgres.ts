@@ -1,6 +1,6 @@
 /**
  * A PostgreSQL of our own, for installations without DATABASE_URL. Owns `<data>/postgres` (the cluster), the programs
- * made runnable in `<data>/postgres-runtime`, the socket directory, and the processes it starts.
+ * made runnable in `<data>/postgres-runtime`, the socket directory of each start, and the processes it starts.
  * Invariants: one live server a cluster (postmaster.pid is the lock); a cluster appears under its name only when it is
  * whole; PostgreSQL listens on a Unix socket that its own user alone can reach; when the server dies, however, a
  * watcher shuts PostgreSQL down. Called by compose and the test kit only.
@@ -15,7 +15,7 @@ import pg from "pg"
 import { AppError } from "@signalbox/kernel/app-error"
 import { clientConfig, connectDirect, type Connection, type StorageLogger } from "./database.ts"
 import { findSqlState } from "./database-error.ts"
-import { initializeCluster, type ClusterPlace } from "./postgres-cluster.ts"
+import { initializeCluster, removeLeftovers, type ClusterPlace } from "./postgres-cluster.ts"
 import { preparePostgresBinaries } from "./postgres-binaries.ts"
 import { toPostgresFailure } from "./postgres-failure.ts"
 import { clusterNameSetting, findClusterHolder, findPostmasterFile } from "./postmaster-file.ts"
@@ -24,6 +24,7 @@ import { findUnprivilegedAccount, isRoot } from "./unix-account.ts"
 
 export interface PrivatePostgres {
   readonly connection: Connection
+  /** Of the present PostgreSQL; another one after it died and was started again. */
   readonly processId: number
   readonly majorVersion: number
   /** Shuts PostgreSQL down in order. Later calls wait for the same end. */
@@ -41,6 +42,7 @@ export interface PrivatePostgresOptions {
 const databaseName = "signalbox"
 const superuser = "signalbox"
 const port = 5432
+const socketPrefix = "socket-"
 /** The kernel's limit is 107 bytes on Linux and 103 on macOS. */
 const socketPathBytesMax = 103
 const readyPollMilliseconds = 10
@@ -51,6 +53,7 @@ const startRetryMilliseconds = 200
 const fastStopTimeoutMilliseconds = 30_000
 const immediateStopTimeoutMilliseconds = 10_000
 const logLinesKept = 200
+const restartsMax = 20
 
 /** Durable, and small for a machine that does other work too. */
 const baseSettings: Readonly<Record<string, string>> = {
@@ -95,9 +98,9 @@ export async function startPrivatePostgres(options: PrivatePostgresOptions): Pro
     const running = await startWithRetries(place, socketDirectory, options)
     const connection: Connection = { host: socketDirectory, port, user: superuser, database: databaseName }
     await ensureDatabase(connection)
-    return new RunningPostgres(running, connection, { majorVersion: binaries.majorVersion, socketDirectory, data })
+    return new Supervisor(running, connection, { place, socketDirectory, options })
   } catch (error) {
-    await removeSocketDirectory(data, socketDirectory)
+    await removeSocketDirectory(socketDirectory)
     throw error
   }
 }
@@ -110,7 +113,7 @@ export async function makeDataDirectory(path: string): Promise<string> {
   try {
     await mkdir(path, { recursive: true, mode: 0o700 })
     const names = await readdir(path)
-    if (isRoot() && (names.length === 0 || names.includes("postgres-runtime"))) await chmod(path, 0o711)
+    if (isRoot() && (names.length === 0 || names.some((name) => name.startsWith("postgres")))) await chmod(path, 0o711)
     return await realpath(path)
   } catch (cause) {
     throw toPostgresFailure(`making the data directory ${path}`, [String(cause)], { cause })
@@ -129,23 +132,22 @@ async function releaseCluster(cluster: string, logger?: StorageLogger): Promise<
   }
   logger?.info({ processId: holder.processId }, "stopping the database that a killed server left behind")
   await stopProcess(holder.processId, async () => (await findProcess(holder.processId)) === undefined)
-  if (/\/signalbox-[^/]+$/.test(holder.socketDirectory))
-    await rm(holder.socketDirectory, { recursive: true, force: true })
 }
 
-async function makeSocketDirectory({ data, account }: ClusterPlace): Promise<string> {
-  const inside = join(data, "postgres-socket")
-  const fits = Buffer.byteLength(join(inside, `.s.PGSQL.${port}`)) <= socketPathBytesMax
-  const directory = fits ? inside : await mkdtemp(join(isRoot() ? "/tmp" : tmpdir(), "signalbox-"))
-  await mkdir(directory, { recursive: true })
+/** A new one for each start, so that what a killed PostgreSQL left in the last one is not in the way. */
+async function makeSocketDirectory({ data, account, identity }: ClusterPlace): Promise<string> {
+  const outside = isRoot() ? "/tmp" : tmpdir()
+  await removeLeftovers(data, socketPrefix)
+  await removeLeftovers(outside, `signalbox-${socketPrefix}`)
+  const inside = join(data, `${socketPrefix}${identity}-`)
+  const fits = Buffer.byteLength(`${inside}XXXXXX/.s.PGSQL.${port}`) <= socketPathBytesMax
+  const directory = await mkdtemp(fits ? inside : join(outside, `signalbox-${socketPrefix}${identity}-`))
   if (account) await chown(directory, account.uid, account.gid)
   await chmod(directory, 0o700)
   return directory
 }
 
-async function removeSocketDirectory(data: string, directory: string): Promise<void> {
-  if (!directory.startsWith(data)) await rm(directory, { recursive: true, force: true })
-}
+const removeSocketDirectory = (directory: string): Promise<void> => rm(directory, { recursive: true, force: true })
 
 interface Running {
   readonly child: ChildProcess
@@ -252,24 +254,34 @@ async function ensureDatabase(connection: Connection): Promise<void> {
   }
 }
 
-class RunningPostgres implements PrivatePostgres {
+/** Keeps one PostgreSQL running until it is stopped: should its process die (out of memory, say), starts it again. */
+class Supervisor implements PrivatePostgres {
   readonly connection: Connection
   readonly majorVersion: number
-  readonly processId: number
-  readonly #running: Running
-  readonly #place: { socketDirectory: string; data: string }
+  readonly #place: ClusterPlace
+  readonly #socketDirectory: string
+  readonly #options: PrivatePostgresOptions
+  #running: Running
+  #restarts = 0
+  #restarting: Promise<void> = Promise.resolve()
   #stopping: Promise<void> | undefined
 
   constructor(
     running: Running,
     connection: Connection,
-    facts: { majorVersion: number; socketDirectory: string; data: string },
+    facts: { place: ClusterPlace; socketDirectory: string; options: PrivatePostgresOptions },
   ) {
-    this.#running = running
     this.connection = connection
-    this.majorVersion = facts.majorVersion
-    this.processId = running.child.pid ?? 0
-    this.#place = facts
+    this.majorVersion = facts.place.binaries.majorVersion
+    this.#place = facts.place
+    this.#socketDirectory = facts.socketDirectory
+    this.#options = facts.options
+    this.#running = running
+    this.#superviseRunning()
+  }
+
+  get processId(): number {
+    return this.#running.child.pid ?? 0
   }
 
   stop(): Promise<void> {
@@ -278,12 +290,34 @@ class RunningPostgres implements PrivatePostgres {
   }
 
   async #stop(): Promise<void> {
+    await this.#restarting
     const { child, watcher, ended } = this.#running
     let over = child.exitCode !== null || child.signalCode !== null
     void ended.then(() => (over = true))
     if (!over) await stopProcess(this.processId, async () => over)
     watcher.kill("SIGKILL")
-    await removeSocketDirectory(this.#place.data, this.#place.socketDirectory)
+    await removeSocketDirectory(this.#socketDirectory)
+  }
+
+  #superviseRunning(): void {
+    const running = this.#running
+    void running.ended.then(() => {
+      running.watcher.kill("SIGKILL")
+      if (!this.#stopping) this.#restarting = this.#restart()
+    })
+  }
+
+  async #restart(): Promise<void> {
+    const { logger } = this.#options
+    if (++this.#restarts > restartsMax)
+      return logger?.warn({ restartsMax }, "the private database died too often; it stays down")
+    logger?.warn({ restarts: this.#restarts }, "the private database died; starting it again")
+    try {
+      this.#running = await startWithRetries(this.#place, this.#socketDirectory, this.#options)
+      this.#superviseRunning()
+    } catch (error) {
+      logger?.warn({ reason: String(error) }, "starting the private database again failed")
+    }
   }
 }
 
