@@ -9,19 +9,20 @@ export interface CommandResult {
 export interface CommandOptions {
   readonly directory: string
   readonly timeoutMilliseconds?: number
-  readonly environment?: Readonly<Record<string, string>>
+  /** All of it; this process's own where it isn't given. */
+  readonly environment?: NodeJS.ProcessEnv
 }
 
 const outputBytesMax = 64 * 1024 * 1024
 
 /** Runs a program to its end and keeps its output. A program that can't be started or takes too long is an error. */
 export function runCommand(command: readonly string[], options: CommandOptions): Promise<CommandResult> {
-  const { directory, timeoutMilliseconds = 300_000, environment = {} } = options
+  const { directory, timeoutMilliseconds = 300_000, environment = process.env } = options
   const [program = "", ...words] = command
   return new Promise((resolve, reject) => {
     const child = spawn(program, words, {
       cwd: directory,
-      env: { ...process.env, NO_COLOR: "1", ...environment },
+      env: environment,
       stdio: ["ignore", "pipe", "pipe"],
       timeout: timeoutMilliseconds,
     })

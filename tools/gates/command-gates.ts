@@ -10,7 +10,7 @@ function runTool(root: string, command: readonly string[]): Promise<CommandResul
   const bin = join(root, "node_modules/.bin")
   return runCommand([join(bin, name), ...words], {
     directory: root,
-    environment: { PATH: `${bin}:${process.env["PATH"] ?? ""}` },
+    environment: { ...process.env, NO_COLOR: "1", PATH: `${bin}:${process.env["PATH"] ?? ""}` },
   })
 }
 
@@ -38,7 +38,13 @@ interface LintReport {
 }
 
 export async function checkLint(root: string): Promise<GateResult> {
-  const result = await runTool(root, ["oxlint", "--type-aware", "--format=json", "--deny-warnings"])
+  const result = await runTool(root, [
+    "oxlint",
+    "--type-aware",
+    "--tsconfig=tsconfig.tests.json",
+    "--format=json",
+    "--deny-warnings",
+  ])
   let report: LintReport
   try {
     report = JSON.parse(result.stdout) as LintReport

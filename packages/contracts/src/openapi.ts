@@ -165,7 +165,7 @@ function writeParameters(operation: AnyOperation, writer: SchemaWriter): readonl
   }
   const headers = []
   if (operation.effect === "change") headers.push(idempotencyKeyParameter)
-  if (operation.effect === "stream") headers.push(lastEventIdParameter)
+  if (operation.effect === "stream" && "cursor" in operation.input.shape) headers.push(lastEventIdParameter)
   return [...path.map((name) => parameter(name, "path")), ...query.map((name) => parameter(name, "query")), ...headers]
 }
 
