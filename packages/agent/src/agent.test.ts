@@ -282,6 +282,19 @@ describe("rollback", () => {
     expect(existsSync(inRoot("never"))).toBe(false)
   })
 
+  test("of an order that still waits takes the order back", async () => {
+    const { server } = machine
+    const [busy, waiting] = [newKey(), newKey()]
+    server.start(busy, orderOf([shell("while [ ! -e go ]; do sleep 0.02; done")]))
+    server.start(waiting, orderOf([shell("touch never")], ["never"]))
+    await server.until(() => server.count("accepted", waiting) === 1)
+    server.send({ type: "rollback", key: waiting })
+    expect((await server.finished(waiting)).state).toBe("aborted")
+    writeFileSync(inRoot("go"), "")
+    expect(await server.rolledBack(waiting)).toMatchObject({ state: "rolled-back", restored: 0 })
+    expect(existsSync(inRoot("never"))).toBe(false)
+  })
+
   test("paths that lead out of the root and special files are refused before anything runs", async () => {
     const { server } = machine
     const refusals = [["../x"], ["/proc/../../etc/passwd"], ["pipe"], ["out/passwd"]]
@@ -298,5 +311,60 @@ describe("rollback", () => {
       })
     }
     expect(existsSync(inRoot("never"))).toBe(false)
+  })
+})
+
+describe("session", () => {
+  test("is tried again for ever: after a refusal, a cut, and frames that make no sense", async () => {
+    const { server } = machine
+    server.refuseWith = 403
+    server.cut()
+    await server.until(() => server.refusals >= 3)
+    server.refuseWith = undefined
+    await server.session(2)
+    for (const text of ["{", "[]", '{"type":"start"}', '{"type":"unheard-of"}', "x".repeat(100_000)])
+      server.sendText(text)
+    server.send({ type: "refused", code: "fleet.node-held", message: "two machines use this key" })
+    await server.session(3)
+    const key = newKey()
+    server.start(key, orderOf([shell("true")]))
+    expect((await server.finished(key)).state).toBe("succeeded")
+  })
+
+  test("carries heartbeats", async () => {
+    await machine.server.frame("heartbeat")
+  })
+
+  test("sends the inventory when it is new or asked for, not with each session", async () => {
+    const { server } = machine
+    await server.frame("inventory")
+    server.cut()
+    await server.session(2)
+    const key = newKey()
+    server.start(key, orderOf([shell("true")]))
+    await server.finished(key)
+    await server.frame("heartbeat", () => server.sessions === 2)
+    expect(server.all("inventory").length).toBe(1)
+    server.send({ type: "collect-inventory" })
+    await server.until(() => server.all("inventory").length === 2)
+  })
+
+  test("a second agent on the same directory is refused", async () => {
+    await expect(start()).rejects.toMatchObject({ code: "agent.already-running" })
+  })
+
+  test("the agent's end reports the running task as interrupted and stops it", async () => {
+    const { server } = machine
+    const key = newKey()
+    server.start(key, orderOf([shell("echo $$ > pid; sleep 300")]))
+    const pid = await eventually(() => existsSync(inRoot("pid")) && readFileSync(inRoot("pid"), "utf8").trim())
+    await agent.stop()
+    expect(await server.finished(key)).toMatchObject({
+      state: "interrupted",
+      class: "interrupted",
+      steps: [{ state: "killed" }],
+    })
+    expect(existsSync(`/proc/${pid}`)).toBe(false)
+    agent = await start()
   })
 })

@@ -1,5 +1,4 @@
-import { mkdir, realpath, stat } from "node:fs/promises"
-import { chmod, readFile } from "node:fs/promises"
+import { chmod, mkdir, readFile, realpath, stat } from "node:fs/promises"
 import { loadavg } from "node:os"
 import { randomBytes } from "node:crypto"
 import { join } from "node:path"
@@ -134,7 +133,10 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
     },
     onOrder: (frame) => handleOrder(frame, executor, inventory),
   })
-  executor.onFinished = () => inventory.collectSoon()
+  executor.onFinished = () => {
+    inventory.collectSoon()
+    if (journal.size > limits.attemptsKeptMax * 1.1) report(logger, "prune", pruneAttempts(context))
+  }
   await recoverAttempts(context)
   await pruneAttempts(context)
   executor.resume("rollback")

@@ -100,6 +100,9 @@ export class AttemptExecutor {
     if (!known || known.phases.task === "none") {
       await journal.append(key, { type: "killed", reason: "a rollback of this attempt was ordered before its start" })
     }
+    if (known?.phases.task === "accepted" && this.#running?.key !== key) {
+      await this.kill(key, "a rollback of this attempt was ordered before its start")
+    }
     await journal.append(key, { type: "accepted", phase: "rollback" })
     this.#context.send({ type: "accepted", key, phase: "rollback" })
     if (journal.find(key)?.phases.task === "none") {
@@ -205,8 +208,9 @@ export class AttemptExecutor {
     const order = await this.#readOrder(key)
     await this.#context.journal.append(key, { type: "started", phase: "rollback" })
     this.#context.send({ type: "started", key, phase: "rollback", at: toInstant(this.#context.clock.now()) })
-    const { stepsBegun } = attempt
-    const outcome = await runRollback({ context: this.#context, key, order, stepsBegun, stop })
+    const { stepsBegun, startedAt } = attempt
+    const started = startedAt !== undefined
+    const outcome = await runRollback({ context: this.#context, key, order, started, stepsBegun, stop })
     // Cut short by the agent's own end: the next start of the agent decides what is known.
     if (stop.aborted) return
     await this.#finishRollback(key, outcome)

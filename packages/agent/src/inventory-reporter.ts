@@ -5,6 +5,7 @@ import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import type { AgentRunLimits } from "./agent-limits.ts"
 import { type AgentLogger, errorText } from "./agent-logger.ts"
 import { collectInventory } from "./inventory.ts"
+import type { PackageCache } from "./package-lists.ts"
 
 export interface InventoryReporterOptions {
   readonly root: string
@@ -23,6 +24,7 @@ export class InventoryReporter {
   readonly #options: InventoryReporterOptions
   #inventory: Inventory | undefined
   #delivered: string | undefined
+  readonly #cache: PackageCache = {}
   #collecting = false
   #again = false
   #forced = false
@@ -66,6 +68,7 @@ export class InventoryReporter {
         this.#again = false
         this.#inventory = await collectInventory({
           root: this.#options.root,
+          cache: this.#cache,
           commandMilliseconds: this.#options.limits.inventoryCommandMilliseconds,
         })
         await this.#deliver()

@@ -9,14 +9,17 @@ import { collectInventory } from "./inventory.ts"
 
 const hasDpkg = existsSync("/usr/bin/dpkg-query")
 
-test("reads this very machine, in the contract's form", async () => {
-  const found = inventory.parse(await collectInventory())
+test("reads this very machine, in the contract's form, and asks apt again only after a change", async () => {
+  const cache = {}
+  const found = await collectInventory({ cache })
+  inventory.parse(found)
   expect(found.hardware.cpus).toBeGreaterThan(0)
   expect(found.machineId.length).toBeGreaterThan(0)
   expect(found.packageManager).toBe(hasDpkg ? "apt" : "none")
   if (!hasDpkg) return
   const lines = execFileSync("dpkg-query", ["-W", "-f=${db:Status-Status}\\n"], { encoding: "utf8" }).split("\n")
   expect(found.packages.length).toBe(lines.filter((line) => line === "installed").length)
+  if (found.problems.length === 0) expect((await collectInventory({ cache })).packages).toBe(found.packages)
 })
 
 test("reads the package database of its own root where there is one", async () => {
@@ -39,6 +42,7 @@ test("reads the package database of its own root where there is one", async () =
 test("never throws: a root that isn't there is a problem on the list", async () => {
   const found = inventory.parse(await collectInventory({ root: "/nowhere/at/all" }))
   expect(found.problems.length).toBeGreaterThan(0)
+  expect(found.packageManager).toBe("none")
 })
 
 test("reads what dpkg-query and apt-get print", () => {

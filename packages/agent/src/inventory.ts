@@ -1,22 +1,19 @@
-import { execFile } from "node:child_process"
-import { readFile, stat, statfs } from "node:fs/promises"
+import { readFile, statfs } from "node:fs/promises"
 import { arch, availableParallelism, hostname, release, totalmem } from "node:os"
 import { join } from "node:path"
-import { promisify } from "node:util"
-import { type Inventory, inventoryPackagesMax } from "@signalbox/contracts/fleet/inventory"
+import type { Inventory } from "@signalbox/contracts/fleet/inventory"
 import { readMachineId } from "./agent-identity.ts"
 import { errorText } from "./agent-logger.ts"
-import { parseInstalled, parsePending } from "./apt-lists.ts"
+import { type PackageCache, readPackageLists } from "./package-lists.ts"
 import { readBootId } from "./process-identity.ts"
 
-const run = promisify(execFile)
-const commandOutputBytesMax = 32 * 1024 * 1024
-
 export interface InventoryOptions {
-  /** The agent's root: its own dpkg database is read where it has one. */
+  /** The agent's root, whose own package database is read. */
   readonly root?: string
   /** How long each package command may take. */
   readonly commandMilliseconds?: number
+  /** Kept by a caller that asks again: package commands run only where the databases changed. */
+  readonly cache?: PackageCache
 }
 
 /** What this machine is and has. Never throws: what could not be read is listed in `problems`. Reads only. */
@@ -30,7 +27,12 @@ export async function collectInventory(options: InventoryOptions = {}): Promise<
   const [os, disk, packages] = await Promise.all([
     readOsRelease(root).catch(note("os-release")),
     statfs(root).catch(note("disk")),
-    readPackages(root, options.commandMilliseconds ?? 60_000, note),
+    readPackageLists({
+      root,
+      note,
+      commandMilliseconds: options.commandMilliseconds ?? 60_000,
+      cache: options.cache ?? {},
+    }),
   ])
   const bootId = readBootId()
   return {
@@ -63,43 +65,4 @@ async function readOsRelease(root: string): Promise<Record<string, string>> {
     return Object.fromEntries(pairs.map(([, key = "", value = ""]) => [key, value.replace(/^(["'])(.*)\1$/, "$2")]))
   }
   throw new Error("no os-release file")
-}
-
-type Note = (what: string) => (error: unknown) => undefined
-type PackageLists = Pick<Inventory, "packageManager" | "packages" | "pending">
-
-async function readPackages(root: string, timeout: number, note: Note): Promise<PackageLists> {
-  const ownDatabase = root !== "/" && (await isFile(join(root, "var/lib/dpkg/status")))
-  const environment = { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C", HOME: "/" }
-  const settings = { env: environment, timeout, maxBuffer: commandOutputBytesMax, encoding: "utf8" as const }
-  const admindir = ownDatabase ? [`--admindir=${join(root, "var/lib/dpkg")}`] : []
-  const format = "${Package}\\t${Version}\\t${Architecture}\\t${db:Status-Status}\\n"
-  let installed: string
-  try {
-    installed = (await run("dpkg-query", [...admindir, "-W", `-f=${format}`], settings)).stdout
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { packageManager: "none", packages: [], pending: [] }
-    // An empty database is no problem: dpkg-query says so by its exit code.
-    if (!/no packages found/i.test((error as { stderr?: string }).stderr ?? "")) note("dpkg-query")(error)
-    installed = ""
-  }
-  const dirs = ownDatabase ? ["-o", `Dir=${root}`, "-o", `Dir::State::status=${join(root, "var/lib/dpkg/status")}`] : []
-  const readOnly = ["-o", "Debug::NoLocking=1", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]
-  const upgrade = await run(
-    "apt-get",
-    ["-s", "-q", ...readOnly, ...dirs, "--with-new-pkgs", "upgrade"],
-    settings,
-  ).catch(note("apt-get"))
-  const packages = parseInstalled(installed)
-  const pending = parsePending(upgrade?.stdout ?? "")
-  if (packages.length > inventoryPackagesMax) note("packages")(new Error(`only ${inventoryPackagesMax} are listed`))
-  return {
-    packageManager: "apt",
-    packages: packages.slice(0, inventoryPackagesMax),
-    pending: pending.slice(0, inventoryPackagesMax),
-  }
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.isFile() ?? false
 }

@@ -78,7 +78,9 @@ describe("journal", () => {
     expect(damaged.find(key)).toMatchObject({ damaged: true, phases: { task: "accepted" } })
     expect(readFileSync(`${fileOf(key)}.damaged`, "utf8")).toContain("stXrted")
     expect((await open()).find(key)).toMatchObject({ damaged: true, phases: { task: "accepted" } })
-    await damaged.remove(key)
+    await damaged.remove(key, () => false)
+    expect(damaged.size).toBe(1)
+    await damaged.remove(key, () => true)
     expect(readdirSync(directory)).toEqual([])
   })
 

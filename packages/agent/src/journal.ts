@@ -99,8 +99,11 @@ export class Journal {
     return await this.#enqueue(async () => parseRecords(await readFile(this.#path(key))).records)
   }
 
-  async remove(key: string): Promise<void> {
+  /** Forgets an attempt, if the condition still holds when its turn comes. */
+  async remove(key: string, condition: (attempt: Attempt) => boolean): Promise<void> {
     await this.#enqueue(async () => {
+      const attempt = this.#attempts.get(key)
+      if (!attempt || !condition(attempt)) return
       this.#attempts.delete(key)
       await rm(this.#path(key), { force: true })
       await rm(`${this.#path(key)}.damaged`, { force: true })

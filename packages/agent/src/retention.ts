@@ -15,8 +15,7 @@ export async function pruneAttempts(context: AttemptContext): Promise<void> {
   for (const attempt of settled) {
     const old = clock.now() - attempt.changedAt > limits.attemptKeptMilliseconds
     if ((!old && surplus <= 0) || (attempt.startBefore ?? 0) > serverNow()) continue
-    await journal.remove(attempt.key)
-    await rm(savedDirectory(context, attempt.key), { recursive: true, force: true })
+    await journal.remove(attempt.key, isSettled)
     surplus--
   }
   await pruneSaved(
@@ -26,10 +25,12 @@ export async function pruneAttempts(context: AttemptContext): Promise<void> {
 }
 
 async function pruneSaved(context: AttemptContext, settled: readonly Attempt[]): Promise<void> {
-  const known = new Map([...context.journal.attempts()].map((attempt) => [attemptFileName(attempt.key), attempt]))
   const directory = join(context.dataDirectory, "saved")
+  // Names first: an attempt is in the journal before its directory exists, so none of a new one is taken for a stray.
+  const names = await readdir(directory)
+  const known = new Map([...context.journal.attempts()].map((attempt) => [attemptFileName(attempt.key), attempt]))
   let total = 0
-  for (const name of await readdir(directory)) {
+  for (const name of names) {
     const attempt = known.get(name)
     if (attempt) total += attempt.savedBytes
     else await rm(join(directory, name), { recursive: true, force: true })

@@ -8,6 +8,8 @@ export interface RollbackRun {
   readonly context: AttemptContext
   readonly key: string
   readonly order: TaskOrder
+  /** False where the task was refused or stopped before its first step. */
+  readonly started: boolean
   /** Steps whose command may have run, from the first. */
   readonly stepsBegun: number
   readonly stop: AbortSignal
@@ -19,6 +21,7 @@ export interface RollbackRun {
  * `rollback-failed` then. An undo also runs for the step that failed, whose command may have done half its work.
  */
 export async function runRollback(run: RollbackRun): Promise<RollbackOutcome> {
+  if (!run.started) return outcome("rolled-back", "the task had not begun, so nothing was changed", 0, [])
   const begun = run.order.steps.slice(0, run.stepsBegun)
   const problems: string[] = []
   let restored: number | undefined
