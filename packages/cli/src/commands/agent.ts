@@ -22,7 +22,9 @@ const rootOption = [
 /** What runs on a machine: enrol it, be its agent, or only look at it. */
 export function addAgent(program: Command, frame: CommandFrame): void {
   const agent = addCommand(program, "agent", "The part that runs on a machine").helpCommand(false)
+  // `--root` after `run` is run's own; without this the parent would take it, and the agent would work on `/`.
   agent
+    .enablePositionalOptions()
     .option("--once", "do what is asked once, and end")
     .option("--inventory", "print what this machine is and has; needs no server")
     .option(...rootOption)
