@@ -5,7 +5,7 @@
 import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
 import { liveLimits } from "./live-reports.ts"
 import type { FleetParts } from "./parts.ts"
-import { presenceLimits, type Presence } from "./presence.ts"
+import type { Presence } from "./presence.ts"
 import type { SessionExecutor } from "./session-executor.ts"
 import type { SessionRegistry } from "./session-registry.ts"
 
@@ -19,7 +19,12 @@ export interface FleetBackground {
 
 export function createFleetBackground(
   parts: FleetParts,
-  of: { readonly sessions: SessionRegistry; readonly presence: Presence; readonly executor: SessionExecutor },
+  of: {
+    readonly sessions: SessionRegistry
+    readonly presence: Presence
+    readonly executor: SessionExecutor
+    readonly tickMilliseconds: number
+  },
 ): FleetBackground {
   const { sessions, presence, executor } = of
   const timers: NodeJS.Timeout[] = []
@@ -56,7 +61,7 @@ export function createFleetBackground(
   return {
     start() {
       tickedAt = parts.clock.now()
-      timers.push(setInterval(tickOnce, presenceLimits.flushMilliseconds))
+      timers.push(setInterval(tickOnce, of.tickMilliseconds))
       timers.push(setInterval(() => executor.flushLive(), liveLimits.flushMilliseconds))
     },
     async stop() {

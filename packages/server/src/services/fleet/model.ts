@@ -1,4 +1,4 @@
-import { limits } from "@signalbox/contracts/schemas"
+import { limits, tagKey } from "@signalbox/contracts/schemas"
 import { AppError } from "@signalbox/kernel/app-error"
 
 /** The fleet's decisions: values in, values or refusals out. No I/O, no clock. */
@@ -70,7 +70,8 @@ export function changeTags(tags: Tags, changes: Readonly<Record<string, string |
   const result = new Map(Object.entries(tags))
   for (const [key, value] of Object.entries(changes)) {
     if (value === null) result.delete(key)
-    else result.set(key, value)
+    else if (tagKey.safeParse(key).success) result.set(key, value)
+    else throw new AppError("request.invalid-input", `${JSON.stringify(key)} can't be the key of a tag`)
   }
   return withinLimit(Object.fromEntries(result))
 }
@@ -125,8 +126,8 @@ export const agentTokenLimits = { lifeSecondsMax: 60, clockLeewaySeconds: 30, li
 export function findTimeFault(claims: AgentClaims, now: number): string | undefined {
   const seconds = now / 1000
   const { lifeSecondsMax, clockLeewaySeconds } = agentTokenLimits
-  if (claims.exp <= claims.iat || claims.exp - claims.iat > lifeSecondsMax)
-    return `the token's life is not within ${lifeSecondsMax} seconds`
+  const life = claims.exp - claims.iat
+  if (!(life > 0 && life <= lifeSecondsMax)) return `the token's life is not within ${lifeSecondsMax} seconds`
   if (claims.iat > seconds + clockLeewaySeconds)
     return `the token is from the future by ${Math.ceil(claims.iat - seconds)} seconds; set the machine's clock`
   if (claims.exp < seconds - clockLeewaySeconds)

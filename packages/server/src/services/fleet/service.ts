@@ -8,7 +8,7 @@ import { createEnrollmentAuthenticator } from "./enrollment-authenticator.ts"
 import { fleetHandlers } from "./handlers.ts"
 import { InventoryRecorder } from "./inventory-recorder.ts"
 import type { FleetParts } from "./parts.ts"
-import { Presence } from "./presence.ts"
+import { Presence, presenceLimits } from "./presence.ts"
 import { SessionExecutor } from "./session-executor.ts"
 import { SessionRegistry } from "./session-registry.ts"
 
@@ -17,6 +17,8 @@ export interface FleetOptions extends FleetParts {
   readonly tls: { readonly caFingerprint?: string }
   /** Where agents reach this server. */
   readonly publicUrl: string
+  /** How often presence is written and silence looked for. */
+  readonly tickMilliseconds?: number
 }
 
 /** Nodes, their enrolment, their sessions, and the way of orders to them. */
@@ -38,7 +40,12 @@ export function createFleetService(options: FleetOptions): {
     },
   })
   sessions.listen(executor)
-  const background = createFleetBackground(options, { sessions, presence, executor })
+  const background = createFleetBackground(options, {
+    sessions,
+    presence,
+    executor,
+    tickMilliseconds: options.tickMilliseconds ?? presenceLimits.flushMilliseconds,
+  })
   return {
     service: {
       name: "fleet",

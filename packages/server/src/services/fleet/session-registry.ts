@@ -14,6 +14,9 @@ import { AgentSession, type HelloFrame, type SessionOwner, type WorkFrame } from
 /** Sessions of one node that may be in the making beside the open one; the oldest gives way. */
 const sessionsPerNodeMax = 4
 
+/** Connections that one server holds; more would starve the rest of it. */
+const sessionsMax = 20_000
+
 export interface RegistryListener {
   opened(session: AgentSession, hello: HelloFrame): void
   work(session: AgentSession, frame: WorkFrame): void
@@ -44,6 +47,7 @@ export class SessionRegistry implements SessionOwner {
     const ofNode = this.#all.get(caller.nodeId) ?? new Set()
     this.#all.set(caller.nodeId, ofNode.add(session))
     if (this.#stopping) session.close("the server is stopping")
+    else if (this.#all.size > sessionsMax) session.close("the server is full")
     const waiting = [...ofNode].filter((other) => !other.isOpen)
     if (waiting.length > sessionsPerNodeMax) waiting[0]?.close("replaced by a newer session")
   }
@@ -98,6 +102,11 @@ export class SessionRegistry implements SessionOwner {
     // A session that was replaced a moment ago may still have frames in flight.
     if (this.#open.get(session.identity.nodeId) !== session) return
     for (const listener of this.#listeners) listener.work(session, frame)
+  }
+
+  failed(session: AgentSession, error: unknown): void {
+    const reason = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    this.#parts.logger.warn({ nodeId: session.identity.nodeId, reason }, "a session failed in the server")
   }
 
   closed(session: AgentSession, reason: string): void {

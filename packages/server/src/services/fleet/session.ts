@@ -32,6 +32,8 @@ export interface SessionOwner {
   /** The session is open and its welcome is sent. */
   opened(session: AgentSession, hello: HelloFrame): void
   work(session: AgentSession, frame: WorkFrame): void
+  /** The server, not the agent, is at fault; the session ends. */
+  failed(session: AgentSession, error: unknown): void
   /** Called once, whatever state the session was in. */
   closed(session: AgentSession, reason: string): void
 }
@@ -45,7 +47,18 @@ export interface SessionIdentity {
 }
 
 /** WebSocket close codes (RFC 6455, 7.4.1). */
-const closeCodes = { normal: 1000, goingAway: 1001, policy: 1008, tooBig: 1009, failure: 1011 } as const
+const closeCodes = { normal: 1000, goingAway: 1001, policy: 1008, tryAgain: 1013 } as const
+
+/** Ends that are not the agent's fault, with their close codes. */
+const sessionEnds = {
+  "replaced by a newer session": closeCodes.normal,
+  "silent for too long": closeCodes.normal,
+  "the server is stopping": closeCodes.goingAway,
+  "the server is full": closeCodes.tryAgain,
+  "the server failed; try again": closeCodes.tryAgain,
+} as const
+
+export type SessionEnd = keyof typeof sessionEnds
 
 export class AgentSession {
   readonly identity: SessionIdentity
@@ -116,9 +129,8 @@ export class AgentSession {
   }
 
   /** Ends the session for a reason that is not the agent's; it may come back at once. */
-  close(reason: "replaced by a newer session" | "silent for too long" | "the server is stopping"): void {
-    const code = reason === "the server is stopping" ? closeCodes.goingAway : closeCodes.normal
-    this.#close(code, reason, reason)
+  close(reason: SessionEnd): void {
+    this.#close(sessionEnds[reason], reason, reason)
   }
 
   #close(code: number, wireReason: string, reason: string): void {
@@ -143,21 +155,24 @@ export class AgentSession {
     if (this.#state === "closed") return
     this.#heardAt = this.#now()
     try {
-      const bytes = sizeOf(data)
-      this.#spend(bytes)
-      const frame = readFrame(data, { bytes, isBinary })
+      const buffer = toBuffer(data)
+      this.#spend(buffer.length)
+      const frame = readFrame(buffer, isBinary)
       if (this.#state === "hello") this.#open(frame)
       else if (frame.type === "hello") throw violation("a second hello")
       else if (this.#state === "open") this.#owner.work(this, frame)
       else if (this.#early.length < sessionLimits.earlyFramesMax) this.#early.push(frame)
       else throw violation("too many frames before the welcome")
     } catch (error) {
-      this.refuse(
-        isAppError(error)
-          ? error
-          : new AppError("request.internal", "the frame failed in the server", { cause: error }),
-      )
+      this.#fail(error)
     }
+  }
+
+  /** Refuses what the agent can do something about; what is ours to mend only ends the session. */
+  #fail(error: unknown): void {
+    if (isAppError(error) && !error.entry.retryable) return this.refuse(error)
+    this.#owner.failed(this, error)
+    this.close("the server failed; try again")
   }
 
   #open(frame: AgentFrame): void {
@@ -166,12 +181,7 @@ export class AgentSession {
     this.#state = "opening"
     this.#owner.open(this, frame).then(
       (welcome) => this.#welcome(welcome, frame),
-      (error: unknown) =>
-        this.refuse(
-          isAppError(error)
-            ? error
-            : new AppError("request.internal", "the session failed in the server", { cause: error }),
-        ),
+      (error: unknown) => this.#fail(error),
     )
   }
 
@@ -191,7 +201,8 @@ export class AgentSession {
     const left = refill(this.#allowance.bytes, seconds * sessionLimits.bytesPerSecondMax, fullAllowance.bytes) - bytes
     this.#allowance = { frames, bytes: left, at: now }
     const debtSeconds = Math.max(-frames / sessionLimits.framesPerSecondMax, -left / sessionLimits.bytesPerSecondMax)
-    if (debtSeconds <= 0 || this.#socket.isPaused) return
+    if (debtSeconds <= 0) return
+    // Frames that were read already still come while the socket is paused; each makes the pause longer.
     this.#socket.pause()
     clearTimeout(this.#timer)
     this.#timer = setTimeout(
@@ -211,17 +222,17 @@ const fullAllowance = {
 
 const refill = (left: number, gained: number, full: number) => Math.min(full, left + gained)
 
-function sizeOf(data: RawData): number {
-  if (Array.isArray(data)) return data.reduce((sum, part) => sum + part.length, 0)
-  return data.byteLength
+function toBuffer(data: RawData): Buffer {
+  if (Array.isArray(data)) return Buffer.concat(data)
+  return Buffer.isBuffer(data) ? data : Buffer.from(data)
 }
 
-function readFrame(data: RawData, of: { bytes: number; isBinary: boolean }): AgentFrame {
-  if (of.isBinary) throw violation("frames are text")
-  if (of.bytes > agentLimits.frameBytesMax) throw violation(`a frame has at most ${agentLimits.frameBytesMax} bytes`)
+function readFrame(data: Buffer, isBinary: boolean): AgentFrame {
+  if (isBinary) throw violation("frames are text")
+  if (data.length > agentLimits.frameBytesMax) throw violation(`a frame has at most ${agentLimits.frameBytesMax} bytes`)
   let value: unknown
   try {
-    value = JSON.parse(Array.isArray(data) ? Buffer.concat(data).toString("utf8") : data.toString())
+    value = JSON.parse(data.toString("utf8"))
   } catch (cause) {
     throw violation("the frame is no JSON", cause)
   }
