@@ -37,7 +37,7 @@ function findPinnedNode() {
 }
 
 function runWith(node) {
-  const child = spawn(node, [...process.execArgv, fileURLToPath(import.meta.url), ...words], { stdio: "inherit" })
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...words], { stdio: "inherit" })
   // A terminal sends Ctrl-C to both of us; a signal that only we got is passed on.
   const forwarded = ["SIGTERM", "SIGHUP", "SIGINT", "SIGUSR2"]
   for (const signal of forwarded) {

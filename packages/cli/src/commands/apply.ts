@@ -1,6 +1,6 @@
 import { groupsPut } from "@signalbox/contracts/fleet/operations"
-import { workflowsApply } from "@signalbox/contracts/workflows/operations"
-import { isAppError } from "@signalbox/kernel/app-error"
+import { workflowsApply, workflowsValidate } from "@signalbox/contracts/workflows/operations"
+import { AppError, type Issue } from "@signalbox/kernel/app-error"
 import type { Client } from "@signalbox/sdk/client"
 import type { Command } from "commander"
 import { addCommand, type CommandContext, type CommandFrame, onRun } from "../command.ts"
@@ -37,9 +37,10 @@ interface Applied {
 async function apply(context: CommandContext): Promise<number> {
   const { file, documents } = await read(context)
   const client = await context.client()
+  await validateWorkflows(client, documents, file)
   const items: Applied[] = []
   for (const document of documents) {
-    const applied = await applyOne(client, document, file)
+    const applied = await applyOne(client, document)
     items.push(applied)
     if (!context.json) await printLine(context.io.stdout, appliedText(applied))
   }
@@ -53,23 +54,30 @@ async function read(context: CommandContext): Promise<{ file: string; documents:
   return { file, documents: readDocuments(await readInputFile(path, context.io), file) }
 }
 
+/** Finds what is wrong in any of the documents before the first one is stored. */
+async function validateWorkflows(client: Client, documents: readonly ApplyDocument[], file: string): Promise<void> {
+  const issues: Issue[] = []
+  for (const document of documents) {
+    if (document.kind !== "Workflow") continue
+    const result = await client.call(workflowsValidate, { document: document.text })
+    issues.push(...shiftIssues(result.issues, document))
+  }
+  if (issues.length > 0) throw new AppError("workflows.invalid-document", `${file} is not valid`, { issues })
+}
+
 function appliedText({ kind, name, result, version, requestUrl }: Applied): string {
   const what = `${kind === "Workflow" ? "workflow" : "group"} ${name}`
   if (result === "held") return `${what} held for approval: ${requestUrl}`
   return `${what} ${result}${version === undefined ? "" : ` (version ${version})`}`
 }
 
-async function applyOne(client: Client, document: ApplyDocument, file: string): Promise<Applied> {
+async function applyOne(client: Client, document: ApplyDocument): Promise<Applied> {
   const { kind, name } = document
   if (kind === "Workflow") {
-    try {
-      const reply = await client.call(workflowsApply, { name, document: document.text })
-      if (reply.status === "held") return { kind, name, result: "held", requestUrl: reply.requestUrl }
-      const { changed, version } = reply.value
-      return { kind, name, result: changed ? (version === 1 ? "created" : "changed") : "unchanged", version }
-    } catch (error) {
-      throw isAppError(error) && error.code.startsWith("workflows.") ? shiftIssues(error, document, file) : error
-    }
+    const reply = await client.call(workflowsApply, { name, document: document.text })
+    if (reply.status === "held") return { kind, name, result: "held", requestUrl: reply.requestUrl }
+    const { changed, version } = reply.value
+    return { kind, name, result: changed ? (version === 1 ? "created" : "changed") : "unchanged", version }
   }
   const { before, changed } = await compareDocument(client, document)
   if (!changed) return { kind, name, result: "unchanged" }
@@ -81,18 +89,17 @@ async function applyOne(client: Client, document: ApplyDocument, file: string): 
 
 async function showDifference(context: CommandContext): Promise<number> {
   const { documents, file } = await read(context)
-  const { createTwoFilesPatch } = await import("diff")
+  const { createTwoFilesPatch, FILE_HEADERS_ONLY } = await import("diff")
   const client = await context.client()
+  await validateWorkflows(client, documents, file)
   const items = []
   for (const document of documents) {
     const { kind, name } = document
-    const { before, after, changed } = await compareDocument(client, document).catch((error: unknown) => {
-      throw isAppError(error) && kind === "Workflow" && error.issues.length > 0
-        ? shiftIssues(error, document, file)
-        : error
-    })
+    const { before, after, changed } = await compareDocument(client, document)
     const what = `${kind}/${name}`
-    const patch = changed ? createTwoFilesPatch(what, what, before, after, "stored", file) : ""
+    const patch = changed
+      ? createTwoFilesPatch(what, what, before, after, "stored", file, { headerOptions: FILE_HEADERS_ONLY })
+      : ""
     items.push({ kind, name, different: changed, ...(changed ? { diff: patch } : {}) })
     if (!context.json) await print(context.io.stdout, patch)
   }

@@ -49,7 +49,10 @@ export function readDocuments(text: string, file: string): ApplyDocument[] {
   if (documents.length > documentsMax)
     throw new AppError("cli.invalid-documents", `${file} has over ${documentsMax} documents`)
   const issues: Issue[] = []
-  const found = documents.map((document) => readDocument({ text, document, lines, issues }))
+  const found = documents.map((document, index) => {
+    const previousEnd = documents[index - 1]?.range[2] ?? 0
+    return readDocument({ text, document, lines, issues, previousEnd })
+  })
   if (issues.length > 0) throw new AppError("cli.invalid-documents", `${file} is not valid`, { issues })
   if (found.length === 0) throw new AppError("cli.invalid-documents", `${file} has no document`)
   return found.filter((document) => document !== undefined)
@@ -60,10 +63,12 @@ interface Reading {
   readonly document: Document.Parsed
   readonly lines: LineCounter
   readonly issues: Issue[]
+  /** Where the document before ends. */
+  readonly previousEnd: number
 }
 
 function readDocument(reading: Reading): ApplyDocument | undefined {
-  const { document, lines, issues, text } = reading
+  const { document, lines, issues, text, previousEnd } = reading
   const place = (offset: number) => ({ line: lines.linePos(offset).line, column: lines.linePos(offset).col })
   if (document.errors.length > 0) {
     for (const error of document.errors) issues.push({ path: "", message: error.message, ...place(error.pos[0]) })
@@ -95,11 +100,17 @@ function readDocument(reading: Reading): ApplyDocument | undefined {
     })
     return undefined
   }
-  const [from, , end] = document.range
-  // From the start of a line, so that columns stay true.
-  const lineStart = text.lastIndexOf("\n", Math.max(0, from - 1)) + 1
-  const begin = text.slice(lineStart, from).trim() === "" ? lineStart : from
-  return { kind: "Workflow", name, text: text.slice(begin, end), line: place(begin).line }
+  const begin = textStart(text, { previousEnd, contents: start })
+  return { kind: "Workflow", name, text: text.slice(begin, document.range[2]), line: place(begin).line }
+}
+
+/** After the `---` that begins the document, so that comments at its head belong to it. */
+function textStart(text: string, gap: { readonly previousEnd: number; readonly contents: number }): number {
+  const markers = [...text.slice(gap.previousEnd, gap.contents).matchAll(/^---[ \t]*(?:#.*)?\r?\n/gm)]
+  const marker = markers.at(-1)
+  if (marker) return gap.previousEnd + marker.index + marker[0].length
+  // `--- {kind: …}`, or no marker before the first document.
+  return text.slice(gap.previousEnd, gap.contents).includes("---") ? gap.contents : gap.previousEnd
 }
 
 function readGroup({ document, lines, issues }: Reading, line: number): GroupSource | undefined {
@@ -118,12 +129,7 @@ function readGroup({ document, lines, issues }: Reading, line: number): GroupSou
   return undefined
 }
 
-/** What the server says of a document, in the lines of the file. */
-export function shiftIssues(error: AppError, source: WorkflowSource, file: string): AppError {
-  const issues = error.issues.map((issue) =>
-    issue.line === undefined ? issue : { ...issue, line: issue.line + source.line - 1 },
-  )
-  // The server's message names the first line as it counts; the issues below name them as the file does.
-  const message = `${file}: workflow ${source.name} (line ${source.line}) is refused${issues.length > 0 ? "" : `: ${error.message}`}`
-  return new AppError(error.code, message, { issues, details: error.details, cause: error })
+/** What the server says of a workflow, in the lines of the file. */
+export function shiftIssues(issues: readonly Issue[], source: WorkflowSource): Issue[] {
+  return issues.map((issue) => (issue.line === undefined ? issue : { ...issue, line: issue.line + source.line - 1 }))
 }

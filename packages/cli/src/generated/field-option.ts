@@ -13,7 +13,7 @@ export interface FieldOption {
   readonly option: Option
   readonly path: readonly string[]
   /** @throws cli.usage where the text is no value of the field */
-  read(given: unknown): unknown
+  readonly read: (given: unknown) => unknown
 }
 
 /** The options of a field: one, or two where members of a record can be removed. */

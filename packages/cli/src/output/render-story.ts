@@ -11,8 +11,7 @@ export function renderStory(story: OutputOf<typeof whyExplain>): string {
   const lines = story.entries.map((entry) => {
     const level = Math.min(entry.depth, indentLevelsMax)
     const mark = level === 0 ? "" : `${"  ".repeat(level - 1)}└ `
-    const what = entry.kind === "request" ? `${entry.principal} called ${entry.what}` : entry.what
-    return safeLine(`${cellText(entry.time)}  ${mark}${what}: ${entry.text}  (${entry.subject})`)
+    return safeLine(`${cellText(entry.time)}  ${mark}${entry.text}  [${entry.what} ${entry.subject}]`)
   })
   if (story.truncated) lines.push("… and more: --limit")
   return [`The story of ${safeLine(story.id)}, which began with ${safeLine(story.cause)}`, ...lines, ""].join("\n")

@@ -17,6 +17,8 @@ type Style = Parameters<typeof styleText>[0]
 type Paint = (style: Style, text: string) => string
 
 const barWidthMax = 40
+/** A shorter bar goes on a line of its own. */
+const barWidthMin = 16
 const nodeNameWidthMax = 24
 
 /** A run as a picture of at most `rows` lines of at most `columns` characters. Pure. */
@@ -43,13 +45,18 @@ function renderHead(view: RolloutView, columns: number, paint: Paint): string[] 
     workflow.version === undefined ? workflow.name : `${workflow.name} v${workflow.version}`,
     execution.id,
     execution.state,
-    formatDuration(view.elapsedMilliseconds),
+    wholeSeconds(Math.floor(view.elapsedMilliseconds / 1000)),
   ]
   const lines = flow(title, columns).map((line) => paint("bold", line))
   if (execution.reason) lines.push(paint("yellow", fit(safeLine(execution.reason), columns)))
   lines.push(...renderBar(view, columns, paint))
-  const limit = `failed ${counts.failed + counts.interrupted + counts.unreachable} of ${execution.errorsMax} tolerated`
-  lines.push(...flow([`in flight ${execution.inFlight}/${execution.width}`, limit, countsText(counts)], columns), "")
+  const failures = counts.failed + counts.interrupted + counts.unreachable
+  const facts = [
+    `in flight ${execution.inFlight}/${execution.width}`,
+    `failures ${failures} of ${execution.errorsMax} tolerated`,
+    countsText({ ...counts, failed: 0 }),
+  ]
+  lines.push(...flow(facts, columns), "")
   return lines
 }
 
@@ -60,14 +67,21 @@ function renderBar(view: RolloutView, columns: number, paint: Paint): string[] {
     `${Math.floor(share * 100)} %`,
     `${view.finishedCount}/${total}`,
     ...(view.nodesPerSecond === undefined ? [] : [`${rateText(view.nodesPerSecond)} nodes/s`]),
-    ...(view.remainingMilliseconds === undefined ? [] : [`about ${formatDuration(view.remainingMilliseconds)} left`]),
+    ...(view.remainingMilliseconds === undefined
+      ? []
+      : [`about ${wholeSeconds(Math.ceil(view.remainingMilliseconds / 1000))} left`]),
   ]
-  const width = Math.min(barWidthMax, columns)
+  const text = facts.join("  ")
+  const beside = Math.min(barWidthMax, columns - text.length - 2)
+  const width = beside >= barWidthMin ? beside : Math.min(barWidthMax, columns)
   const full = Math.floor(share * width)
   const bar = paint("green", "█".repeat(full)) + paint("gray", "░".repeat(width - full))
-  const text = facts.join("  ")
-  if (width + 2 + text.length <= columns) return [`${bar}  ${text}`]
-  return [bar, ...flow(facts, columns)]
+  return width === beside ? [`${bar}  ${text}`] : [bar, ...flow(facts, columns)]
+}
+
+/** Without fractions, which would flicker. */
+function wholeSeconds(seconds: number): string {
+  return seconds < 10 ? `${seconds}s` : formatDuration(seconds * 1000)
 }
 
 function rateText(rate: number): string {

@@ -1,6 +1,7 @@
 import type { CommandContext } from "../command.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { hasColour, print, printLine } from "../io.ts"
+import { fit } from "../output/table.ts"
 import { followExecution } from "./follow-execution.ts"
 import { PlainRollout, conclusion } from "./plain-rollout.ts"
 import { renderRollout } from "./render-rollout.ts"
@@ -94,11 +95,11 @@ async function livePicture({ io }: CommandContext): Promise<Shown> {
   let lost: string | undefined
   const draw = () => {
     const view = fold.view(Date.now())
-    const rows = Math.max(4, (stdout.rows ?? 24) - rowsReserved)
-    if (view)
-      picture(
-        renderRollout(view, { columns: stdout.columns ?? 80, rows, colour }) + (lost ? `\n${lost}; trying again` : ""),
-      )
+    if (!view) return
+    const columns = stdout.columns ?? 80
+    const rows = Math.max(4, (stdout.rows ?? 24) - rowsReserved - (lost ? 1 : 0))
+    const rest = lost ? `\n${fit(`${lost}; trying again`, columns)}` : ""
+    picture(renderRollout(view, { columns, rows, colour }) + rest)
   }
   const timer = setInterval(draw, redrawMilliseconds)
   return {
