@@ -22,7 +22,8 @@ const rootOption = [
 /** What runs on a machine: enrol it, be its agent, or only look at it. */
 export function addAgent(program: Command, frame: CommandFrame): void {
   const agent = addCommand(program, "agent", "The part that runs on a machine").helpCommand(false)
-  // `--root` after `run` is run's own; without this the parent would take it, and the agent would work on `/`.
+  // `--root` after `run` is run's own; without this on both parents `agent` would take it, and `run` work on `/`.
+  program.enablePositionalOptions()
   agent
     .enablePositionalOptions()
     .option("--once", "do what is asked once, and end")
