@@ -4,7 +4,7 @@ import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
 import type { Handler, Service } from "./router/handler.ts"
-import { noGates, noUses, type OperationCaller } from "./router/ports.ts"
+import { noGates, noUses, type Executor, type OperationCaller } from "./router/ports.ts"
 import { createRouter, type Router } from "./router/router.ts"
 import { createAuditService } from "./services/audit/service.ts"
 import { createFleetService } from "./services/fleet/service.ts"
@@ -32,6 +32,8 @@ export interface CompositionOptions {
   /** How nodes and people reach this server. */
   readonly publicUrl: string
   readonly caFingerprint?: string
+  /** Takes the place of agents' sessions where there are no agents: in benchmarks. */
+  readonly executor?: Executor
   /** Keeps the first administrator's key, where this start makes it. */
   keepFirstKey(keyText: string): Promise<void>
 }
@@ -84,7 +86,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     random,
     logger,
     operations: caller,
-    executor: fleet.executor,
+    executor: options.executor ?? fleet.executor,
     serverId: options.serverId,
   })
   const expanders = new Map<string, Expander>()

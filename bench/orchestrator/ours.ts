@@ -1,0 +1,134 @@
+/**
+ * Signalbox: the public operation `executions.create` through the router, the engine and the real store; an executor in
+ * this process takes the place of agents and answers each order at once, with an output.
+ */
+import pg from "pg"
+import { pino } from "pino"
+import { compose } from "@signalbox/server/compose"
+import { components } from "@signalbox/server/storage/components"
+import { openDatabase } from "@signalbox/server/storage/database"
+import { migrate } from "@signalbox/server/storage/migrator"
+import { systemClock, systemRandom } from "@signalbox/server/system"
+import type { Executor, ExecutorReport } from "@signalbox/server/router/ports"
+import { contenderInput, finish, type Connection } from "../measure.ts"
+
+const { connection, tasks, width } = contenderInput<{ connection: Connection; tasks: number; width: number }>()
+
+let report: (report: ExecutorReport) => void = () => undefined
+let inFlight = 0
+let inFlightMax = 0
+const runs = new Map<string, number>()
+const executor: Executor = {
+  listen: (listener) => (report = listener),
+  acknowledge: () => undefined,
+  dispatch(orders) {
+    for (const order of orders) {
+      if (order.type !== "start") continue
+      const { nodeId, key } = order
+      inFlightMax = Math.max(inFlightMax, ++inFlight)
+      runs.set(key, (runs.get(key) ?? 0) + 1)
+      setImmediate(() => {
+        inFlight--
+        report({ type: "started", nodeId, key, phase: "task" })
+        const stdout = { head: `done by ${nodeId}\n`, tail: "", bytes: 38, truncated: false }
+        const step = {
+          name: "noop",
+          state: "succeeded",
+          attempts: 1,
+          exitCode: 0,
+          durationMilliseconds: 0,
+          stdout,
+        } as const
+        report({ type: "task-finished", nodeId, key, outcome: { state: "succeeded", steps: [step] } })
+      })
+    }
+  },
+}
+
+await migrate({ connection, components, programVersion: "0.1.0" })
+const database = await openDatabase({ connection, connectionsMax: 8 })
+let token = ""
+const composition = await compose({
+  database,
+  connection,
+  clock: systemClock,
+  random: systemRandom,
+  logger: pino({ level: "error" }),
+  serverId: "srv_bench",
+  publicUrl: "http://127.0.0.1",
+  executor,
+  keepFirstKey: (key) => {
+    token = key
+    return Promise.resolve()
+  },
+})
+const admin = new pg.Client({ ...connection, options: "-c search_path=signalbox" })
+await admin.connect()
+await addNodes(admin, tasks)
+
+const call = async (operation: string, input: unknown): Promise<unknown> => {
+  const reply = await composition.router.carryOut({
+    operation,
+    input,
+    token,
+    idempotencyKey: `bench-${operation}-${Math.random()}`,
+    requestId: `req_${Math.random()}`,
+    signal: new AbortController().signal,
+  })
+  if (reply.effect === "read") return reply.value
+  if (reply.effect === "change" && reply.reply.status === "done") return reply.reply.value
+  throw new Error("unexpected reply")
+}
+
+const document = 'kind: Workflow\nname: noop\nsteps:\n  - name: noop\n    run: ["true"]\n'
+const begin = performance.now()
+const { id } = (await call("executions.create", {
+  document,
+  targets: { all: true },
+  concurrency: width,
+  errorLimit: 0,
+  targetsMax: tasks,
+})) as { id: string }
+let planned = 0
+for (;;) {
+  const { rows } = await admin.query<{ state: string; started: boolean }>(
+    "select state, started_at is not null as started from executions where id = $1",
+    [id],
+  )
+  if (!planned && rows[0]?.started) planned = performance.now()
+  if (rows[0]?.state === "succeeded") break
+  if (["failed", "incomplete", "aborted"].includes(rows[0]?.state ?? "")) throw new Error(`ended ${rows[0]?.state}`)
+  await new Promise((resolve) => setTimeout(resolve, 5))
+}
+const seconds = (performance.now() - begin) / 1000
+const planSeconds = (planned - begin) / 1000
+
+const execution = (await call("executions.get", { execution: id })) as { counts: { succeeded: number } }
+if (execution.counts.succeeded !== tasks) throw new Error(`${execution.counts.succeeded} of ${tasks} succeeded`)
+if ([...runs.values()].some((count) => count !== 1) || runs.size !== tasks) throw new Error("a task ran twice or never")
+const { rows } = await admin.query<{ count: number }>(
+  "select count(*)::int as count from execution_tasks where execution_id = $1 and state = 'succeeded' and outcome -> 'steps' -> 0 -> 'stdout' ->> 'head' = 'done by ' || node_id || chr(10)",
+  [id],
+)
+if (rows[0]?.count !== tasks) throw new Error(`${rows[0]?.count} of ${tasks} outputs are on record`)
+const last = (await call("tasks.get", { execution: id, task: String(tasks - 1) })) as { outcome?: { steps: unknown[] } }
+if (last.outcome?.steps.length !== 1) throw new Error("the last output can't be read back")
+await admin.end()
+finish({
+  seconds,
+  perSecond: tasks / seconds,
+  planSeconds,
+  inFlightMax,
+  residentMegabytes: process.memoryUsage.rss() / 1e6,
+})
+
+/** Nodes as enrolment leaves them; enrolling ten thousand is not what is measured. */
+async function addNodes(client: pg.Client, count: number): Promise<void> {
+  await client.query(
+    `insert into nodes (account, id, name, machine_id, public_key, enrolled_with, tags)
+     select 'main', 'nod_' || lpad(n::text, 26, '0'), 'node-' || n, 'machine-' || n, 'key-' || n, 'enk_bench', '{"role":"web"}'
+     from generate_series(1, $1) n`,
+    [count],
+  )
+  await client.query("analyze nodes")
+}
