@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest"
 import { openCommands, recoverState, wishInputs } from "./recover.ts"
 import { newState } from "./scheduler.ts"
 import { EngineRun } from "./simulator/engine-run.ts"
-import type { StepResult, Wish } from "./types.ts"
+import type { ExecutionRows, OpenTask, StepResult, Wish } from "./types.ts"
 
 /** A run with one task in each condition that holds a slot: 0 starting, 1 running, 2 waiting for a retry, 3 being rolled back. */
 function prepared(): EngineRun {
@@ -32,6 +32,18 @@ describe("recovery", () => {
     expect(run.states()).toMatch(/^succeeded succeeded succeeded interrupted starting starting starting queued/)
   })
 
+  test("I10, I12: what the rows say of a node's being touched, and of what it has said, holds after the recovery", () => {
+    const run = prepared()
+    recover(run)
+    const late = run.step({ type: "task-accepted", ordinal: 1, attempt: 1 })
+    expect(late.ignored.map(({ why }) => why)).toEqual(["repeated"])
+    run.wait(run.plan.startTimeoutMilliseconds)
+    expect(run.row(0)).toMatchObject({ state: "unreachable", rollback: "none" })
+    expect(run.row(2)).toMatchObject({ state: "starting", attempt: 2 })
+    run.wait(run.plan.retryDelayMilliseconds)
+    expect(run.row(2)).toMatchObject({ state: "unreachable", rollback: "pending" })
+  })
+
   test("I14: a wish that was stored and not yet acted on is acted on", () => {
     expect(recover(prepared(), "pause").execution?.state).toBe("pausing")
     const finish = recover(prepared(), "abort-finish")
@@ -50,6 +62,9 @@ describe("recovery", () => {
     expect(run.last?.neverStarted).toEqual({ from: 4, to: 10 })
     expect(run.commands()).toEqual(["kill 0/1 abort", "kill 1/1 abort", "rollback 2/1", "rollback 3/1"])
     expect(run.last?.wakeAt).toBe(run.now + run.plan.graceMilliseconds)
+    run.step({ type: "task-started", ordinal: 0, attempt: 1 })
+    run.wait(run.plan.graceMilliseconds)
+    expect(run.states()).toMatch(/^interrupted interrupted failed interrupted never-started/)
   })
 
   test("I14: the rest may have been written as never-started only in part", () => {
@@ -74,14 +89,21 @@ describe("recovery", () => {
     const rows = run.store.rows()
     const [first] = rows.openTasks
     if (!first) expect.fail("a task is open")
+    const spoiled = (change: Partial<OpenTask>): ExecutionRows => ({
+      ...rows,
+      openTasks: rows.openTasks.map((task) => (task === first ? { ...task, ...change } : task)),
+    })
     const broken = [
-      { ...rows, nextOrdinal: 2 },
-      { ...rows, openTasks: [...rows.openTasks, first] },
-      { ...rows, openTasks: [{ ...first, state: "succeeded" as const }] },
-      { ...rows, openTasks: [{ ...first, attempt: 0 }] },
-      { ...rows, counts: { ...rows.counts, queued: 0 } },
-    ]
-    for (const bad of broken) expect(() => recoverState(run.plan, bad, run.now)).toThrow()
+      [{ ...rows, nextOrdinal: 2 }, "never started"],
+      [{ ...rows, openTasks: [...rows.openTasks, first] }, "given once"],
+      [spoiled({ ordinal: 5 }), "beyond nextOrdinal"],
+      [spoiled({ state: "succeeded" }), "holds no slot"],
+      [spoiled({ attempt: 0 }), "without an attempt"],
+      [{ ...rows, counts: { ...rows.counts, queued: 0 } }, "never started"],
+      [{ ...rows, counts: { ...rows.counts, failed: 9 } }, "add up"],
+      [{ ...rows, rollbacks: { ...rows.rollbacks, none: 0 } }, "add up"],
+    ] as const
+    for (const [bad, message] of broken) expect(() => recoverState(run.plan, bad, run.now)).toThrow(message)
     expect(() => recoverState({ ...run.plan, width: 0 }, rows, run.now)).toThrow("width")
   })
 })

@@ -87,10 +87,10 @@ function slotOf(base: EngineState, task: OpenTask): Slot {
 
 /** The rest of a stopped run counts as never started, whether or not its rows have been written yet. */
 function countsOf(rows: ExecutionRows, rest: number): TaskCounts {
-  if (rows.stop === null) return rows.counts
   const waiting = rows.openTasks.filter((task) => task.state === "queued").length
-  assert(rows.counts.queued + rows.counts["never-started"] === rest + waiting, "the rows of the rest don't add up")
-  return { ...rows.counts, queued: waiting, "never-started": rest }
+  const restInRows = rows.counts.queued + rows.counts["never-started"] - waiting
+  assert(restInRows === rest, `${restInRows} tasks were never started, nextOrdinal leaves ${rest}`)
+  return rows.stop === null ? rows.counts : { ...rows.counts, queued: waiting, "never-started": rest }
 }
 
 function stateOf(plan: EnginePlan, rows: ExecutionRows, now: number): EngineState {

@@ -290,6 +290,14 @@ describe("abort", () => {
     expect(run.store.execution).toBe("failed")
   })
 
+  test("I9: the same abort again changes nothing", () => {
+    const run = started()
+    run.step({ type: "abort", mode: "finish" })
+    const again = run.step({ type: "abort", mode: "finish" })
+    expect(again.ignored.map(({ why }) => why)).toEqual(["repeated"])
+    expect(again.execution).toBeUndefined()
+  })
+
   test("I9: a rollback under way is not killed", () => {
     const run = started()
     run.finish("failed", 0)

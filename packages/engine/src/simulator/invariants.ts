@@ -174,7 +174,8 @@ export class Checker {
     }
     for (const row of recovering ? this.#store.tasks.filter(isRowOpen) : result.taskChanges) {
       const where = (): string => `nothing was sent for ${show(row)}`
-      if (row.state === "starting") expectThat(has("start", row) || has("kill", row), "I14", where)
+      const sent = row.state === "starting" || (recovering && row.state === "running")
+      if (sent) expectThat(has(this.#store.stop?.mode === "kill" ? "kill" : "start", row), "I14", where)
       if (row.rollback === "pending") expectThat(has("rollback", row), "I10", where)
     }
     if (this.#store.stop?.mode !== "kill") return

@@ -41,6 +41,15 @@ export class SimStore {
     this.stop = result.execution.stop
   }
 
+  /** The later half of the rest was not written yet when the server died: a range may take several transactions. */
+  loseHalfOfRest(): void {
+    const from = this.tasks.findIndex((row) => row.state === "never-started")
+    if (from < 0) return
+    for (let ordinal = Math.ceil((from + this.tasks.length) / 2); ordinal < this.tasks.length; ordinal++) {
+      this.tasks[ordinal] = { ordinal, state: "queued", rollback: "none", attempt: 0, class: null }
+    }
+  }
+
   countTasks(): Record<TaskState, number> {
     const counts = Object.fromEntries(taskStates.map((name) => [name, 0])) as Record<TaskState, number>
     for (const row of this.tasks) counts[row.state] += 1

@@ -1,12 +1,15 @@
 import { describe, expect, test } from "vitest"
 import { simulate, type SimulationReport } from "./simulation.ts"
 
-declare const process: { readonly env: Readonly<Record<string, string | undefined>> }
+declare const process: {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly stdout: { write(text: string): void }
+}
 
 /** `SIM_SEED=7 npx vitest run packages/engine/src/simulator/simulation.test.ts` repeats one schedule with its trace. */
 const seedGiven = process.env["SIM_SEED"]
 /** `SIM_SCHEDULES=100000` runs more of them, `SIM_FROM` begins elsewhere. */
-const schedulesCount = Number(process.env["SIM_SCHEDULES"] ?? 5000)
+const schedulesCount = Number(process.env["SIM_SCHEDULES"] ?? 3000)
 const firstSeed = Number(process.env["SIM_FROM"] ?? 1)
 
 function explain({ seed, scenario, failure, trace }: SimulationReport): string {
@@ -27,7 +30,7 @@ describe("simulated executions keep every invariant (I1 to I18)", () => {
     for (const seed of seeds) {
       const report = simulate(seed, { trace: seedGiven !== undefined })
       if (report.failure) expect.fail(explain(report))
-      if (seedGiven !== undefined) console.log(explain(report))
+      if (seedGiven !== undefined) process.stdout.write(`${explain(report)}\n`)
       ends.set(report.execution, (ends.get(report.execution) ?? 0) + 1)
       crashes += report.crashes
     }

@@ -253,7 +253,10 @@ class Simulation {
     if (this.#endedAt === undefined && ["succeeded", "incomplete", "failed", "aborted"].includes(this.execution)) {
       this.#endedAt = this.#time
     }
-    if (dies) return this.#die("after the commit")
+    if (dies) {
+      if (result.neverStarted && this.#endedAt === undefined) this.#store.loseHalfOfRest()
+      return this.#die("after the commit")
+    }
     this.#state = result.state
     this.#send(result.commands)
     this.#wakeAt(result.wakeAt)
