@@ -1,0 +1,195 @@
+import { overlapMax, unavailableSpans } from "./availability.ts"
+import { demoPlan, faultyNodesCount } from "./demo-plan.ts"
+import type { NodeEvidence, ProbingEvidence, RunEvidence } from "./evidence.ts"
+import { differingPaths } from "./file-copy.ts"
+import { configurationWritten } from "./web-config-workflow.ts"
+
+/** One thing that the demo promises, judged by what was measured outside the server. */
+export interface Claim {
+  readonly name: string
+  readonly ok: boolean
+  readonly measured: string
+}
+
+/** A run's figures; all of them come from services, files and journals of the nodes. */
+export interface RunFigures {
+  readonly maxInFlight: number
+  readonly maxUnavailable: number
+  readonly touched: number
+  readonly succeeded: number
+  readonly failed: number
+  readonly rolledBack: number
+  readonly neverStarted: number
+  readonly filesRestoredExactly: boolean
+}
+
+const isTouched = (node: NodeEvidence): boolean => node.entries.length > 0
+const isUpdated = (node: NodeEvidence): boolean => node.entries.some(({ state }) => state === "succeeded")
+const isFailed = (node: NodeEvidence): boolean => isTouched(node) && !isUpdated(node)
+const isRolledBack = (node: NodeEvidence): boolean =>
+  isFailed(node) && node.entries.every(({ rollback }) => rollback === "rolled-back")
+
+/** Every file as it was, the configuration included. */
+const hasFilesOfBefore = (node: NodeEvidence): boolean =>
+  differingPaths(node.filesBefore, node.filesAfter, { identity: false }).length === 0
+
+/** Nothing was even written again, and the same process answers as before, all the time. */
+function isUntouched(node: NodeEvidence): boolean {
+  const processes = new Set(node.spells.map(({ started }) => started))
+  return (
+    differingPaths(node.filesBefore, node.filesAfter, { identity: true }).length === 0 &&
+    node.serviceStarts === 0 &&
+    processes.size === 1 &&
+    !processes.has(undefined) &&
+    node.versionAfter === node.versionBefore
+  )
+}
+
+export function figuresOf({ nodes }: RunEvidence): RunFigures {
+  const touched = nodes.filter(isTouched)
+  const rolledBack = touched.filter(isRolledBack)
+  return {
+    maxInFlight: overlapMax(touched.flatMap(({ entries }) => entries)),
+    maxUnavailable: overlapMax(nodes.flatMap(({ spells }) => unavailableSpans(spells))),
+    touched: touched.length,
+    succeeded: touched.filter(isUpdated).length,
+    failed: touched.filter(isFailed).length,
+    rolledBack: rolledBack.length,
+    neverStarted: nodes.length - touched.length,
+    filesRestoredExactly: rolledBack.length > 0 && touched.filter(isFailed).every(hasFilesOfBefore),
+  }
+}
+
+/** Claims about the run in which two nodes fail and the others finish. */
+export function judgeFirstRun(run: RunEvidence): Claim[] {
+  const figures = figuresOf(run)
+  const good = run.nodes.filter(({ fault }) => fault === "none")
+  const faulty = run.nodes.filter(({ fault }) => fault !== "none")
+  const updated = good.filter(
+    (node) =>
+      node.versionAfter === run.version && isUpdated(node) && node.configurationAfter === configurationWritten(run),
+  )
+  return [
+    ...judgeRate(figures),
+    {
+      name: `the other ${good.length} nodes finish and serve ${run.version}`,
+      ok: updated.length === good.length && good.length === demoPlan.nodesCount - faultyNodesCount,
+      measured: `${updated.length} answer ${run.version} over HTTP`,
+    },
+    judgeRollback(run, faulty, `the ${faulty.length} nodes that fail are rolled back`),
+    judgeFiles(figures, faulty),
+    judgeOnce(run),
+  ]
+}
+
+/** Claims about the run that stops by itself. */
+export function judgeSecondRun(run: RunEvidence): Claim[] {
+  const figures = figuresOf(run)
+  const failed = run.nodes.filter(isFailed)
+  const rest = run.nodes.filter((node) => !isTouched(node))
+  // Those in flight when the limit trips still fail: limit + 1 that trip it, and concurrency - 1 beside the last one.
+  const touchedMax = run.errorLimit + demoPlan.concurrency
+  const untouched = rest.filter(isUntouched)
+  return [
+    ...judgeRate(figures),
+    {
+      name: `it stops by itself after ${run.errorLimit + 1} failures`,
+      ok: figures.succeeded === 0 && figures.failed > run.errorLimit && figures.failed <= touchedMax,
+      measured: `${figures.failed} of ${run.nodes.length} nodes were started, ${touchedMax} at most`,
+    },
+    judgeRollback(run, failed, "the nodes that fail are rolled back"),
+    judgeFiles(figures, failed),
+    {
+      name: "the remaining nodes are never touched",
+      ok: rest.length > 0 && untouched.length === rest.length,
+      measured: `${untouched.length} of ${rest.length}: no journal entry, no file written, never down, same process`,
+    },
+    judgeOnce(run),
+  ]
+}
+
+function judgeRate(figures: RunFigures): Claim[] {
+  const limit = demoPlan.concurrency
+  return [
+    {
+      name: `never more than ${limit} nodes unavailable at once`,
+      ok: figures.maxUnavailable <= limit && figures.maxUnavailable > 0,
+      measured: `${figures.maxUnavailable} at most, asked over HTTP all the time`,
+    },
+    {
+      name: `never more than ${limit} nodes in flight at once`,
+      ok: figures.maxInFlight <= limit && figures.maxInFlight > 0,
+      measured: `${figures.maxInFlight} at most, by the nodes' journals`,
+    },
+  ]
+}
+
+function judgeRollback(run: RunEvidence, nodes: readonly NodeEvidence[], name: string): Claim {
+  const back = nodes.filter((node) => isRolledBack(node) && node.versionAfter === node.versionBefore)
+  const versions = [...new Set(nodes.map(({ versionBefore }) => versionBefore ?? "nothing"))].join(" or ")
+  const others = run.nodes.filter((node) => isFailed(node) && !nodes.includes(node))
+  return {
+    name,
+    ok: nodes.length > 0 && back.length === nodes.length && others.length === 0,
+    measured: `${back.length} of ${nodes.length} answer ${versions} again`,
+  }
+}
+
+function judgeFiles(figures: RunFigures, nodes: readonly NodeEvidence[]): Claim {
+  const differing = nodes.flatMap((node) =>
+    differingPaths(node.filesBefore, node.filesAfter, { identity: false }).map((path) => `${node.name}:${path}`),
+  )
+  const count = nodes.reduce((sum, node) => sum + node.filesBefore.size, 0)
+  return {
+    name: "their files are exactly as before: bytes, mode, owner",
+    ok: figures.filesRestoredExactly && differing.length === 0,
+    measured: differing.length === 0 ? `${count} files compared` : `differs: ${differing.slice(0, 3).join(", ")}`,
+  }
+}
+
+/** Once for the change, and once more where it was undone. */
+function judgeOnce(run: RunEvidence): Claim {
+  const touched = run.nodes.filter(isTouched)
+  const once = touched.filter(
+    (node) =>
+      node.entries.length === 1 &&
+      node.entries.every(({ ranTwice, attempt }) => !ranTwice && attempt === 1) &&
+      node.serviceStarts === (isFailed(node) ? 2 : 1),
+  )
+  return {
+    name: "no attempt ran twice",
+    ok: once.length === touched.length,
+    measured: `${once.length} of ${touched.length} nodes, by their journals and their services' own count of starts`,
+  }
+}
+
+/** That the server tells the same story; it comes last, since it proves nothing by itself. */
+export function judgeServer(runs: readonly RunEvidence[]): Claim {
+  const same = runs.filter((run) => {
+    const { succeeded, failed, rolledBack, neverStarted } = figuresOf(run)
+    const told = run.server
+    return (
+      told.succeeded === succeeded &&
+      told.failed === failed &&
+      told.rolledBack === rolledBack &&
+      told.neverStarted === neverStarted
+    )
+  })
+  return {
+    name: "the server says what the nodes say",
+    ok: same.length === runs.length,
+    measured: `${same.length} of ${runs.length} runs agree`,
+  }
+}
+
+/** Without this the figures above would only say that nobody looked. */
+export function judgeProbing(runs: readonly RunEvidence[], probing: ProbingEvidence): Claim {
+  const touched = runs.flatMap(({ nodes }) => nodes).filter(isTouched)
+  const seen = touched.filter(({ spells }) => unavailableSpans(spells).length > 0)
+  const pause = Math.round(probing.pauseMaxMilliseconds)
+  return {
+    name: "the prober saw every restart",
+    ok: seen.length === touched.length && touched.length > 0,
+    measured: `${seen.length} of ${touched.length}, by ${probing.probesCount} questions; the longest pause was ${pause} ms`,
+  }
+}

@@ -1,0 +1,86 @@
+import { enrollmentKeysCreate } from "@signalbox/contracts/fleet/operations"
+import { workflowsApply } from "@signalbox/contracts/workflows/operations"
+import { AppError } from "@signalbox/kernel/app-error"
+import { createClient, type Client } from "@signalbox/sdk/client"
+import { setTimeout as delay } from "node:timers/promises"
+import { demoLimits, demoPlan } from "./demo-plan.ts"
+import type { DemoScreen } from "./demo-screen.ts"
+import { type DemoContext, type DemoServer, startAgent, startServer, waitForAgents } from "./demo-server.ts"
+import { type FleetNode, makeNodes, startService } from "./fleet-node.ts"
+import { Prober } from "./prober.ts"
+import { workflowDocument, workflowName } from "./web-config-workflow.ts"
+
+/** Everything that runs when the story begins. */
+export interface DemoFleet {
+  readonly server: DemoServer
+  readonly client: Client
+  readonly nodes: readonly FleetNode[]
+  readonly prober: Prober
+  readonly agentProcessIds: readonly number[]
+}
+
+/** Starts server, services and agents as processes of their own. @throws demo.part-failed */
+export async function startFleet(context: DemoContext, screen: DemoScreen): Promise<DemoFleet> {
+  const { workspace, signal } = context
+  const nodes = await makeNodes(workspace)
+  const prober = new Prober()
+  let client: Client | undefined
+  try {
+    const starting = startServer(context)
+    starting.catch(() => undefined)
+    await atMost(demoLimits.startsAtOnce, nodes, async (node) => {
+      await startService(workspace, node, context)
+      prober.watch(node.name, node.port)
+    })
+    await waitForServices(prober, nodes, signal)
+    screen.done(`${nodes.length} web services, one a node, answer ${demoPlan.versionBefore} over HTTP`)
+    const server = await starting
+    screen.done(`a server with a database of its own answers at ${server.url} (TLS)`)
+    client = createClient({ url: server.url, key: server.key, caPem: server.caPem, userAgent: "signalbox-demo" })
+    const key = await createEnrollmentKey(client, signal)
+    const agentProcessIds = await atMost(demoLimits.startsAtOnce, nodes, (node) =>
+      startAgent(context, node, { server, key }),
+    )
+    await waitForAgents(context, client)
+    screen.done(`${nodes.length} agents, enrolled with one key that was good for ${nodes.length}, are online`)
+    await client.call(workflowsApply, { name: workflowName, document: workflowDocument }, { signal })
+    return { server, client, nodes, prober, agentProcessIds }
+  } catch (error) {
+    prober.stop()
+    await client?.close()
+    throw error
+  }
+}
+
+async function createEnrollmentKey(client: Client, signal: AbortSignal): Promise<string> {
+  const usesMax = demoPlan.nodesCount
+  const input = { name: "demo", usesMax, expiresIn: "10m", tags: { role: "web" } }
+  const reply = await client.call(enrollmentKeysCreate, input, { signal })
+  if (reply.status === "held") throw new AppError("demo.part-failed", "the enrolment key was held for approval")
+  return reply.value.key
+}
+
+async function waitForServices(prober: Prober, nodes: readonly FleetNode[], signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + demoLimits.servicesReadyMilliseconds
+  while (performance.now() < deadline) {
+    signal.throwIfAborted()
+    if (nodes.every(({ name }) => prober.answer(name).version === demoPlan.versionBefore)) return
+    await delay(demoLimits.pollMilliseconds)
+  }
+  throw new AppError("demo.part-failed", "the services of the nodes don't answer on 127.0.0.1")
+}
+
+/** Does the work for all items, for a few at a time; the first failure ends it. */
+async function atMost<Item, Result>(
+  width: number,
+  items: readonly Item[],
+  work: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = []
+  const queue = items.entries()
+  const worker = async () => {
+    for (const [index, item] of queue) results[index] = await work(item)
+  }
+  await Promise.all(Array.from({ length: width }, worker))
+  return results
+}

@@ -1,0 +1,44 @@
+/** What the demo does, in numbers; the claims are judged by these and by nothing the server says. */
+export const demoPlan = {
+  nodesCount: 12,
+  concurrency: 4,
+  firstRun: { version: "v2", workers: 2, errorLimit: 2 },
+  /** No workers: the service of every node that takes it answers 503. */
+  secondRun: { version: "v3", workers: 0, errorLimit: 1 },
+  versionBefore: "v1",
+} as const
+
+export const demoLimits = {
+  serverReadyMilliseconds: 60_000,
+  servicesReadyMilliseconds: 30_000,
+  agentsReadyMilliseconds: 60_000,
+  executionMilliseconds: 90_000,
+  /** From the server's word that a run has ended until nodes, journals and services must show it too. */
+  settleMilliseconds: 10_000,
+  pollMilliseconds: 50,
+  /** Command lines that start at once; each costs a core for some tenths of a second. */
+  startsAtOnce: 4,
+  /** Between two questions to the same service. */
+  probeMilliseconds: 15,
+  /** A service that takes longer to answer counts as not available. */
+  probeTimeoutMilliseconds: 1_000,
+  /** How long a service loads before it listens, as real ones do; so a restart can't fall between two probes. */
+  serviceWarmUpMilliseconds: 250,
+  answerBytesMax: 4_096,
+  logTailLines: 12,
+} as const
+
+/** What is wrong with a node on purpose. */
+export type Fault = "none" | "service-refuses-v2" | "check-refuses-v2"
+
+/** Faults by the node's number, from 1. */
+const faults: ReadonlyMap<number, Fault> = new Map([
+  [4, "service-refuses-v2"],
+  [9, "check-refuses-v2"],
+])
+
+export function faultOf(nodeNumber: number): Fault {
+  return faults.get(nodeNumber) ?? "none"
+}
+
+export const faultyNodesCount: number = faults.size

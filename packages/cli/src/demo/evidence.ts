@@ -1,0 +1,42 @@
+import type { Span, Spell } from "./availability.ts"
+import type { Fault } from "./demo-plan.ts"
+import type { FileCopy } from "./file-copy.ts"
+import type { JournalEntry } from "./node-journal.ts"
+
+/** What was found on one node and seen of it from outside, about one run. */
+export interface NodeEvidence {
+  readonly name: string
+  readonly fault: Fault
+  readonly versionBefore: string | undefined
+  readonly versionAfter: string | undefined
+  /** All that the prober saw between the start of the run and the end of it. */
+  readonly spells: readonly Spell[]
+  /** Entries of this run in the node's own journal. */
+  readonly entries: readonly JournalEntry[]
+  /** How often the service was started during the run, told by itself. */
+  readonly serviceStarts: number
+  readonly configurationAfter: string
+  readonly filesBefore: ReadonlyMap<string, FileCopy>
+  readonly filesAfter: ReadonlyMap<string, FileCopy>
+}
+
+export interface RunEvidence {
+  readonly version: string
+  readonly workers: number
+  readonly errorLimit: number
+  /** Times of `performance.now()`. */
+  readonly span: Span
+  readonly nodes: readonly NodeEvidence[]
+  /** What the server says of this run: compared with the nodes, and believed in nothing. */
+  readonly server: {
+    readonly succeeded: number
+    readonly failed: number
+    readonly rolledBack: number
+    readonly neverStarted: number
+  }
+}
+
+export interface ProbingEvidence {
+  readonly probesCount: number
+  readonly pauseMaxMilliseconds: number
+}

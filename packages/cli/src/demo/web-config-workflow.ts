@@ -1,0 +1,29 @@
+export const workflowName = "web-config"
+
+/** The change of the demo, as a person would write it. */
+export const workflowDocument = `kind: Workflow
+name: web-config
+description: Write the web service's configuration, restart it, and check from the machine that it answers
+parameters:
+  version: { pattern: "^v[0-9]+$" }
+  workers: { type: integer, default: 2, min: 0 }
+concurrency: 4
+timeout: 30s
+save: [etc/web.conf]
+steps:
+  - name: write the configuration
+    run: |
+      printf 'version=%s\\nworkers=%s\\n' \${{ params.version }} \${{ params.workers }} > etc/web.conf.new
+      mv etc/web.conf.new etc/web.conf
+  - name: restart the service
+    run: ./bin/service restart
+    undo: ./bin/service restart
+  - name: check that it answers
+    run: ./bin/check \${{ params.version }}
+    timeout: 10s
+`
+
+/** What the workflow writes into \`etc/web.conf\`. */
+export function configurationWritten(run: { readonly version: string; readonly workers: number }): string {
+  return `version=${run.version}\nworkers=${run.workers}\n`
+}
