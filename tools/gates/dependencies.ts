@@ -1,4 +1,5 @@
 import { readLockedPackages, type LockedPackage } from "../lockfile.ts"
+import { findMissingPlatforms, type LockEntries } from "../lockfile-platforms.ts"
 import type { Repository } from "../repository.ts"
 import type { Gate } from "./gate.ts"
 import { installScriptsNotNeeded, isLicenceAllowed } from "./dependency-policy.ts"
@@ -21,7 +22,12 @@ export function findInstallScriptProblems(
     ...Object.keys(installScriptsNotNeeded)
       .filter((name) => !withScript.includes(name))
       .map((name) => `${name}: has no install script (any more); take it out of dependency-policy.ts`),
-    ...Object.keys(allowScripts).map((name) => `package.json: allowScripts names ${name}, but no script may be needed`),
+    ...withScript
+      .filter((name) => name in installScriptsNotNeeded && allowScripts[name] !== false)
+      .map((name) => `package.json: allowScripts doesn't say false for ${name}`),
+    ...Object.keys(allowScripts)
+      .filter((name) => allowScripts[name] !== false)
+      .map((name) => `package.json: allowScripts lets ${name} run its script, but none may be needed`),
   ]
 }
 
@@ -39,6 +45,13 @@ export async function findUnlockedDependencies(repository: Repository): Promise<
     }
   }
   return problems
+}
+
+async function findPlatformProblems(repository: Repository): Promise<string[]> {
+  const { packages } = JSON.parse(await repository.read("package-lock.json")) as { packages: LockEntries }
+  return findMissingPlatforms(packages).map(
+    ({ path }) => `package-lock.json: ${path} is missing; run \`npm run complete-lockfile\``,
+  )
 }
 
 interface Manifest {
@@ -65,6 +78,7 @@ export const lockfileGate: Gate = {
     const problems = [
       ...findInstallScriptProblems(packages, allowScripts),
       ...(await findUnlockedDependencies(repository)),
+      ...(await findPlatformProblems(repository)),
     ]
     return { problems, note: `${packages.length} packages, none needs its script` }
   },

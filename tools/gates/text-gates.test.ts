@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest"
 import type { LockedPackage } from "../lockfile.ts"
+import { findMissingPlatforms } from "../lockfile-platforms.ts"
 import { memoryRepository } from "../planted-repository.fixture.ts"
 import { findRecordProblems } from "./decision-records.ts"
 import { findInstallScriptProblems, findLicenceProblems, findUnlockedDependencies } from "./dependencies.ts"
@@ -113,10 +114,12 @@ describe("dependencies", () => {
   test("with an install script need a reason, a reason needs its package, and no script is allowed to run", () => {
     const known = Object.keys(installScriptsNotNeeded)
     const packages = [...known.slice(1), "new"].map((name) => locked(name, { hasInstallScript: true }))
-    expect(findInstallScriptProblems(packages, { esbuild: true })).toEqual([
+    const allowScripts = { ...Object.fromEntries(known.slice(0, -1).map((name) => [name, false])), esbuild: true }
+    expect(findInstallScriptProblems(packages, allowScripts)).toEqual([
       "new: has an install script and no reason in dependency-policy.ts",
       `${known[0]}: has no install script (any more); take it out of dependency-policy.ts`,
-      "package.json: allowScripts names esbuild, but no script may be needed",
+      `package.json: allowScripts doesn't say false for ${known.at(-1)}`,
+      "package.json: allowScripts lets esbuild run its script, but none may be needed",
     ])
   })
 
@@ -131,6 +134,37 @@ describe("dependencies", () => {
     expect(await findUnlockedDependencies(repository)).toEqual([
       "packages/a/package.json: gone@2.0.0 is not in the lockfile",
     ])
+  })
+})
+
+describe("platforms that npm left out of the lockfile", () => {
+  const entries = {
+    "node_modules/tool": {
+      dev: true,
+      license: "MIT",
+      optionalDependencies: {
+        "tool-linux-x64-gnu": "1.0.0",
+        "tool-win32-arm64-msvc": "1.0.0",
+        "tool-linux-arm-musleabihf": "1.0.0",
+      },
+    },
+    "node_modules/tool-linux-x64-gnu": { license: "ISC", engines: { node: ">=20" } },
+  }
+
+  test("are found, and written as their names and their neighbours say", () => {
+    const known = { version: "1.0.0", dev: true, license: "ISC", optional: true, engines: { node: ">=20" } }
+    expect(findMissingPlatforms(entries)).toEqual([
+      { path: "node_modules/tool-win32-arm64-msvc", entry: { ...known, cpu: ["arm64"], os: ["win32"] } },
+      {
+        path: "node_modules/tool-linux-arm-musleabihf",
+        entry: { ...known, cpu: ["arm"], os: ["linux"], libc: ["musl"] },
+      },
+    ])
+  })
+
+  test("are none once they are written", () => {
+    const written = Object.fromEntries(findMissingPlatforms(entries).map(({ path, entry }) => [path, entry]))
+    expect(findMissingPlatforms({ ...entries, ...written })).toEqual([])
   })
 })
 

@@ -39,7 +39,7 @@ export async function makeDependencyPage(repository: Repository): Promise<string
     "## Binaries",
     markdownTable(["Package", "Contains"], Object.entries(bundledWorks)),
     "## Install scripts",
-    "None is run: `allowScripts` of package.json is empty. These packages have one:",
+    "None is run: `allowScripts` of package.json denies them. These packages have one:",
     markdownTable(["Package", "Why it isn't missed"], Object.entries(installScriptsNotNeeded)),
   )
 }
