@@ -38,6 +38,8 @@ export const agentRunLimits = {
   /** A session that lived for so long starts the backoff from the beginning. */
   sessionStableMilliseconds: 10_000,
   resendIntervalMilliseconds: 15_000,
+  /** So long after the last task or connecting, unused memory is given back. */
+  idleMilliseconds: 20_000,
   inventoryIntervalMilliseconds: 6 * 3_600_000,
   inventoryCommandMilliseconds: 60_000,
 } as const satisfies Record<string, number>

@@ -12,6 +12,7 @@ import { takeLock } from "./agent-lock.ts"
 import { type AgentLogger, errorText, silentLogger } from "./agent-logger.ts"
 import type { AttemptContext } from "./attempt-context.ts"
 import { AttemptExecutor } from "./attempt-executor.ts"
+import { giveBackMemory, IdleTimer } from "./idle-memory.ts"
 import { InventoryReporter } from "./inventory-reporter.ts"
 import { Journal } from "./journal.ts"
 import { readBootId } from "./process-identity.ts"
@@ -127,14 +128,17 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
     onWelcome: () => {
       report(logger, "resend", executor.resend("all"))
       inventory.onSession()
+      idle.restart()
       // Only now the server's clock is known, by which `startBefore` is judged.
       if (!resumed) executor.resume("task")
       resumed = true
     },
     onOrder: (frame) => handleOrder(frame, executor, inventory),
   })
+  const idle = new IdleTimer(limits.idleMilliseconds, giveBackMemory)
   executor.onFinished = () => {
     inventory.collectSoon()
+    idle.restart()
     if (journal.size > limits.attemptsKeptMax * 1.1) report(logger, "prune", pruneAttempts(context))
   }
   await recoverAttempts(context)
@@ -149,6 +153,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   return {
     stop: async () => {
       for (const timer of timers) clearInterval(timer)
+      idle.stop()
       await executor.stop()
       inventory.stop()
       await session.stop()

@@ -17,7 +17,7 @@ const limits = { ...agentRunLimits, terminateGraceMilliseconds: 300, outputDrain
 async function run(shell: string, over: Partial<CommandRun> = {}): Promise<CommandResult> {
   return await runCommand({
     ...{ command: { shell }, directory, limits, timeoutMilliseconds: 10_000, outputKeptBytes: 1000 },
-    environment: { PATH: process.env["PATH"] ?? "" },
+    environment: { PATH: "/usr/bin:/bin" },
     stop: new AbortController().signal,
     ...over,
   })
@@ -45,7 +45,7 @@ describe("runCommand", () => {
 
   test.each([
     ["a program that doesn't exist", { argv: ["no-such-program"] }, "no such program"],
-    ["a file that isn't executable", { argv: ["/etc/passwd"] }, "not executable"],
+    ["a file that isn't executable", { argv: ["/etc/passwd"] }, "closed to this user"],
     ["an argument with a NUL", { argv: ["echo", "a\0b"] }, "null bytes"],
   ])("%s is a failed command with a reason", async (_title, command, reason) => {
     const result = await run("", { command })

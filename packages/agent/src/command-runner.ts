@@ -95,7 +95,8 @@ function spawnCommand(run: CommandRun): ChildProcess {
 function startFailure(command: CommandOrder, error: NodeJS.ErrnoException): string {
   const name = "argv" in command ? command.argv[0] : "/bin/sh"
   if (error.code === "ENOENT") return `can't start "${name}": no such program, or its directory doesn't exist`
-  if (error.code === "EACCES") return `can't start "${name}": not executable for this user`
+  if (error.code === "EACCES")
+    return `can't start "${name}": it, or a directory on the way to it, is closed to this user`
   return `can't start "${name}": ${error.message}`.slice(0, 1900)
 }
 

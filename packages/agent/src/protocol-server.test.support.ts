@@ -1,6 +1,7 @@
 import { createPublicKey, generateKeyPairSync, randomBytes, type KeyObject } from "node:crypto"
 import { mkdir, mkdtemp, rm } from "node:fs/promises"
 import { createServer, type IncomingMessage, type Server } from "node:http"
+import { createServer as createTlsServer } from "node:https"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -17,12 +18,13 @@ import { encodeBase32 } from "@signalbox/kernel/id"
 import { jwtVerify } from "jose"
 import { type WebSocket, WebSocketServer } from "ws"
 import { writeIdentity, writePrivateFile } from "./agent-identity.ts"
+import { testCertificate, testCertificateAuthority, testCertificateKey } from "./certificates.test.support.ts"
 
 type FrameOf<Type extends AgentFrame["type"]> = Extract<AgentFrame, { type: Type }>
 
 const waitMilliseconds = 20_000
 
-/** A server that speaks the protocol over plain loopback, checks every frame by its schema, and keeps them all. */
+/** A server that speaks the protocol over loopback, plain or TLS, checks every frame by its schema, and keeps them all. */
 export class ProtocolServer {
   readonly frames: AgentFrame[] = []
   readonly publicKey: KeyObject
@@ -40,12 +42,15 @@ export class ProtocolServer {
   #waiters = new Set<() => void>()
   #failure: Error | undefined
 
-  constructor(publicKey: KeyObject) {
+  readonly #tls: boolean
+
+  constructor(publicKey: KeyObject, tls: boolean) {
     this.publicKey = publicKey
+    this.#tls = tls
   }
 
   async listen(): Promise<void> {
-    this.#http = createServer()
+    this.#http = this.#tls ? createTlsServer({ cert: testCertificate, key: testCertificateKey }) : createServer()
     this.#sockets = new WebSocketServer({ noServer: true, maxPayload: 4 * 1024 * 1024 })
     const sockets = this.#sockets
     this.#http.on("upgrade", (request, socket, head) => {
@@ -211,19 +216,21 @@ export interface TestMachine {
 }
 
 /** A server, and the directories of an agent that is enrolled with it. */
-export async function makeMachine(): Promise<TestMachine> {
+export async function makeMachine(tls = false): Promise<TestMachine> {
   const base = await mkdtemp(join(tmpdir(), "signalbox agent "))
   const dataDirectory = join(base, "data")
   const root = join(base, "root")
   await mkdir(dataDirectory, { mode: 0o700 })
   await mkdir(root)
   const { privateKey } = generateKeyPairSync("ed25519")
-  const server = new ProtocolServer(createPublicKey(privateKey))
+  const server = new ProtocolServer(createPublicKey(privateKey), tls)
   await server.listen()
   await writePrivateFile(dataDirectory, "agent-key.pem", privateKey.export({ type: "pkcs8", format: "pem" }))
+  await writePrivateFile(dataDirectory, "ca.pem", testCertificateAuthority)
   await writeIdentity(dataDirectory, {
     ...{ version: 1, node: testNode, name: "test-node", account: "acc_test" },
-    serverUrl: `http://127.0.0.1:${server.port}`,
+    serverUrl: `${tls ? "https" : "http"}://127.0.0.1:${server.port}`,
+    ...(tls && { caFile: "ca.pem" }),
   })
   const remove = async () => {
     await server.close()

@@ -1,5 +1,6 @@
 import { randomUUID, type KeyObject } from "node:crypto"
-import { SignJWT } from "jose"
+// The whole library would cost the agent 8 MB of memory.
+import { SignJWT } from "jose/jwt/sign"
 import type { AgentIdentity } from "./agent-identity.ts"
 
 export const tokenSeconds = 60
