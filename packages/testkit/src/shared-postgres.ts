@@ -18,7 +18,16 @@ declare module "vitest" {
 
 const prefix = "signalbox-tests-"
 
+/** Where set, the tests run on this PostgreSQL (postgres://user:password@host:port) instead of a private one. */
+const addressVariable = "SIGNALBOX_TEST_POSTGRES"
+
 export default async function startSharedPostgres(project: TestProject): Promise<() => Promise<void>> {
+  const address = process.env[addressVariable]
+  if (address !== undefined) {
+    const { hostname, port, username, password } = new URL(address)
+    project.provide("sharedPostgres", { host: hostname, port: Number(port), user: username, password })
+    return async () => {}
+  }
   await removeLeftovers()
   const dataDirectory = await mkdtemp(join(tmpdir(), `${prefix}${await ownIdentity()}-`))
   const postgres = await startPrivatePostgres({

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { buffer } from "node:stream/consumers"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { settleOutbox } from "@signalbox/testkit/settle-outbox"
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { backupDatabase, moveDatabase, restoreDatabase } from "./backup.ts"
 import { migrateBackgroundQueue } from "./background-queue.ts"
@@ -49,7 +50,7 @@ describe("X6: backup, restore and move without any client program", () => {
     await rm(directory, { recursive: true })
   })
 
-  function write(database: Database, from: number, count: number): Promise<void> {
+  async function write(database: Database, from: number, count: number): Promise<void> {
     const events = Array.from({ length: count }, (_, n) => ({
       ...{
         id: `evt_${from + n}`,
@@ -61,7 +62,8 @@ describe("X6: backup, restore and move without any client program", () => {
       },
       ...{ cause: "req_1", causedBy: "req_1", depth: 0, principal: "prn_1", data: { odd, number: 1.25 } },
     }))
-    return database.transaction((tx) => appendEvents(tx, events))
+    await database.transaction((tx) => appendEvents(tx, events))
+    await settleOutbox(database)
   }
 
   async function intoEmpty(work: (connection: Connection) => Promise<void>): Promise<void> {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { settleOutbox } from "@signalbox/testkit/settle-outbox"
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import type { Database } from "./database.ts"
 import { appendEvents, readEvents, removeOldEvents, type Expander, type NewEvent, type ReadOptions } from "./outbox.ts"
@@ -22,7 +23,10 @@ describe("the outbox", () => {
     await database.query("update outbox_base set xid_base = 0")
   })
 
-  const append = (...events: NewEvent[]): Promise<void> => database.transaction((tx) => appendEvents(tx, events))
+  async function append(...events: NewEvent[]): Promise<void> {
+    await database.transaction((tx) => appendEvents(tx, events))
+    await settleOutbox(database)
+  }
 
   async function readAll(options: Omit<ReadOptions, "limit">, limit: number): Promise<string[]> {
     const ids: string[] = []
@@ -114,6 +118,7 @@ describe("the outbox", () => {
     }
     const reading = read()
     await Promise.all(Array.from({ length: writers }, (_, n) => write(n)))
+    await settleOutbox(database)
     writing = false
     await reading
     expect(seen.length).toBe(writers * each)
