@@ -5,6 +5,8 @@ import { addCommand, type CommandFrame, UsageError } from "./command.ts"
 import { addAgent } from "./commands/agent.ts"
 import { addApply } from "./commands/apply.ts"
 import { addContexts } from "./commands/contexts.ts"
+import { addDatabase } from "./commands/database.ts"
+import { addDemo } from "./commands/demo.ts"
 import { addExec } from "./commands/exec.ts"
 import { addLogin } from "./commands/login.ts"
 import { addRun } from "./commands/run.ts"
@@ -36,6 +38,8 @@ export function createProgram(frame: CommandFrame, version: string): Command {
     .version(version, "-V, --version", "print the version")
     .helpOption("-h, --help", "show help")
     .helpCommand("help [command]", "show help for a command")
+    // Else the program would take `--version` of `workflows get NAME --version 3`.
+    .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => void io.stdout.write(text),
       writeErr: (text) => void io.stderr.write(text),
@@ -56,7 +60,7 @@ export function createProgram(frame: CommandFrame, version: string): Command {
   program.commandsGroup("Log in:")
   for (const add of [addLogin, addContexts]) add(program, frame)
   program.commandsGroup("Run the parts:")
-  for (const add of [addServe, addAgent]) add(program, frame)
+  for (const add of [addServe, addAgent, addDemo, addDatabase]) add(program, frame)
   program.commandsGroup("Help:")
   addExitCodes(program, frame)
   return program

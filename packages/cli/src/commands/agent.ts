@@ -16,7 +16,7 @@ const dataOption = [
 ] as const
 const rootOption = [
   "--root <directory>",
-  "prefix of saved paths and working directory of commands (default: /)",
+  "prefix of saved paths and working directory of commands [SIGNALBOX_AGENT_ROOT] (default: /)",
 ] as const
 
 /** What runs on a machine: enrol it, be its agent, or only look at it. */
@@ -93,7 +93,7 @@ async function enrollThisMachine(context: CommandContext): Promise<void> {
 
 async function runAgent(context: CommandContext): Promise<number> {
   const { startAgent } = await import("@signalbox/agent/agent")
-  const root = textOption(context, "root")
+  const root = textOption(context, "root") ?? (context.io.environment["SIGNALBOX_AGENT_ROOT"] || undefined)
   const stopping = stopSignal(context.io)
   try {
     const agent = await startAgent({
@@ -117,9 +117,9 @@ function lineLogger(io: Io, json: boolean) {
     (level: string) =>
     (message: string, fields: Fields = {}) => {
       const time = new Date().toISOString()
-      const facts = Object.entries(fields).map(
-        ([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`,
-      )
+      const facts = Object.entries(fields)
+        .filter(([, value]) => value !== undefined)
+        .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)
       const line = json
         ? JSON.stringify({ time, level, message, ...fields })
         : safeLine([time, level, message, ...facts].join(" "))

@@ -4,7 +4,7 @@ import { addCommand, type CommandContext, type CommandFrame, onRun, printJson } 
 import { readRecord } from "../generated/field-option.ts"
 import { showHeld } from "../generated/run-operation.ts"
 import { readInputFile } from "../input-file.ts"
-import { renderDetails } from "../output/details.ts"
+import { renderExecution } from "../output/render-execution.ts"
 import { watchExecution } from "../rollout/watch-execution.ts"
 import { addRunOptions, collect, readRunOptions } from "./run-options.ts"
 import { AppError } from "@signalbox/kernel/app-error"
@@ -34,7 +34,7 @@ async function run(context: CommandContext): Promise<number | void> {
   if (reply.status === "held") return await showHeld(context, reply.requestUrl)
   const execution = reply.value
   if (options["watch"] !== true) {
-    await context.show(execution, (columns) => renderDetails({ ...execution, counts: undefined }, columns))
+    await context.show(execution, (columns) => renderExecution(execution, columns))
     return
   }
   const output = execution.targets.count <= nodesWithOutputMax

@@ -1,4 +1,8 @@
 import { eventsWatch } from "@signalbox/contracts/audit/operations"
+import type { nodesInventory } from "@signalbox/contracts/fleet/operations"
+import type { OutputOf } from "@signalbox/contracts/operation"
+import { renderDetails } from "../output/details.ts"
+import { renderExecution } from "../output/render-execution.ts"
 import type { OperationOverride } from "./operation-override.ts"
 import { runOperation } from "./run-operation.ts"
 import { renderEvent } from "../output/render-event.ts"
@@ -26,6 +30,10 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
     },
   },
   "events.watch": watchEvents,
+  "executions.abort": { render: renderExecution },
+  "executions.get": { render: renderExecution },
+  "executions.pause": { render: renderExecution },
+  "executions.resume": { render: renderExecution },
   "executions.watch": {
     run: async (context, input: { execution: string; output?: "true" }) => {
       const { watchExecution } = await import("../rollout/watch-execution.ts")
@@ -33,6 +41,10 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
     },
   },
   "keys.create": { positionals: ["name"] },
+  "nodes.inventory": {
+    render: ({ collectedAt, inventory }: OutputOf<typeof nodesInventory>, columns) =>
+      renderDetails({ collectedAt, ...inventory }, columns),
+  },
   "nodes.list": { shorts: { query: "t", group: "g" } },
   "nodes.resolve": { shorts: { query: "t", group: "g" } },
   "tasks.get": { render: renderTask },
@@ -42,7 +54,7 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
     file: "document",
     exitCode: ({ valid }: { valid: boolean }) => (valid ? exitCodes.ok : exitCodes.negative),
   },
-  "executions.create": { file: "document" },
+  "executions.create": { file: "document", render: renderExecution },
 }
 
 /** Operations that no person calls by hand, and why. */

@@ -1,0 +1,93 @@
+import { AppError, hasCode } from "@signalbox/kernel/app-error"
+import type { CopySummary } from "@signalbox/server/storage/backup"
+import type { Connection } from "@signalbox/server/storage/database"
+import type { Settings } from "@signalbox/server/settings"
+import type { Command } from "commander"
+import { addCommand, type CommandContext, type CommandFrame, onRun } from "../command.ts"
+import { addSettingOptions, settingsOf } from "./serve.ts"
+
+/** Copies of all data, made by the database's own protocol: no PostgreSQL program is needed. */
+export function addDatabase(program: Command, frame: CommandFrame): void {
+  const database = addCommand(program, "database", "Back up, restore and move all data").helpCommand(false)
+  const backup = addCommand(database, "backup <file>", "Write all data to a file; the server may go on working")
+  const restore = addCommand(database, "restore <file>", "Read all data from a file into an empty database")
+  const move = addCommand(database, "move", "Copy all data into another, empty database").requiredOption(
+    "--to <url>",
+    "the other database: postgres://…",
+  )
+  for (const command of [backup, restore, move]) addSettingOptions(command, ["data", "database-url"])
+  onRun(backup, frame, { connects: false, run: runBackup })
+  onRun(restore, frame, { connects: false, run: runRestore })
+  onRun(move, frame, { connects: false, run: runMove })
+}
+
+async function runBackup(context: CommandContext): Promise<void> {
+  const path = context.words[0] as string
+  const settings = await settingsOf(context)
+  const { backupDatabase } = await import("@signalbox/server/storage/backup")
+  const programVersion = await version()
+  const summary = await withDatabase(settings, { besideServer: true }, (connection) =>
+    backupDatabase({ connection, path, programVersion }),
+  )
+  await showSummary(context, summary, `all data is in ${path}`)
+}
+
+async function runRestore(context: CommandContext): Promise<void> {
+  const path = context.words[0] as string
+  const settings = await settingsOf(context)
+  const { restoreDatabase } = await import("@signalbox/server/storage/backup")
+  const { components } = await import("@signalbox/server/storage/components")
+  const programVersion = await version()
+  const summary = await withDatabase(settings, { besideServer: false }, (connection) =>
+    restoreDatabase({ connection, path, programVersion, components }),
+  )
+  await showSummary(context, summary, `all data of ${path} is restored`)
+}
+
+async function runMove(context: CommandContext): Promise<void> {
+  const to = context.options["to"] as string
+  if (!/^postgres(?:ql)?:\/\//.test(to))
+    throw new AppError("cli.usage", "--to takes a URL as in postgres://USER@HOST/DATABASE")
+  const settings = await settingsOf(context)
+  const { moveDatabase } = await import("@signalbox/server/storage/backup")
+  const { components } = await import("@signalbox/server/storage/components")
+  const programVersion = await version()
+  const summary = await withDatabase(settings, { besideServer: false }, (from) =>
+    moveDatabase({ from, to, programVersion, components }),
+  )
+  await showSummary(context, summary, "all data is copied; start the server with --database-url from now on")
+}
+
+async function version(): Promise<string> {
+  return (await import("@signalbox/server/serve")).programVersion
+}
+
+/** The settings' own database, started for the time of the work where it is the private one. */
+async function withDatabase<T>(
+  settings: Settings,
+  options: { readonly besideServer: boolean },
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  if (settings.databaseUrl !== undefined) return await work(settings.databaseUrl)
+  const { startPrivatePostgres } = await import("@signalbox/server/storage/private-postgres")
+  try {
+    const postgres = await startPrivatePostgres({ dataDirectory: settings.data })
+    try {
+      return await work(postgres.connection)
+    } finally {
+      await postgres.stop()
+    }
+  } catch (error) {
+    if (!options.besideServer || !hasCode(error, "storage.data-directory-locked")) throw error
+    const { findRunningPostgres } = await import("@signalbox/server/storage/running-postgres")
+    const connection = await findRunningPostgres(settings.data)
+    if (connection === undefined) throw error
+    return await work(connection)
+  }
+}
+
+async function showSummary(context: CommandContext, summary: CopySummary, text: string): Promise<void> {
+  const rows = summary.tables.reduce((sum, table) => sum + table.rows, 0)
+  const facts = `${summary.tables.length} tables, ${rows} rows, ${summary.blobs} blobs`
+  await context.show({ ...summary, rows }, () => `${text} (${facts})\n`)
+}
