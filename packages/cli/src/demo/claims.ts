@@ -60,6 +60,11 @@ export function figuresOf({ nodes }: RunEvidence): RunFigures {
   }
 }
 
+/** Names of claims are unique: the run they belong to stands before them. */
+function ofRun(number: 1 | 2, claims: readonly Claim[]): Claim[] {
+  return claims.map((claim) => ({ ...claim, name: `run ${number}: ${claim.name}` }))
+}
+
 /** Claims about the run in which two nodes fail and the others finish. */
 export function judgeFirstRun(run: RunEvidence): Claim[] {
   const figures = figuresOf(run)
@@ -69,7 +74,7 @@ export function judgeFirstRun(run: RunEvidence): Claim[] {
     (node) =>
       node.versionAfter === run.version && isUpdated(node) && node.configurationAfter === configurationWritten(run),
   )
-  return [
+  return ofRun(1, [
     ...judgeRate(figures),
     {
       name: `the other ${good.length} nodes finish and serve ${run.version}`,
@@ -79,7 +84,7 @@ export function judgeFirstRun(run: RunEvidence): Claim[] {
     judgeRollback(run, faulty, `the ${faulty.length} nodes that fail are rolled back`),
     judgeFiles(figures, faulty),
     judgeOnce(run),
-  ]
+  ])
 }
 
 /** Claims about the run that stops by itself. */
@@ -90,7 +95,7 @@ export function judgeSecondRun(run: RunEvidence): Claim[] {
   // Those in flight when the limit trips still fail: limit + 1 that trip it, and concurrency - 1 beside the last one.
   const touchedMax = run.errorLimit + demoPlan.concurrency
   const untouched = rest.filter(isUntouched)
-  return [
+  return ofRun(2, [
     ...judgeRate(figures),
     {
       name: `it stops by itself after ${run.errorLimit + 1} failures`,
@@ -105,7 +110,7 @@ export function judgeSecondRun(run: RunEvidence): Claim[] {
       measured: `${untouched.length} of ${rest.length}: no journal entry, no file written, never down, same process`,
     },
     judgeOnce(run),
-  ]
+  ])
 }
 
 function judgeRate(figures: RunFigures): Claim[] {
