@@ -1,5 +1,4 @@
 import type { TaskOrder, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
-import { FakeClock } from "@signalbox/testkit/fake-clock"
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest"
 import type { ExecutorOrder } from "../../router/ports.ts"
@@ -17,7 +16,12 @@ let test_: TestDatabase
 let server: FleetServer
 let machine: TestMachine
 let sequence = 0
-const clock = new FakeClock(Date.now())
+/** Runs as the real one, which the tokens of agents are checked against, and can be set forward. */
+const clock = {
+  ahead: 0,
+  now: () => Date.now() + clock.ahead,
+  advance: (milliseconds: number) => void (clock.ahead += milliseconds),
+}
 
 beforeAll(async () => {
   test_ = await createTestDatabase()
@@ -73,11 +77,12 @@ describe("orders", () => {
   test("an order reaches a connected node at once, whole, and its reports come back", async () => {
     const session = await machine.connect(server)
     const key = newKey()
-    server.executor.dispatch([start(key)])
+    const startBefore = clock.now() + 60_000
+    server.executor.dispatch([start(key, startBefore)])
     expect(await session.waitFor("start")).toEqual({
       type: "start",
       key,
-      startBefore: new Date(clock.now() + 60_000).toISOString(),
+      startBefore: new Date(startBefore).toISOString(),
       order,
     })
     session.send({ type: "accepted", key, phase: "task" })

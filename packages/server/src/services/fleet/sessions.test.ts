@@ -75,7 +75,7 @@ describe("X7: an agent's identity", () => {
     const within = { iat: now - clockLeewaySeconds + 5, exp: now - clockLeewaySeconds + 15 }
     const session = await machine.dial(server, await machine.token(within))
     session.end()
-    expect(await codeOf(machine.dial(server, await machine.token({ exp: now + lifeSecondsMax + 1 })))).toBe(
+    expect(await codeOf(machine.dial(server, await machine.token({ iat: now, exp: now + lifeSecondsMax + 1 })))).toBe(
       "fleet.agent-identity-refused",
     )
     const late = { iat: now - clockLeewaySeconds - 30, exp: now - clockLeewaySeconds - 5 }
