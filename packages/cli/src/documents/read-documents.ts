@@ -45,17 +45,24 @@ type Group = Omit<z.output<typeof group>, "kind">
 export function readDocuments(text: string, file: string): ApplyDocument[] {
   const lines = new LineCounter()
   const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, stringKeys: true })
-  const documents = (Array.isArray(parsed) ? parsed : []).filter((document) => document.contents !== null)
-  if (documents.length > documentsMax)
+  const all = Array.isArray(parsed) ? parsed : []
+  if (all.length > documentsMax)
     throw new AppError("cli.invalid-documents", `${file} has over ${documentsMax} documents`)
   const issues: Issue[] = []
-  const found = documents.map((document, index) => {
-    const previousEnd = documents[index - 1]?.range[2] ?? 0
-    return readDocument({ text, document, lines, issues, previousEnd })
+  const found = all.map((document, index) => {
+    const previousEnd = all[index - 1]?.range[2] ?? 0
+    return isEmpty(document) ? undefined : readDocument({ text, document, lines, issues, previousEnd })
   })
   if (issues.length > 0) throw new AppError("cli.invalid-documents", `${file} is not valid`, { issues })
-  if (found.length === 0) throw new AppError("cli.invalid-documents", `${file} has no document`)
-  return found.filter((document) => document !== undefined)
+  const documents = found.filter((document) => document !== undefined)
+  if (documents.length === 0) throw new AppError("cli.invalid-documents", `${file} has no document`)
+  return documents
+}
+
+/** Nothing but comments between two markers. */
+function isEmpty({ contents, errors }: Document.Parsed): boolean {
+  if (errors.length > 0) return false
+  return contents === null || (isScalar(contents) && contents.value === null && contents.source === "")
 }
 
 interface Reading {
@@ -101,8 +108,15 @@ function readDocument(reading: Reading): ApplyDocument | undefined {
     return undefined
   }
   const begin = textStart(text, { previousEnd, contents: start })
-  return { kind: "Workflow", name, text: text.slice(begin, document.range[2]), line: place(begin).line }
+  return {
+    kind: "Workflow",
+    name,
+    text: text.slice(begin, document.range[2]).replace(endMarker, "\n"),
+    line: place(begin).line,
+  }
 }
+
+const endMarker = /\n\.\.\.[ \t]*\r?\n?$/
 
 /** After the `---` that begins the document, so that comments at its head belong to it. */
 function textStart(text: string, gap: { readonly previousEnd: number; readonly contents: number }): number {

@@ -147,7 +147,7 @@ function renderNode(
 /** At most `rows` lines; the last tells how many are left out. */
 function clip(lines: readonly string[], rows: number, what: string): string[] {
   if (lines.length <= rows) return [...lines]
-  if (rows <= 0) return []
+  if (rows <= 1) return lines.slice(0, Math.max(0, rows))
   return [...lines.slice(0, rows - 1), `  and ${lines.length - rows + 1} more ${what}`]
 }
 

@@ -109,11 +109,8 @@ export class RolloutFold {
       ...(task.progress === undefined ? {} : { progress: task.progress }),
       ...(task.message === undefined ? {} : { message: task.message }),
     }
-    if (!isFinished(state) || mark === "rolling-back") {
-      if (state !== "queued") setBounded(this.running, ordinal, line)
-    } else {
-      this.running.delete(ordinal)
-    }
+    if (isFinished(state) || state === "queued") this.running.delete(ordinal)
+    else setBounded(this.running, ordinal, line)
     if (state === "failed" || state === "interrupted" || state === "unreachable") {
       setBounded(this.failed, ordinal, line)
     } else {

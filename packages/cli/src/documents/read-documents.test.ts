@@ -1,0 +1,63 @@
+import { isAppError } from "@signalbox/kernel/app-error"
+import { expect, test } from "vitest"
+import { groupText } from "./group-text.ts"
+import { readDocuments, shiftIssues, type WorkflowSource } from "./read-documents.ts"
+
+function issuesOf(text: string): string[] {
+  try {
+    readDocuments(text, "file.yaml")
+  } catch (error) {
+    if (isAppError(error) && error.code === "cli.invalid-documents") {
+      return error.issues.map(({ line, path, message }) => `${line} ${path}: ${message}`)
+    }
+    throw error
+  }
+  return []
+}
+
+const workflow = "kind: Workflow\nname: a\nsteps:\n  - run: x\n"
+
+test("a workflow keeps its text with its comments, and the line at which it begins", () => {
+  const documents = readDocuments(
+    `# first\n${workflow}---\nkind: NodeGroup\nname: g\nnodes: [b, a]\n--- # two\n# c\n\n${workflow}`,
+    "f",
+  )
+  expect(documents).toEqual([
+    { kind: "Workflow", name: "a", text: `# first\n${workflow}`, line: 1 },
+    { kind: "NodeGroup", name: "g", line: 7, group: { name: "g", nodes: ["b", "a"] } },
+    { kind: "Workflow", name: "a", text: `# c\n\n${workflow}`, line: 11 },
+  ])
+  const last = documents[2] as WorkflowSource
+  expect(shiftIssues([{ path: "steps", message: "bad", line: 5, column: 1 }], last)).toEqual([
+    { path: "steps", message: "bad", line: 15, column: 1 },
+  ])
+})
+
+test("a document that begins on the line of its marker, and markers without content", () => {
+  const documents = readDocuments("---\n---\n--- {kind: Workflow, name: a, steps: [{run: x}]}\n...\n", "f")
+  expect(documents).toMatchObject([{ name: "a", text: "{kind: Workflow, name: a, steps: [{run: x}]}\n", line: 3 }])
+})
+
+test("unknown kinds, missing names and wrong groups are named with their line, all at once", () => {
+  const text =
+    "kind: Deployment\n---\nname: x\n---\nkind: Workflow\n---\n- a\n---\nkind: NodeGroup\nname: g\nquery: a\nnodez: []\n"
+  expect(issuesOf(text)).toEqual([
+    '1 kind: kind is Workflow or NodeGroup, not "Deployment"',
+    "3 kind: kind is Workflow or NodeGroup, it has none",
+    "5 name: a workflow needs a name of a-z, 0-9, dot, dash and underscore",
+    "7 : a document is a mapping with a kind",
+    expect.stringMatching(/^9 : Unrecognized key: "nodez"/),
+  ])
+})
+
+test("broken YAML is named with its line; an empty file is no success", () => {
+  expect(issuesOf("kind: Workflow\nname: [a\n")[0]).toMatch(/^\d+ : /)
+  expect(() => readDocuments("# nothing\n", "f")).toThrow("f has no document")
+  expect(() => readDocuments("", "f")).toThrow("f has no document")
+})
+
+test("groups compare by what they say, not by how they are written", () => {
+  expect(groupText({ name: "g", nodes: ["b", "a", "b"] })).toBe(
+    groupText({ name: "g", description: undefined, nodes: ["a", "b"] }),
+  )
+})
