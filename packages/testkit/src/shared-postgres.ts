@@ -21,12 +21,14 @@ const prefix = "signalbox-tests-"
 /** Where set, the tests run on this PostgreSQL (postgres://user:password@host:port) instead of a private one. */
 const addressVariable = "SIGNALBOX_TEST_POSTGRES"
 
-export default async function startSharedPostgres(project: TestProject): Promise<() => Promise<void>> {
+let stop: () => Promise<void> = async () => {}
+
+export async function setup(project: TestProject): Promise<void> {
   const address = process.env[addressVariable]
   if (address !== undefined) {
     const { hostname, port, username, password } = new URL(address)
     project.provide("sharedPostgres", { host: hostname, port: Number(port), user: username, password })
-    return async () => {}
+    return
   }
   await removeLeftovers()
   const dataDirectory = await mkdtemp(join(tmpdir(), `${prefix}${await ownIdentity()}-`))
@@ -35,10 +37,14 @@ export default async function startSharedPostgres(project: TestProject): Promise
     settings: { fsync: "off", full_page_writes: "off", max_connections: "300" },
   })
   project.provide("sharedPostgres", postgres.connection)
-  return async () => {
+  stop = async () => {
     await postgres.stop()
     await rm(dataDirectory, { recursive: true, force: true })
   }
+}
+
+export async function teardown(): Promise<void> {
+  await stop()
 }
 
 /** Folders of runs that were killed. */

@@ -115,11 +115,10 @@ class Worker {
     const { logger, cronTasks = [] } = this.#options
     const cronItems = cronTasks.map(({ name, cron }) => ({ task: `cron:${name}`, match: cron, identifier: name }))
     const events = new EventEmitter() as WorkerEvents
-    // Where recording fails the database is away; the lease's next renewal records the name.
-    events.on(
-      "pool:create",
-      ({ workerPool }) => (this.#onRecord = this.#lease.addWorker(workerPool.id).catch(() => {})),
-    )
+    events.on("pool:create", ({ workerPool }) => {
+      // Where recording fails the database is away; the lease's next renewal records the name.
+      this.#onRecord = this.#lease.addWorker(workerPool.id).catch(() => {})
+    })
     const runner = await run({
       pgPool: this.#pool,
       events,
@@ -157,10 +156,9 @@ class Worker {
   #ended(reason: string): void {
     if (this.#stopped) return
     this.#options.logger?.warn({ reason }, "the job worker ended; starting it again")
-    this.#restarting = setTimeout(
-      () => this.start().catch((error: unknown) => this.#ended(String(error))),
-      restartMilliseconds,
-    )
+    this.#restarting = setTimeout(() => {
+      this.start().catch((error: unknown) => this.#ended(String(error)))
+    }, restartMilliseconds)
   }
 
   #taskList(): TaskList {

@@ -68,10 +68,7 @@ export async function* readBackupFile(path: string): AsyncGenerator<Frame> {
 }
 
 async function* readContent(path: string): AsyncGenerator<Buffer> {
-  const handle = await open(path)
-  const { buffer } = await handle
-    .read(Buffer.alloc(firstLine.length), 0, firstLine.length, 0)
-    .finally(() => handle.close())
+  const buffer = await readStart(path)
   if (!buffer.equals(firstLine)) throw unreadable(path, "it does not begin like a Signalbox backup of this format")
   const file = createReadStream(path, { start: firstLine.length })
   const content = createZstdDecompress()
@@ -83,6 +80,15 @@ async function* readContent(path: string): AsyncGenerator<Buffer> {
   } finally {
     file.destroy()
     content.destroy()
+  }
+}
+
+async function readStart(path: string): Promise<Buffer> {
+  const handle = await open(path)
+  try {
+    return (await handle.read(Buffer.alloc(firstLine.length), 0, firstLine.length, 0)).buffer
+  } finally {
+    await handle.close()
   }
 }
 

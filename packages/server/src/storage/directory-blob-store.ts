@@ -7,9 +7,10 @@ import { createHash, randomBytes, type Hash } from "node:crypto"
 import { createReadStream } from "node:fs"
 import { link, mkdir, open, readdir, rm, stat, unlink, type FileHandle } from "node:fs/promises"
 import { dirname, join } from "node:path"
-import { Readable, Transform } from "node:stream"
+import { Transform, type Readable } from "node:stream"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
+import { syncDirectory } from "./sync-directory.ts"
 import type { BlobStore, StoredBlob } from "./blob-store.ts"
 
 const digestPattern = /^[0-9a-f]{64}$/
@@ -135,8 +136,7 @@ class DirectoryBlobStore implements BlobStore {
     await unlink(temporary)
     if (!isNew) return
     this.#bytesUsed += bytes
-    const folder = await open(dirname(path))
-    await folder.sync().finally(() => folder.close())
+    await syncDirectory(dirname(path))
   }
 
   #pathOf(digest: string): string {

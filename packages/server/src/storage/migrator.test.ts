@@ -31,9 +31,11 @@ describe("migrations", () => {
 
   async function query(connection: Connection, text: string): Promise<object[]> {
     const client = await connectDirect(connection)
-    return sqlOf(client)
-      .query(text)
-      .finally(() => client.end())
+    try {
+      return await sqlOf(client).query(text)
+    } finally {
+      await client.end()
+    }
   }
 
   it("apply all of the server's from empty, and nothing when they run again", () =>

@@ -1,12 +1,13 @@
 import { execFile } from "node:child_process"
 import { randomBytes } from "node:crypto"
-import { chown, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises"
+import { chown, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { promisify } from "node:util"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { PostgresBinaries } from "./postgres-binaries.ts"
 import { toPostgresFailure } from "./postgres-failure.ts"
 import { isIdentityAlive } from "./process-identity.ts"
+import { syncDirectory } from "./sync-directory.ts"
 import type { UnixAccount } from "./unix-account.ts"
 
 /** The folders, programs and user of one start. */
@@ -99,11 +100,6 @@ function reasonsOf(error: unknown): string[] {
   return (stderr || message || String(error))
     .split("\n")
     .filter((line) => line !== "" && !line.includes("initdb: removing"))
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path)
-  await handle.sync().finally(() => handle.close())
 }
 
 /** Removes entries named prefix and identity whose process is gone. */

@@ -58,9 +58,11 @@ describe("the private PostgreSQL", { timeout: 60_000 }, () => {
 
   async function query(connection: Connection, text: string): Promise<object[]> {
     const client = await connectDirect(connection)
-    return sqlOf(client)
-      .query(text)
-      .finally(() => client.end())
+    try {
+      return await sqlOf(client).query(text)
+    } finally {
+      await client.end()
+    }
   }
 
   it("starts durable on a socket only, and the second time in under 2 s with everything kept", async () => {

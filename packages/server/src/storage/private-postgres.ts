@@ -248,7 +248,11 @@ async function ensureDatabase(connection: Connection): Promise<void> {
   } catch (error) {
     if (findSqlState(error) !== "3D000") throw error
     const client = await connectDirect({ ...(connection as object), database: "postgres" })
-    await client.query(`create database ${databaseName}`).finally(() => client.end())
+    try {
+      await client.query(`create database ${databaseName}`)
+    } finally {
+      await client.end()
+    }
   } finally {
     await probe.end().catch(() => {})
   }

@@ -41,7 +41,10 @@ export async function startServerLease(options: {
     } catch (error) {
       logger?.warn({ reason: String(error) }, "renewing the server's lease failed; trying again")
     }
-    if (!stopped) timer = setTimeout(() => (turn = work()), renewMilliseconds)
+    if (stopped) return
+    timer = setTimeout(() => {
+      turn = work()
+    }, renewMilliseconds)
   }
   await renew()
   turn = work()
