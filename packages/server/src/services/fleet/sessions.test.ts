@@ -15,6 +15,7 @@ import {
   type FleetServer,
 } from "./fleet.fixture.ts"
 import { agentTokenLimits } from "./model.ts"
+import { presenceLimits } from "./presence.ts"
 import { sessionLimits } from "./session.ts"
 
 let test_: TestDatabase
@@ -335,6 +336,25 @@ describe("sessions over time", () => {
     await second.stop()
     expect(await stateOf(back)).toBe("offline")
     await first.stop()
+  })
+
+  test("what another server did to a node ends its session here too, and signs of life are written", async () => {
+    const clock = new FakeClock(Date.now())
+    const own = await startFleetServer({ database: test_.database, clock })
+    const [kept, removed, held] = [await enrollMachine(own), await enrollMachine(own), await enrollMachine(own)]
+    const sessions = [await kept.connect(own), await removed.connect(own), await held.connect(own)] as const
+    await server.call("nodes.remove", { node: removed.node })
+    await test_.database.query("update nodes set held_at = now() where id = $1", [held.node])
+    clock.advance(presenceLimits.lastSeenMilliseconds + 1_000)
+    expect(await sessions[1].waitFor("refused")).toMatchObject({ code: "fleet.agent-identity-refused" })
+    expect(await sessions[2].waitFor("refused")).toMatchObject({ code: "fleet.node-held" })
+    await vi.waitFor(async () => {
+      const { lastSeenAt } = await own.call<{ lastSeenAt: string }>("nodes.get", { node: kept.node })
+      expect(Date.parse(lastSeenAt)).toBe(clock.now())
+    })
+    expect(sessions[0].closed).toBeUndefined()
+    sessions[0].end()
+    await own.stop()
   })
 
   test("a server that stops says so, and the agents may come back", async () => {
