@@ -67,6 +67,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
       })
   const port = await choosePort(settings)
   const url = settings.publicUrl ?? `${tls ? "https" : "http"}://${urlHost(settings.host)}:${port}`
+  const here = { url, ...(tls ? { caPem: tls.caPem, caFingerprint: tls.caFingerprint } : {}) }
   const composition = await compose({
     database,
     connection,
@@ -76,7 +77,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     serverId: newId("server", systemClock, systemRandom),
     publicUrl: url,
     ...(tls ? { caFingerprint: tls.caFingerprint } : {}),
-    keepFirstKey: (key) => writeAdminFile(settings, { key }),
+    keepFirstKey: (key) => writeAdminFile(settings, { ...here, key }),
   })
   stops.push(() => composition.stop())
   const edge = await createEdge({
@@ -97,17 +98,9 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
   stops.push(() => edge.close())
   await edge.listen({ host: settings.host, port })
   const bound = (edge.server.address() as AddressInfo).port
-  await writeAdminFile(settings, {
-    url,
-    ...(tls ? { caPem: tls.caPem, caFingerprint: tls.caFingerprint } : {}),
-  })
+  await writeAdminFile(settings, here)
   logger.info({ url, port: bound, version: programVersion }, "the server answers")
-  return {
-    url,
-    database,
-    ...(tls ? { caPem: tls.caPem, caFingerprint: tls.caFingerprint } : {}),
-    stop: stopAll,
-  }
+  return { ...here, database, stop: stopAll }
 }
 
 async function startDatabase(
