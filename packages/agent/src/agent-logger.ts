@@ -11,7 +11,7 @@ export const silentLogger: AgentLogger = { info: () => undefined, warn: () => un
 export function errorText(error: unknown): string {
   const parts: string[] = []
   for (let current = error, depth = 0; current !== undefined && depth < 4; depth++) {
-    parts.push(current instanceof Error ? current.message : String(current))
+    parts.push(current instanceof Error ? current.message : JSON.stringify(current))
     current = current instanceof Error ? current.cause : undefined
   }
   return parts.join(": ").slice(0, 1900)

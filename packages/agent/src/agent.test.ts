@@ -2,8 +2,8 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { type RunningAgent, startAgent } from "./agent.ts"
-import { agentRunLimits } from "./agent-limits.ts"
-import { eventually, makeMachine, newKey, orderOf, shell, type TestMachine } from "./protocol-server.test.support.ts"
+import type { AgentRunLimits } from "./agent-limits.ts"
+import { eventually, makeMachine, newKey, orderOf, shell, type TestMachine } from "./protocol-server.fixture.ts"
 
 const limits = {
   backoffMillisecondsMin: 20,
@@ -18,7 +18,7 @@ const limits = {
 let machine: TestMachine
 let agent: RunningAgent
 
-async function start(over: Partial<typeof agentRunLimits> = {}): Promise<RunningAgent> {
+async function start(over: Partial<AgentRunLimits> = {}): Promise<RunningAgent> {
   const { dataDirectory, root } = machine
   return await startAgent({ dataDirectory, root, limits: { ...limits, ...over } })
 }

@@ -144,10 +144,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   await recoverAttempts(context)
   await pruneAttempts(context)
   executor.resume("rollback")
-  const timers = [
-    setInterval(() => report(logger, "resend", executor.resend("finished")), limits.resendIntervalMilliseconds),
-    setInterval(() => report(logger, "prune", pruneAttempts(context)), limits.pruneIntervalMilliseconds),
-  ]
+  const timers = startTimers(context, executor)
   inventory.start()
   session.start()
   return {
@@ -159,6 +156,14 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
       await session.stop()
     },
   }
+}
+
+function startTimers(context: AttemptContext, executor: AttemptExecutor): NodeJS.Timeout[] {
+  const { limits, logger } = context
+  return [
+    setInterval(() => report(logger, "resend", executor.resend("finished")), limits.resendIntervalMilliseconds),
+    setInterval(() => report(logger, "prune", pruneAttempts(context)), limits.pruneIntervalMilliseconds),
+  ]
 }
 
 function sessionUrl(server: URL): URL {

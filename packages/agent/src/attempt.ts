@@ -30,7 +30,7 @@ export interface Attempt {
   readonly undoBegun: boolean
   readonly stepResults: readonly StepResult[]
   /** A command was about to run, and its end was not noted. */
-  readonly stepUnderWay: boolean
+  readonly stepUnderWay: { readonly phase: AttemptPhase; readonly step: number } | undefined
   /** That command's process, once it had one. */
   readonly process: ProcessIdentity | undefined
   readonly savedBytes: number
@@ -65,7 +65,7 @@ export function newAttempt(key: string): Attempt {
     acknowledged: { task: false, rollback: false },
     stepsBegun: 0,
     undoBegun: false,
-    stepUnderWay: false,
+    stepUnderWay: undefined,
     process: undefined,
     damaged: false,
     stepResults: [],
@@ -91,11 +91,11 @@ export function applyRecord(attempt: Attempt, record: JournalRecord): Attempt {
       return advance({ ...next, startedAt: record.at, savedBytes: record.savedBytes ?? 0 }, "task", "running")
     }
     case "step":
-      return beginStep({ ...next, stepUnderWay: true, process: undefined }, record.phase, record.step)
+      return beginStep(next, record.phase, record.step)
     case "process":
       return { ...next, process: record.process }
     case "step-ended":
-      return { ...next, stepUnderWay: false, process: undefined, stepResults: [...next.stepResults, record.result] }
+      return { ...next, stepUnderWay: undefined, process: undefined, stepResults: [...next.stepResults, record.result] }
     case "finished":
       return advance(next, record.phase, "finished")
     case "acknowledged":
@@ -109,8 +109,9 @@ export function applyRecord(attempt: Attempt, record: JournalRecord): Attempt {
 }
 
 function beginStep(attempt: Attempt, phase: AttemptPhase, step: number): Attempt {
-  if (phase === "rollback") return { ...attempt, undoBegun: true }
-  return { ...attempt, stepsBegun: Math.max(attempt.stepsBegun, step + 1) }
+  const next = { ...attempt, stepUnderWay: { phase, step }, process: undefined }
+  if (phase === "rollback") return { ...next, undoBegun: true }
+  return { ...next, stepsBegun: Math.max(attempt.stepsBegun, step + 1) }
 }
 
 function advance(attempt: Attempt, phase: AttemptPhase, to: PhaseState): Attempt {

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { agentRunLimits } from "./agent-limits.ts"
 import { type CommandResult, type CommandRun, runCommand } from "./command-runner.ts"
-import { eventually } from "./protocol-server.test.support.ts"
+import { eventually } from "./protocol-server.fixture.ts"
 
 let directory: string
 beforeEach(() => {

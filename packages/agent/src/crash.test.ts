@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { eventually, makeMachine, newKey, orderOf, shell, type TestMachine } from "./protocol-server.test.support.ts"
+import { eventually, makeMachine, newKey, orderOf, shell, type TestMachine } from "./protocol-server.fixture.ts"
 
 /** Real agents as real processes, killed with SIGKILL. They run the compiled agent, as on a node. */
 const compiled = fileURLToPath(new URL("../dist/agent.js", import.meta.url))

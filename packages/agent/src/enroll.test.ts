@@ -8,7 +8,7 @@ import { join } from "node:path"
 import { nodesEnroll } from "@signalbox/contracts/fleet/operations"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { readIdentity, readPrivateKey } from "./agent-identity.ts"
-import { testCertificate, testCertificateAuthority, testCertificateKey } from "./certificates.test.support.ts"
+import { testCertificate, testCertificateAuthority, testCertificateKey } from "./certificates.fixture.ts"
 import { defaultNodeName, enrollAgent, normalizeFingerprint } from "./enroll.ts"
 
 let base: string

@@ -186,9 +186,8 @@ function parseReply(url: URL, reply: Reply) {
   if (reply.status === 202) throw new AppError("request.invalid-input", "the server holds the enrolment for approval")
   const parsed = nodesEnroll.output.safeParse(body)
   if (reply.status >= 200 && reply.status < 300 && parsed.success) return parsed.data
-  const { code, detail, title } = (body ?? {}) as Partial<Record<string, unknown>>
-  const message =
-    typeof detail === "string" ? detail : `enrolment answered ${reply.status} ${String(title ?? "")}`.trim()
+  const { code, detail } = (body ?? {}) as Partial<Record<string, unknown>>
+  const message = typeof detail === "string" ? detail : `enrolment was answered with ${reply.status}`
   if (isErrorCode(code)) throw new AppError(code, message)
   throw new AppError("cli.no-server", `${url.origin}: ${message}`)
 }

@@ -1,5 +1,4 @@
-import { execFileSync } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { inventory } from "@signalbox/contracts/fleet/inventory"
@@ -17,8 +16,8 @@ test("reads this very machine, in the contract's form, and asks apt again only a
   expect(found.machineId.length).toBeGreaterThan(0)
   expect(found.packageManager).toBe(hasDpkg ? "apt" : "none")
   if (!hasDpkg) return
-  const lines = execFileSync("dpkg-query", ["-W", "-f=${db:Status-Status}\\n"], { encoding: "utf8" }).split("\n")
-  expect(found.packages.length).toBe(lines.filter((line) => line === "installed").length)
+  const installed = readFileSync("/var/lib/dpkg/status", "utf8").match(/^Status: \S+ \S+ installed$/gm)
+  expect(found.packages.length).toBe(installed?.length)
   if (found.problems.length === 0) expect((await collectInventory({ cache })).packages).toBe(found.packages)
 })
 

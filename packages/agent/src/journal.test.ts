@@ -14,7 +14,7 @@ import fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { applyRecord, attemptFileName, isSettled, type JournalRecord, newAttempt } from "./attempt.ts"
 import { Journal } from "./journal.ts"
-import { newKey, orderOf, shell } from "./protocol-server.test.support.ts"
+import { newKey, orderOf, shell } from "./protocol-server.fixture.ts"
 
 let directory: string
 const clock = { now: () => 1_700_000_000_000 }

@@ -55,15 +55,15 @@ async function finishInterrupted(context: AttemptContext, attempt: Attempt): Pro
  * somebody in the group carries the attempt's marker; a process whose number was not noted in time is found by it.
  */
 async function endLeftovers(context: AttemptContext, attempt: Attempt): Promise<void> {
-  if (!attempt.stepUnderWay) return
   for (const group of findLeftovers(attempt)) {
     context.logger.warn("ending what an interrupted step left running", { key: attempt.key, group })
     await endGroup(group, context.limits)
   }
 }
 
-function findLeftovers({ key, stepsBegun, process: known }: Attempt): number[] {
-  if (!known) return findMarkedGroups(`${key}/task/${stepsBegun - 1}\0`)
+function findLeftovers({ key, stepUnderWay, process: known }: Attempt): number[] {
+  if (!stepUnderWay) return []
+  if (!known) return findMarkedGroups(`${key}/${stepUnderWay.phase}/${stepUnderWay.step}\0`)
   if (known.bootId !== undefined && known.bootId !== readBootId()) return []
   return isAlive(known) ? [known.pid] : findMarkedGroups(`${key}/`, known.pid)
 }

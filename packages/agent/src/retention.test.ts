@@ -6,7 +6,7 @@ import { agentRunLimits, type AgentRunLimits } from "./agent-limits.ts"
 import { silentLogger } from "./agent-logger.ts"
 import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
 import { Journal } from "./journal.ts"
-import { newKey, orderOf, shell } from "./protocol-server.test.support.ts"
+import { newKey, orderOf, shell } from "./protocol-server.fixture.ts"
 import { pruneAttempts } from "./retention.ts"
 
 let dataDirectory: string

@@ -21,7 +21,7 @@ export interface RollbackRun {
  * `rollback-failed` then. An undo also runs for the step that failed, whose command may have done half its work.
  */
 export async function runRollback(run: RollbackRun): Promise<RollbackOutcome> {
-  if (!run.started) return outcome("rolled-back", "the task had not begun, so nothing was changed", 0, [])
+  if (!run.started) return outcome("rolled-back", "the task had not begun, so nothing was changed")
   const begun = run.order.steps.slice(0, run.stepsBegun)
   const problems: string[] = []
   let restored: number | undefined
@@ -36,11 +36,11 @@ export async function runRollback(run: RollbackRun): Promise<RollbackOutcome> {
   const undone = await runUndos(run)
   for (const result of undone)
     if (result.state !== "succeeded") problems.push(`undo of "${result.name}": ${result.state}`)
-  if (problems.length > 0) return outcome("rollback-failed", problems.join("; "), restored ?? 0, undone)
+  if (problems.length > 0) return outcome("rollback-failed", problems.join("; "), { restored: restored ?? 0, undone })
   if (restored === undefined && undone.length === 0 && begun.length > 0) {
-    return outcome("not-reversible", "the task saved no files and the steps that ran have no undo", 0, undone)
+    return outcome("not-reversible", "the task saved no files and the steps that ran have no undo")
   }
-  return outcome("rolled-back", notCovered(run, begun.length), restored ?? 0, undone)
+  return outcome("rolled-back", notCovered(run, begun.length), { restored: restored ?? 0, undone })
 }
 
 async function runUndos(run: RollbackRun): Promise<StepResult[]> {
@@ -80,8 +80,7 @@ function notCovered(run: RollbackRun, begun: number): string | undefined {
 function outcome(
   state: RollbackOutcome["state"],
   message: string | undefined,
-  restored: number,
-  undone: StepResult[],
+  done: Pick<RollbackOutcome, "restored" | "undone"> = { restored: 0, undone: [] },
 ): RollbackOutcome {
-  return { state, ...(message !== undefined && { message: message.slice(0, 2000) }), restored, undone }
+  return { state, ...(message !== undefined && { message: message.slice(0, 2000) }), ...done }
 }

@@ -19,7 +19,7 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import fc from "fast-check"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
-import { agentRunLimits } from "./agent-limits.ts"
+import { agentRunLimits, type AgentRunLimits } from "./agent-limits.ts"
 import { restoreFiles, saveFiles } from "./saved-files.ts"
 
 const isRoot = process.geteuid?.() === 0
@@ -50,7 +50,7 @@ function listDirectories(path: string): string[] {
 const into = () => join(base, "saved")
 const at = (path: string) => join(root, path)
 
-async function save(paths: string[], limits: Partial<typeof agentRunLimits> = {}): Promise<number> {
+async function save(paths: string[], limits: Partial<AgentRunLimits> = {}): Promise<number> {
   const { signal } = new AbortController()
   const rest = { root, dataDirectory: join(base, "data"), into: into(), stop: signal }
   return await saveFiles({ ...rest, paths, limits: { ...agentRunLimits, ...limits } })

@@ -129,7 +129,7 @@ export async function lstatIfThere(path: string | Buffer): Promise<Stats | undef
 
 /** The names in a directory as the bytes they are, in a fixed order. */
 export async function readNames(path: string | Buffer): Promise<Buffer[]> {
-  return (await readdir(path, { encoding: "buffer" })).toSorted(Buffer.compare)
+  return (await readdir(path, { encoding: "buffer" })).toSorted((a, b) => Buffer.compare(a, b))
 }
 
 async function readTarget(path: string): Promise<string> {

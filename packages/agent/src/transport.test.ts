@@ -6,7 +6,7 @@ import { rootCertificates } from "node:tls"
 import { afterEach, describe, expect, test } from "vitest"
 import { type RunningAgent, startAgent } from "./agent.ts"
 import { backoffMilliseconds } from "./backoff.ts"
-import { makeMachine, newKey, orderOf, shell, type TestMachine } from "./protocol-server.test.support.ts"
+import { makeMachine, newKey, orderOf, shell, type TestMachine } from "./protocol-server.fixture.ts"
 import { parseServerUrl } from "./server-transport.ts"
 
 let machine: TestMachine | undefined

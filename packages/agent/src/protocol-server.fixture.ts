@@ -18,7 +18,7 @@ import { encodeBase32 } from "@signalbox/kernel/id"
 import { jwtVerify } from "jose"
 import { type WebSocket, WebSocketServer } from "ws"
 import { writeIdentity, writePrivateFile } from "./agent-identity.ts"
-import { testCertificate, testCertificateAuthority, testCertificateKey } from "./certificates.test.support.ts"
+import { testCertificate, testCertificateAuthority, testCertificateKey } from "./certificates.fixture.ts"
 
 type FrameOf<Type extends AgentFrame["type"]> = Extract<AgentFrame, { type: Type }>
 
