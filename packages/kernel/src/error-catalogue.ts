@@ -233,6 +233,11 @@ export const errorCatalogue = {
     "conflict",
     "The target database already holds Signalbox tables; give an empty one.",
   ),
+  "storage.servers-running": entry(
+    "conflict",
+    "Stop the servers that use the database and try again; one that was killed counts for some seconds more.",
+    true,
+  ),
   "storage.blob-not-found": entry("not-found", "The content is past its retention or was never stored."),
   "storage.blob-damaged": entry("internal", "The stored content doesn't match its digest; restore it from a backup."),
   "storage.blob-quota": entry("limited", "The blob store is full; raise its quota or shorten the retention."),

@@ -36,7 +36,7 @@ describe("X6: backup, restore and move without any client program", () => {
       "insert into idempotency (id, account, operation, body_hash, response) values ('i', 'acc_1', 'o', 'h', $1)",
       [JSON.stringify({ odd })],
     )
-    await database.query("insert into server (id, leased_until) values ('srv_1', 'infinity')")
+    await database.query("insert into server (id, leased_until) values ('srv_1', now() - interval '1 hour')")
     await database.query("select graphile_worker.add_job('event:mail', '{\"id\":\"evt_7\"}', job_key => 'mail:evt_7')")
     const blobs = await openDirectoryBlobStore({ directory: join(directory, "blobs"), bytesMax: 10_000_000 })
     await blobs.put(Buffer.alloc(300_000, "blob"))
@@ -117,6 +117,15 @@ describe("X6: backup, restore and move without any client program", () => {
       await moveDatabase({ ...program, from: source.connection, to: connection })
       await expectSame(connection)
     }))
+
+  it("refuses to move a database that a server still uses", async () => {
+    await source.database.query("insert into server (id, leased_until) values ('srv_2', now() + interval '1 hour')")
+    await intoEmpty(async (to) => {
+      const early = moveDatabase({ ...program, from: source.connection, to })
+      await expect(early).rejects.toMatchObject({ code: "storage.servers-running" })
+    })
+    await source.database.query("delete from server where id = 'srv_2'")
+  })
 
   it("takes one state while others write", () =>
     intoEmpty(async (connection) => {

@@ -11,6 +11,7 @@ import { migrateBackgroundQueue } from "./background-queue.ts"
 import { readBackupFile, unreadable, writeBackupFile, type Frame } from "./backup-container.ts"
 import type { BlobStore } from "./blob-store.ts"
 import { connectDirect, schemaName, sqlOf, type Connection, type Sql, type StorageLogger } from "./database.ts"
+import { listLiveServers } from "./server-lease.ts"
 import { migrate, readLedger, readMigrations, type AppliedMigration } from "./migrator.ts"
 import {
   checkPart,
@@ -104,22 +105,27 @@ export async function restoreDatabase(
   })
 }
 
-/** Copies a database straight into another, empty one. The servers of the first one are stopped before. */
+/**
+ * Copies a database straight into another, empty one. Its servers are stopped before: what they wrote afterwards would
+ * be missing. @throws storage.servers-running, storage.target-not-empty, storage.program-too-old
+ */
 export async function moveDatabase(options: CopyOptions & { from: Connection; to: Connection }): Promise<CopySummary> {
-  return withSnapshot(options.from, (source) =>
-    withTarget({ ...options, connection: options.to }, source.header, async (target) => {
+  return withSnapshot(options.from, async (source) => {
+    const servers = await listLiveServers(sqlOf(source.client))
+    if (servers.length > 0) {
+      throw new AppError("storage.servers-running", `the database to be moved is in use by ${servers.join(", ")}`)
+    }
+    return withTarget({ ...options, connection: options.to }, source.header, async (target) => {
       const tables: Array<{ name: string; rows: number }> = []
-      for (const { name, target: into } of source.parts) {
-        const part = target.getPart(name, into)
-        const from = source.parts.find((one) => one.name === name)
-        assert(from, "the part being moved is one of the source")
+      for (const from of source.parts) {
+        const part = target.getPart(from.name, from.target)
         const { stream, finish } = readPart(source.client, from)
         await writePart(target.client, part, stream)
-        tables.push({ name, rows: await target.finish(part, finish()) })
+        tables.push({ name: part.name, rows: await target.finish(part, finish()) })
       }
       return { tables, blobs: 0 }
-    }),
-  )
+    })
+  })
 }
 
 interface Source {
