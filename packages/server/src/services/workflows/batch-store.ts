@@ -72,15 +72,20 @@ with fence as (
   where id = $1 and account = $2 and owner = $3 and epoch = $4 and finished_at is null
   returning version - $12 as version, wish, wish_version, cause, depth, created_by
 ), tasks as (
-  update execution_tasks t set state = c.state, rollback = c.rollback, attempt = c.attempt, class = c.class,
-    message = coalesce(c.message, t.message),
-    started_at = coalesce(t.started_at, to_timestamp(c.started_at / 1000)),
-    finished_at = coalesce(t.finished_at, case when c.ended then now() end),
-    outcome = coalesce(c.outcome, t.outcome), rollback_outcome = coalesce(c.rollback_outcome, t.rollback_outcome)
-  from unnest($14::int[], $15::text[], $16::text[], $17::int[], $18::text[], $19::text[], $20::float8[], $21::bool[],
-      $22::json[], $23::json[])
+  insert into execution_tasks as t (execution_id, ordinal, account, state, rollback, attempt, class, message, started_at,
+    finished_at, outcome, rollback_outcome)
+  select $1, c.ordinal, $2, c.state, c.rollback, c.attempt, nullif(c.class, ''), nullif(c.message, '')::json #>> '{}',
+    to_timestamp(c.started_at / 1000), case when c.ended then now() end, nullif(c.outcome, '')::json,
+    nullif(c.rollback_outcome, '')::json
+  from unnest($14::int[], string_to_array($15, ','), string_to_array($16, ','), $17::int[], string_to_array($18, ','),
+      string_to_array($19, E'\\n'), $20::float8[], $21::bool[], string_to_array($22, E'\\n'), string_to_array($23, E'\\n'))
     as c (ordinal, state, rollback, attempt, class, message, started_at, ended, outcome, rollback_outcome)
-  where t.execution_id = $1 and t.ordinal = c.ordinal and exists (select 1 from fence)
+  where exists (select 1 from fence)
+  on conflict (execution_id, ordinal) do update set state = excluded.state, rollback = excluded.rollback,
+    attempt = excluded.attempt, class = excluded.class, message = coalesce(excluded.message, t.message),
+    started_at = coalesce(t.started_at, excluded.started_at), finished_at = coalesce(t.finished_at, excluded.finished_at),
+    outcome = coalesce(excluded.outcome, t.outcome),
+    rollback_outcome = coalesce(excluded.rollback_outcome, t.rollback_outcome)
 ), events as (
   insert into outbox (account, aggregate_id, id, type, subject, subject_version, cause, caused_by, depth, principal, data)
   select $2, $1, e.id, e.type, $1, fence.version + e.number, fence.cause, $1, fence.depth + 1, 'system:workflows', e.data
@@ -104,16 +109,7 @@ export async function commitBatch(sql: Sql, fence: Fence, batch: Batch): Promise
       JSON.stringify(batch.rollbacks),
       events.length,
       batch.ended,
-      tasks.map((task) => task.ordinal),
-      tasks.map((task) => task.state),
-      tasks.map((task) => task.rollback),
-      tasks.map((task) => task.attempt),
-      tasks.map((task) => task.class),
-      tasks.map((task) => task.message),
-      tasks.map((task) => task.startedAt),
-      tasks.map((task) => task.ended),
-      tasks.map((task) => task.outcome),
-      tasks.map((task) => task.rollbackOutcome),
+      ...taskValues(tasks),
       events.map((event) => event.id),
       events.map((event) => event.type),
       events.map((event) => JSON.stringify(event.data)),
@@ -121,6 +117,48 @@ export async function commitBatch(sql: Sql, fence: Fence, batch: Batch): Promise
     { name: "executions-commit" },
   )
   return row
+}
+
+/**
+ * Texts go as one line each instead of as an array, whose escapes would cost more than all the rest of a commit: names
+ * of states have no comma, and JSON text has no line break. Absent is the empty line; a column of which nothing is
+ * present is null.
+ */
+function taskValues(tasks: readonly TaskUpdate[]): unknown[] {
+  const numbers = (values: ReadonlyArray<number | boolean | null>): string =>
+    `{${values.map((value) => value ?? "null").join(",")}}`
+  const lines = (values: ReadonlyArray<string | null>, separator: string): string | null =>
+    values.some((value) => value !== null) ? values.map((value) => value ?? "").join(separator) : null
+  return [
+    numbers(tasks.map((task) => task.ordinal)),
+    lines(
+      tasks.map((task) => task.state),
+      ",",
+    ),
+    lines(
+      tasks.map((task) => task.rollback),
+      ",",
+    ),
+    numbers(tasks.map((task) => task.attempt)),
+    lines(
+      tasks.map((task) => task.class),
+      ",",
+    ),
+    lines(
+      tasks.map((task) => (task.message === null ? null : JSON.stringify(task.message))),
+      "\n",
+    ),
+    numbers(tasks.map((task) => task.startedAt)),
+    numbers(tasks.map((task) => task.ended)),
+    lines(
+      tasks.map((task) => task.outcome),
+      "\n",
+    ),
+    lines(
+      tasks.map((task) => task.rollbackOutcome),
+      "\n",
+    ),
+  ]
 }
 
 const fenceValues = ({ id, account, owner, epoch }: Fence): unknown[] => [id, account, owner, epoch]
@@ -141,7 +179,7 @@ export async function insertTargets(
   const [row] = await sql.query<Wished>(
     `with fence as (select e.wish, e.wish_version from executions e where ${fenced} for update),
      added as (
-       insert into execution_tasks (execution_id, ordinal, account, node_id, node_name, tags)
+       insert into execution_targets (execution_id, ordinal, account, node_id, node_name, tags)
        select $1, $5 + n.number - 1, $2, n.id, n.name, n.tags
        from fence, unnest($6::text[], $7::text[], $8::json[]) with ordinality as n (id, name, tags, number))
      select wish, wish_version as "wishVersion" from fence`,
@@ -161,8 +199,8 @@ export async function removeTargets(sql: Sql, fence: Fence, limit: number): Prom
   const [row] = await sql.query<{ removed: number }>(
     `with fence as (select 1 from executions e where ${fenced} and e.state = 'planning' for update),
      removed as (
-       delete from execution_tasks t where t.execution_id = $1 and t.account = $2 and exists (select 1 from fence)
-         and t.ordinal in (select o.ordinal from execution_tasks o where o.execution_id = $1 order by o.ordinal limit $5)
+       delete from execution_targets t where t.execution_id = $1 and t.account = $2 and exists (select 1 from fence)
+         and t.ordinal in (select o.ordinal from execution_targets o where o.execution_id = $1 order by o.ordinal limit $5)
        returning 1)
      select count(*) as removed from removed`,
     [...fenceValues(fence), limit],
@@ -190,10 +228,10 @@ const analyzeShare = 0.1
 /** Takes statistics where the table grew by a tenth since they were taken last (D17). */
 export async function refreshStatistics(sql: Sql, added: number): Promise<boolean> {
   const [row] = await sql.query<{ known: number }>(
-    "select reltuples::float8 as known from pg_class where oid = 'execution_tasks'::regclass",
+    "select reltuples::float8 as known from pg_class where oid = 'execution_targets'::regclass",
   )
   if (row && row.known > 0 && added < row.known * analyzeShare) return false
-  await sql.query("analyze execution_tasks")
+  await sql.query("analyze execution_targets, execution_tasks")
   return true
 }
 
@@ -305,12 +343,13 @@ export async function getPlan(sql: Sql, fence: Fence): Promise<FrozenPlan> {
 /** The rows from which an owner goes on. */
 export async function readOpenRows(sql: Database, claimed: ClaimedExecution): Promise<ExecutionRows> {
   const openTasks = await sql.query<OpenTask>(
-    `select ordinal, case when attempt = 0 then 'starting' else state end as state, rollback,
-       greatest(attempt, 1) as attempt, class
-     from execution_tasks
-     where execution_id = $1 and account = $2 and ordinal < $3
-       and (state in ('queued', 'starting', 'running') or rollback in ('pending', 'running'))
-     order by ordinal`,
+    `select g.ordinal, coalesce(t.state, 'starting') as state, coalesce(t.rollback, 'none') as rollback,
+       coalesce(t.attempt, 1) as attempt, t.class
+     from execution_targets g
+     left join execution_tasks t on t.execution_id = g.execution_id and t.ordinal = g.ordinal
+     where g.execution_id = $1 and g.account = $2 and g.ordinal < $3
+       and (t.state is null or t.state in ('queued', 'starting', 'running') or t.rollback in ('pending', 'running'))
+     order by g.ordinal`,
     [claimed.id, claimed.account, claimed.nextOrdinal],
   )
   const { state: execution, stop, wish, nextOrdinal, counts, rollbacks } = claimed
@@ -335,7 +374,7 @@ export async function readNodes(
   },
 ): Promise<WindowNode[]> {
   return sql.query<WindowNode>(
-    `select ordinal, node_id as id, node_name as name, tags from execution_tasks
+    `select ordinal, node_id as id, node_name as name, tags from execution_targets
      where execution_id = $1 and account = $2 and ordinal >= $3 and ordinal < $4 order by ordinal`,
     [tasks.execution, tasks.account, tasks.from, tasks.to],
     { name: "executions-window" },
@@ -347,7 +386,7 @@ export async function readNodesOf(
   tasks: { readonly account: string; readonly execution: string; readonly ordinals: readonly number[] },
 ): Promise<WindowNode[]> {
   return sql.query<WindowNode>(
-    `select ordinal, node_id as id, node_name as name, tags from execution_tasks
+    `select ordinal, node_id as id, node_name as name, tags from execution_targets
      where execution_id = $1 and account = $2 and ordinal = any ($3::int[])`,
     [tasks.execution, tasks.account, tasks.ordinals],
   )
@@ -363,7 +402,7 @@ export async function readLateTasks(
        t.node_id as node
      from unnest($1::text[], $2::int[]) with ordinality as n (execution, ordinal, number)
      left join executions e on e.id = n.execution
-     left join execution_tasks t on t.execution_id = n.execution and t.ordinal = n.ordinal
+     left join execution_targets t on t.execution_id = n.execution and t.ordinal = n.ordinal
      order by n.number`,
     [tasks.executions, tasks.ordinals],
   )

@@ -99,9 +99,9 @@ function toUpdate(
   }
 }
 
-/** PostgreSQL keeps no NUL in a text. */
+/** PostgreSQL keeps neither NUL nor half a surrogate pair in a text. */
 function cleanText(text: string): string {
-  return text.slice(0, messageLengthMax).replaceAll("\0", "\uFFFD")
+  return text.slice(0, messageLengthMax).replaceAll("\0", "\uFFFD").toWellFormed()
 }
 
 const eventOfState: Partial<Record<ExecutionState, string>> = {

@@ -1,7 +1,7 @@
 /**
  * Runs one execution on behalf of its owner. Owns the engine's state, the queue of reports and the window of nodes.
  * One turn: take what has come in, step, commit in one statement, and only then acknowledge and send orders. While a
- * commit is on its way the next reports gather. A commit that finds another owner, or fails, ends the runner without a
+ * commit is on its way the next one is made. A commit that finds another owner, or fails, ends the runner without a
  * trace: everything that counts is in the rows, and reports that were not acknowledged come again.
  */
 import { setImmediate as nextTurn } from "node:timers/promises"
@@ -33,7 +33,7 @@ import {
 import { enginePlanOf } from "./model.ts"
 import { NodeWindow } from "./node-window.ts"
 import { planTargets } from "./planning.ts"
-import { ReportQueue, toQueued, type QueuedInput } from "./report-queue.ts"
+import { batchInputsMax, ReportQueue, toQueued, type QueuedInput } from "./report-queue.ts"
 import { createOrderBuilder, type OrderBuilder } from "./task-order.ts"
 import { reviveDocument } from "./workflow-text.ts"
 
@@ -53,6 +53,15 @@ export interface RunnerDependencies {
 
 /** `late`: of a task that ended before; `foreign`: of one that this node was never given; `early`: not open yet. */
 export type Offered = "taken" | "late" | "foreign" | "early"
+
+interface Commit {
+  readonly result: StepResult
+  readonly inputs: readonly QueuedInput[]
+  readonly written: boolean
+  /** True where it is durable, false where the lease is lost. */
+  done: Promise<boolean>
+  outcome: "kept" | "lost" | "failed" | undefined
+}
 
 const killReasons = {
   abort: "the execution was aborted",
@@ -74,6 +83,8 @@ export class ExecutionRunner {
   #wakeAt: number | undefined
   #stopping: "lost" | "stopped" | undefined
   #wake: (() => void) | undefined
+  /** Sent and not yet carried out. */
+  #commit: Commit | undefined
 
   constructor(claimed: ClaimedExecution, deps: RunnerDependencies) {
     this.claimed = claimed
@@ -135,7 +146,7 @@ export class ExecutionRunner {
     await window.loadOpen(rows.openTasks.map((task) => task.ordinal))
     await window.prepare(claimed.nextOrdinal)
     const result = recoverState(this.#plan, rows, this.#deps.clock.now())
-    return (await this.#commit(undefined, result, [])) ? "open" : "lost"
+    return (await this.#send(undefined, result, [])) ? "open" : "lost"
   }
 
   async #openNew(frozen: FrozenPlan, document: WorkflowDocument): Promise<"open" | RunnerEnd> {
@@ -148,7 +159,7 @@ export class ExecutionRunner {
     const state = newState(this.#plan, clock.now())
     await this.#openWindow(this.#plan, 0).prepare(0)
     const wished = this.#wish.startsWith("abort") ? wishInputs(state, this.#wish) : this.#firstInputs()
-    return (await this.#commit(state, step(state, wished, clock.now()), [])) ? "open" : "lost"
+    return (await this.#send(state, step(state, wished, clock.now()), [])) ? "open" : "lost"
   }
 
   #firstInputs(): Parameters<typeof step>[1] {
@@ -196,23 +207,30 @@ export class ExecutionRunner {
     for (;;) {
       const state = this.#state
       assert(state && this.#window, "an open runner has its state and window")
-      if (isExecutionEnded(state.execution)) return "ended"
-      if (this.#stopping) return this.#stopping
-      await this.#waitForWork(state)
-      if (this.#stopping) return this.#stopping
+      const ended = isExecutionEnded(state.execution)
+      if (this.#stopping || ended) {
+        const kept = await this.#settle()
+        if (!kept) return "lost"
+        return ended ? "ended" : (this.#stopping ?? "stopped")
+      }
+      if (this.#commit?.outcome && !(await this.#settle())) return "lost"
+      if (!(await this.#hasWork(state))) continue
       await this.#window.prepare(state.nextOrdinal)
-      const inputs = this.#queue.take()
+      const inputs = this.#queue.take(batchInputsMax)
       const now = this.#deps.clock.now()
       const result = step(state, [...wishInputs(state, this.#wish), ...inputs.map(({ input }) => input)], now)
-      if (!(await this.#commit(state, result, inputs))) return "lost"
+      if (!(await this.#send(state, result, inputs))) return "lost"
     }
   }
 
-  async #waitForWork(state: EngineState): Promise<void> {
-    if (this.#queue.size === 0 && wishInputs(state, this.#wish).length === 0) {
-      const delay = this.#wakeAt === undefined ? undefined : Math.max(0, this.#wakeAt - this.#deps.clock.now())
+  /** Waits until there is something to do; false where that is only a commit that has come back. */
+  async #hasWork(state: EngineState): Promise<boolean> {
+    const hasInputs = (): boolean => this.#queue.size > 0 || wishInputs(state, this.#wish).length > 0
+    const isDue = (): boolean => this.#wakeAt !== undefined && this.#wakeAt <= this.#deps.clock.now()
+    if (!hasInputs() && !isDue()) {
+      const delay = this.#wakeAt === undefined ? timerMillisecondsMax : this.#wakeAt - this.#deps.clock.now()
       await new Promise<void>((resolve) => {
-        const timer = delay === undefined ? undefined : setTimeout(resolve, Math.min(delay, timerMillisecondsMax))
+        const timer = setTimeout(resolve, Math.min(delay, timerMillisecondsMax))
         this.#wake = () => {
           clearTimeout(timer)
           resolve()
@@ -222,15 +240,20 @@ export class ExecutionRunner {
     }
     // One turn of the event loop, so that reports which arrive together are committed together.
     await nextTurn()
+    return !this.#stopping && (hasInputs() || isDue())
   }
 
   #signal(): void {
     this.#wake?.()
   }
 
-  /** Writes what the step decided; then, and only then, makes it known. False where the lease is lost. */
-  async #commit(before: EngineState | undefined, result: StepResult, inputs: readonly QueuedInput[]): Promise<boolean> {
-    const { database, clock, random, executor } = this.#deps
+  /**
+   * Sends the commit of a step as soon as the one before it is durable, and only then carries that one out, so that the
+   * database is never waited for twice. The state goes ahead of the rows by one commit: if that one fails, so does the
+   * runner, and what it had in mind is forgotten. False where the lease is lost.
+   */
+  async #send(before: EngineState | undefined, result: StepResult, inputs: readonly QueuedInput[]): Promise<boolean> {
+    const { clock, random } = this.#deps
     const batch = makeBatch({
       before,
       result,
@@ -239,21 +262,62 @@ export class ExecutionRunner {
       sentAt: (ordinal) => this.#window?.get(ordinal)?.sentAt,
       newEventId: () => newId("event", clock, random),
     })
-    if (batch) {
-      const wished = await commitBatch(database, this.claimed, batch)
-      if (!wished) return false
-      this.hearWish(wished)
-    }
     this.#state = result.state
     this.#wakeAt = result.wakeAt
+    const previous = this.#commit
+    if (previous && !(await previous.done)) return false
+    const next: Commit = {
+      result,
+      inputs,
+      written: batch !== undefined,
+      done: Promise.resolve(true),
+      outcome: undefined,
+    }
+    next.done = batch ? this.#write(next, batch) : Promise.resolve(true)
+    if (!batch) next.outcome = "kept"
+    this.#commit = next
+    if (previous) this.#carryOut(previous)
+    return true
+  }
+
+  /** Never rejects before it is awaited: the outcome is kept for whoever settles the commit. */
+  #write(commit: Commit, batch: Batch): Promise<boolean> {
+    const done = commitBatch(this.#deps.database, this.claimed, batch).then(
+      (wished) => {
+        commit.outcome = wished ? "kept" : "lost"
+        if (wished) this.hearWish(wished)
+        this.#signal()
+        return wished !== undefined
+      },
+      (error: unknown) => {
+        commit.outcome = "failed"
+        this.#signal()
+        throw error
+      },
+    )
+    done.catch(() => {})
+    return done
+  }
+
+  /** Waits for the commit that is on its way, if any, and carries it out. False where the lease is lost. */
+  async #settle(): Promise<boolean> {
+    const commit = this.#commit
+    if (!commit) return true
+    const kept = await commit.done
+    this.#commit = undefined
+    if (kept) this.#carryOut(commit)
+    return kept
+  }
+
+  /** Makes known what is durable, never before. */
+  #carryOut({ result, inputs, written }: Commit): void {
     const acknowledged = inputs.flatMap(({ acknowledgement }) => (acknowledgement ? [acknowledgement] : []))
-    if (acknowledged.length > 0) executor.acknowledge(acknowledged)
+    if (acknowledged.length > 0) this.#deps.executor.acknowledge(acknowledged)
     this.#dispatch(result.commands)
     for (const { ordinal } of result.taskChanges) {
       if (!result.state.slots.get(ordinal)) this.#window?.drop(ordinal)
     }
-    if (batch) this.#deps.onCommit(this.claimed.id)
-    return true
+    if (written) this.#deps.onCommit(this.claimed.id)
   }
 
   #dispatch(commands: readonly EngineCommand[]): void {

@@ -187,16 +187,16 @@ export interface TaskRow {
   readonly finishedAt: number | null
 }
 
-// A row that no batch has written yet follows from how far the execution has come (see the table's migration).
-const untouched = "t.state = 'queued' and t.attempt = 0"
-const shownTaskState = `case when ${untouched} then
-    case when t.ordinal < e.next_ordinal then 'starting' when e.stop is not null then 'never-started' else 'queued' end
-  else t.state end`
-const taskColumns = `t.ordinal, t.node_id as "nodeId", t.node_name as "nodeName", ${shownTaskState} as state, t.rollback,
-  case when ${untouched} and t.ordinal < e.next_ordinal then 1 else t.attempt end as attempt, t.class, t.message,
+// A target without a task row: how far the execution has come says where it is (see the table's migration).
+const shownTaskState = `coalesce(t.state, case
+    when g.ordinal < e.next_ordinal then 'starting' when e.stop is not null then 'never-started' else 'queued' end)`
+const taskColumns = `g.ordinal, g.node_id as "nodeId", g.node_name as "nodeName", ${shownTaskState} as state,
+  coalesce(t.rollback, 'none') as rollback,
+  coalesce(t.attempt, case when g.ordinal < e.next_ordinal then 1 else 0 end) as attempt, t.class, t.message,
   t.started_at as "startedAt", t.finished_at as "finishedAt"`
-const taskTables = `execution_tasks t join executions e on e.id = t.execution_id
-  where e.id = $1 and e.account = $2 and t.execution_id = $1`
+const taskTables = `executions e join execution_targets g on g.execution_id = e.id
+  left join execution_tasks t on t.execution_id = g.execution_id and t.ordinal = g.ordinal
+  where e.id = $1 and e.account = $2 and g.execution_id = $1`
 
 /** A page of tasks by ordinal. */
 export async function listTasks(
@@ -210,8 +210,8 @@ export async function listTasks(
   },
 ): Promise<TaskRow[]> {
   return sql.query<TaskRow>(
-    `select ${taskColumns} from ${taskTables} and t.ordinal > $3 and ($4::text is null or ${shownTaskState} = $4)
-     order by t.ordinal limit $5`,
+    `select ${taskColumns} from ${taskTables} and g.ordinal > $3 and ($4::text is null or ${shownTaskState} = $4)
+     order by g.ordinal limit $5`,
     [page.execution, page.account, page.after, page.state ?? null, page.limit],
   )
 }
@@ -221,7 +221,7 @@ export async function listTasksOf(
   tasks: { readonly account: string; readonly execution: string; readonly ordinals: readonly number[] },
 ): Promise<TaskRow[]> {
   return sql.query<TaskRow>(
-    `select ${taskColumns} from ${taskTables} and t.ordinal = any ($3::int[]) order by t.ordinal`,
+    `select ${taskColumns} from ${taskTables} and g.ordinal = any ($3::int[]) order by g.ordinal`,
     [tasks.execution, tasks.account, tasks.ordinals],
   )
 }
@@ -238,8 +238,8 @@ export async function findTask(
 ): Promise<TaskDetail | undefined> {
   const [row] = await sql.query<TaskDetail>(
     `select ${taskColumns}, t.outcome, t.rollback_outcome as "rollbackOutcome" from ${taskTables}
-       and ${key.ordinal === undefined ? "(t.node_name = $3 or t.node_id = $3)" : "t.ordinal = $3"}
-     order by t.ordinal limit 1`,
+       and ${key.ordinal === undefined ? "(g.node_name = $3 or g.node_id = $3)" : "g.ordinal = $3"}
+     order by g.ordinal limit 1`,
     [key.execution, key.account, key.ordinal ?? key.node ?? ""],
   )
   return row

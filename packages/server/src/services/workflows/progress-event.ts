@@ -7,14 +7,16 @@ import type { Expander } from "../../storage/outbox.ts"
 
 export const progressType = "execution.progressed"
 
-/** [ordinal, attempt, state, rollback, class] */
-type Changed = readonly [number, number, string, string, string | null]
+interface Change extends Pick<TaskChange, "attempt" | "state" | "rollback" | "class"> {
+  /** Single ordinals, and ranges from ≤ o < to: what ends together often lies together. */
+  readonly ordinals: ReadonlyArray<number | readonly [number, number]>
+}
 
 export interface ProgressData {
   readonly batch: {
     /** First attempts that were handed out: ordinals from ≤ o < to. */
     readonly started?: readonly [number, number]
-    readonly tasks: readonly Changed[]
+    readonly changes: readonly Change[]
   }
 }
 
@@ -28,17 +30,51 @@ export function progressOf(
   return {
     batch: {
       ...(hasStarts && { started: [firstStarts.from, firstStarts.to] as const }),
-      tasks: changes.map((change) => [change.ordinal, change.attempt, change.state, change.rollback, change.class]),
+      changes: groupChanges(changes),
     },
   }
+}
+
+function groupChanges(changes: readonly TaskChange[]): Change[] {
+  const groups = new Map<string, { readonly change: TaskChange; readonly ordinals: number[] }>()
+  for (const change of changes) {
+    const key = `${change.attempt} ${change.state} ${change.rollback} ${change.class}`
+    const group = groups.get(key)
+    if (group) group.ordinals.push(change.ordinal)
+    else groups.set(key, { change, ordinals: [change.ordinal] })
+  }
+  return [...groups.values()].map(({ change: { attempt, state, rollback, class: failureClass }, ordinals }) => ({
+    attempt,
+    state,
+    rollback,
+    class: failureClass,
+    ordinals: toRanges(ordinals.toSorted((a, b) => a - b)),
+  }))
+}
+
+function toRanges(ordinals: readonly number[]): Array<number | readonly [number, number]> {
+  const ranges: Array<number | readonly [number, number]> = []
+  for (let from = 0; from < ordinals.length;) {
+    let to = from + 1
+    while (to < ordinals.length && ordinals[to] === (ordinals[to - 1] ?? 0) + 1) to += 1
+    const [first = 0, last = 0] = [ordinals[from], ordinals[to - 1]]
+    ranges.push(first === last ? first : [first, last + 1])
+    from = to
+  }
+  return ranges
+}
+
+function fromRange(range: number | readonly [number, number]): number[] {
+  if (typeof range === "number") return [range]
+  return Array.from({ length: range[1] - range[0] }, (_, index) => range[0] + index)
 }
 
 /** The ordinals that an event of an execution tells of. */
 export function ordinalsOf(data: unknown): number[] {
   const batch = (data as Partial<ProgressData>).batch
   if (!batch) return []
-  const [from, to] = batch.started ?? [0, 0]
-  return [...Array.from({ length: to - from }, (_, index) => from + index), ...batch.tasks.map(([ordinal]) => ordinal)]
+  const started = batch.started ? fromRange(batch.started) : []
+  return [...started, ...batch.changes.flatMap(({ ordinals }) => ordinals.flatMap(fromRange))]
 }
 
 /**
@@ -51,36 +87,36 @@ export const progressExpander: Expander = {
   expand(row) {
     const { batch } = row.data as ProgressData
     const subjectOf = (ordinal: number): string => taskId(row.aggregateId, ordinal)
-    const [from, to] = batch.started ?? [0, 0]
-    const started = Array.from({ length: to - from }, (_, index) => ({
+    const started = (batch.started ? fromRange(batch.started) : []).map((ordinal) => ({
       type: "task.started",
-      subject: subjectOf(from + index),
+      subject: subjectOf(ordinal),
       subjectVersion: 1,
-      data: { execution: row.aggregateId, ordinal: from + index, attempt: 1 },
+      data: { execution: row.aggregateId, ordinal, attempt: 1 },
     }))
-    const changed = batch.tasks.flatMap((change) => {
+    const changed = batch.changes.flatMap(({ ordinals, ...change }) => {
       const named = eventOf(change)
       if (!named) return []
-      const [ordinal, attempt, state, rollback, failureClass] = change
-      return [
-        {
-          type: named.type,
-          subject: subjectOf(ordinal),
-          subjectVersion: named.version,
-          data: { execution: row.aggregateId, ordinal, attempt, state, rollback, class: failureClass },
-        },
-      ]
+      return ordinals.flatMap(fromRange).map((ordinal) => ({
+        type: named.type,
+        subject: subjectOf(ordinal),
+        subjectVersion: named.version,
+        data: { execution: row.aggregateId, ordinal, ...change },
+      }))
     })
     return [...started, ...changed]
   },
 }
 
-function eventOf([, attempt, state, rollback]: Changed): { type: string; version: number } | undefined {
-  const ended = isTaskEnded(state as TaskChange["state"])
+function eventOf({
+  attempt,
+  state,
+  rollback,
+}: Omit<Change, "ordinals">): { type: string; version: number } | undefined {
+  const ended = isTaskEnded(state)
   if (!ended && state === "starting") return { type: "task.started", version: 2 * attempt - 1 }
   if (!ended && state === "queued") return { type: "task.retrying", version: 2 * attempt }
   if (!ended) return undefined
   if (rollback === "none" || rollback === "pending") return { type: "task.finished", version: Math.max(1, 2 * attempt) }
-  if (isRollbackOpen(rollback as TaskChange["rollback"])) return undefined
+  if (isRollbackOpen(rollback)) return undefined
   return { type: "task.rolled-back", version: 2 * attempt + 1 }
 }

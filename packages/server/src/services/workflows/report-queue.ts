@@ -38,11 +38,11 @@ export class ReportQueue {
     return true
   }
 
-  /** The first inputs that fit a batch, removed. */
-  take(): QueuedInput[] {
+  /** The first inputs that fit a batch of at most `countMax`, removed. */
+  take(countMax: number): QueuedInput[] {
     let length = 0
     let end = this.#next
-    while (end < this.#items.length && end - this.#next < batchInputsMax) {
+    while (end < this.#items.length && end - this.#next < countMax) {
       length += this.#items[end]?.outcome?.length ?? 0
       if (length > batchOutcomeLengthMax && end > this.#next) break
       end += 1

@@ -5,7 +5,6 @@ import type { Logger } from "pino"
 import type { Service } from "../../router/handler.ts"
 import type { Executor, OperationCaller } from "../../router/ports.ts"
 import type { Database } from "../../storage/database.ts"
-import type { Expander } from "../../storage/outbox.ts"
 import { ExecutionOwner, type OwnerSettings } from "./background.ts"
 import { workflowsHandlers } from "./handlers.ts"
 import { progressExpander } from "./progress-event.ts"
@@ -34,8 +33,6 @@ export interface WorkflowsContext {
 
 export interface WorkflowsService {
   readonly service: Service
-  /** Of the outbox rows that stand for a batch of tasks (D9). */
-  readonly eventExpanders: readonly Expander[]
   /** The JSON Schema of workflow documents, for /v1/schemas/workflow.json. */
   readonly jsonSchema: Record<string, unknown>
   /** The executions that this server runs. */
@@ -56,13 +53,13 @@ export function createWorkflowsService(options: WorkflowsOptions): WorkflowsServ
     service: {
       name: "workflows",
       handlers,
+      expanders: [progressExpander],
       start: () => owner.start(),
       async stop() {
         watches.close()
         await owner.stop()
       },
     },
-    eventExpanders: [progressExpander],
     jsonSchema: workflowJsonSchema(),
     owner,
   }

@@ -4,7 +4,7 @@ import { workflowDocument, type WorkflowDocument } from "@signalbox/contracts/wo
 import { limits } from "@signalbox/contracts/schemas"
 import { AppError } from "@signalbox/kernel/app-error"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
-import { isMap, isNode, isPair, isScalar, LineCounter, parseDocument, type Document } from "yaml"
+import { isMap, isNode, isPair, isScalar, Lexer, LineCounter, parseDocument, visit, type Document } from "yaml"
 import type { z } from "zod"
 import { findDocumentFaults, type Fault, type FaultPath } from "./document-check.ts"
 
@@ -29,6 +29,8 @@ export type ParseResult =
 export const issuesMax = 50
 /** Enough for any honest use of anchors; an alias bomb needs thousands. */
 const aliasesMax = 100
+/** Words of YAML in a document: what comes after the lexer may cost more than it is long, so that is bounded first. */
+const lexemesMax = 40_000
 /** With its aliases written out. */
 const canonicalLengthMax = 512 * 1024
 
@@ -48,12 +50,25 @@ export function parseWorkflow(text: string): ParseResult {
   }
   const lines = new LineCounter()
   try {
-    const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: true })
+    checkSize(text)
+    // Its own check of unique keys compares each with each.
+    const yaml = parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: true, uniqueKeys: false })
     return readDocument({ yaml, lines })
   } catch (error) {
     // The parser's own recursion ends here for a text that nests too deeply; so do alias bombs.
     const reason = error instanceof RangeError ? "the text nests too deeply" : messageOf(error)
     return { ok: false, onlyTemplates: false, issues: [{ path: "", message: reason, line: 1, column: 1 }] }
+  }
+}
+
+function checkSize(text: string): void {
+  let lexemes = 0
+  let aliases = 0
+  for (const lexeme of new Lexer().lex(text)) {
+    lexemes += 1
+    if (lexeme.startsWith("*")) aliases += 1
+    if (lexemes > lexemesMax) throw new Error(`the document has more than ${lexemesMax} words of YAML`)
+    if (aliases > aliasesMax) throw new Error(`the document has more than ${aliasesMax} aliases`)
   }
 }
 
@@ -73,7 +88,7 @@ export function reviveDocument(canonical: unknown): WorkflowDocument {
 }
 
 function readDocument(source: Source): ParseResult {
-  const faults = [...source.yaml.errors, ...source.yaml.warnings]
+  const faults = [...source.yaml.errors, ...source.yaml.warnings, ...repeatedKeys(source.yaml)]
   if (faults.length > 0) {
     const issues = faults.slice(0, issuesMax).map((fault) => {
       const { line, col } = source.lines.linePos(fault.pos[0])
@@ -96,6 +111,22 @@ function readDocument(source: Source): ParseResult {
   if (found.length > 0) return refuse(source, found)
   const digest = createHash("sha256").update(canonical).digest("hex")
   return { ok: true, workflow: { document: checked.data, canonical, digest } }
+}
+
+function repeatedKeys(yaml: Document.Parsed): Array<{ readonly message: string; readonly pos: [number, number] }> {
+  const found: Array<{ message: string; pos: [number, number] }> = []
+  visit(yaml, {
+    Map(_, map) {
+      const names = new Set<string>()
+      for (const { key } of map.items) {
+        if (!isScalar(key)) continue
+        const name = String(key.value)
+        if (names.has(name)) found.push({ message: `the key "${name}" is not unique`, pos: [key.range?.[0] ?? 0, 0] })
+        names.add(name)
+      }
+    },
+  })
+  return found
 }
 
 function refuse(source: Source, faults: readonly Fault[]): ParseResult {
@@ -121,6 +152,10 @@ function faultsOf(issue: ZodIssue): Fault[] {
     const branch = branches.length === 1 ? branches[0] : undefined
     if (branch) return branch.flatMap((error) => faultsOf({ ...error, path: [...path, ...error.path] } as ZodIssue))
   }
+  if (issue.code === "invalid_union")
+    return [
+      { path, message: [...new Set(issue.errors.map((errors) => errors[0]?.message))].join("; or "), kind: "document" },
+    ]
   if (issue.code === "invalid_type" && issue.input === undefined && issue.message.includes("received undefined"))
     return [{ path, message: "is required", kind: "document" }]
   return [{ path, message: issue.message, kind: "document" }]
