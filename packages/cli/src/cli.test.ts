@@ -179,6 +179,8 @@ test("exec prints each line with its node, passes arguments as they are, and tel
     const lines = exec.stdout.split("\n").filter((line) => line.startsWith(`${name} | `))
     expect(lines).toEqual(["--all", "a  b", "$HOME", "'"].map((line) => `${name} | ${line}`))
   }
+  const long = await cli(["exec", "-g", "webs", "--", "seq", "1", "30000"])
+  expect(long.stdout.match(/^web-2 \| /gm)).toHaveLength(30_000)
   const failed = await cli(["exec", "--node", "web-1", "--shell", "echo no >&2; exit 4"])
   expect(failed.code).toBe(1)
   expect(failed.stdout).toBe('web-1 | no\nweb-1 ! failed: step "echo no >&2; exit 4" exited with 4\n')

@@ -1,5 +1,6 @@
 import { eventsList, eventsWatch } from "@signalbox/contracts/audit/operations"
 import { groupsRemove, nodesGet } from "@signalbox/contracts/fleet/operations"
+import { executionsWatch } from "@signalbox/contracts/workflows/operations"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { afterEach, expect, test } from "vitest"
@@ -137,12 +138,22 @@ test("a watch resumes after the last message, whether the stream was cut or ende
   expect(lost).toEqual(["cli.no-server", "cli.no-server", "request.shutting-down"])
 })
 
-test("a watch ends at the message that is the last, and at a refusal", async () => {
+test("a watch ends where the server ends it after a last message, and at a refusal", async () => {
   const { client } = await serve(
     stream('data: {"n":1}\n\n', "cut"),
+    stream('data: {"n":1}\n\ndata: {"n":1,"late":true}\n\n', "end"),
     json({ code: "events.position-expired", detail: "too old" }, 422),
   )
   const isLast = (data: unknown) => (data as { n: number }).n === 1
-  expect(await Array.fromAsync(client.watch(eventsWatch, {}, { isLast }))).toHaveLength(1)
+  const items = await Array.fromAsync(client.watch(eventsWatch, {}, { isLast }))
+  expect(items.map((item) => item.data)).toEqual([{ n: 1 }, { n: 1 }, { n: 1, late: true }])
   await expect(client.watch(eventsWatch, {}).next()).rejects.toMatchObject({ code: "events.position-expired" })
+})
+
+test("a stream without a cursor is sought again without a position", async () => {
+  const finished = stream('id: 2\ndata: {"execution":{"state":"succeeded"}}\n\n', "end")
+  const { client, requests } = await serve(stream('id: 1\ndata: {"execution":{}}\n\n', "cut"), finished)
+  const isLast = ({ execution }: { execution: { state: string } }) => execution.state === "succeeded"
+  await Array.fromAsync(client.watch(executionsWatch, { execution: "exe_1" }, { isLast }))
+  expect(requests.map((request) => request.headers["last-event-id"])).toEqual([undefined, undefined])
 })

@@ -12,7 +12,7 @@ export interface WatchOptions<T> {
   readonly signal?: AbortSignal
   /** Resume after this message. */
   readonly lastEventId?: string
-  /** True for the message after which nothing can follow: the stream is not resumed then. */
+  /** True for a message after which the server may end the stream for good; else its end is a lost connection. */
   readonly isLast?: (data: T) => boolean
   /** Told of each connection that was lost and is sought again. */
   readonly onLost?: (error: AppError) => void
@@ -31,7 +31,9 @@ export async function* watchOperation(
 ): AsyncGenerator<StreamItem<unknown>> {
   assert(operation.effect === "stream", `${operation.name} is no stream`)
   const target = requestTarget(operation, watch.input)
-  const position: Position = { lastEventId: watch.lastEventId, fruitless: 0 }
+  // A stream without a cursor begins with the whole state at each connection.
+  const resumes = "cursor" in operation.input.shape
+  const position: Position = { resumes, lastEventId: watch.lastEventId, fruitless: 0 }
   while (true) {
     watch.signal?.throwIfAborted()
     const failure = yield* readStream(connection, target, { watch, position })
@@ -47,6 +49,7 @@ export async function* watchOperation(
 }
 
 interface Position {
+  readonly resumes: boolean
   lastEventId: string | undefined
   /** Connections since the last message that came. */
   fruitless: number
@@ -67,9 +70,10 @@ async function* readStream(
 ): AsyncGenerator<StreamItem<unknown>, Failure | undefined> {
   const { watch, position } = options
   const { url } = connection
+  let ended = false
   try {
     const headers: Record<string, string> =
-      position.lastEventId === undefined ? {} : { "last-event-id": position.lastEventId }
+      position.resumes && position.lastEventId !== undefined ? { "last-event-id": position.lastEventId } : {}
     const response = await send(connection, target, { headers, accept: "text/event-stream", signal: watch.signal })
     if (response.statusCode !== 200) {
       const error = replyError(response.statusCode, await readText(response.body), url.origin)
@@ -83,9 +87,10 @@ async function* readStream(
       if (event.event !== "message") continue
       position.lastEventId = event.id ?? position.lastEventId
       position.fruitless = 0
+      ended = watch.isLast?.(data) === true
       yield event.id === undefined ? { data } : { id: event.id, data }
-      if (watch.isLast?.(data) === true) return undefined
     }
+    if (ended) return undefined
   } catch (error) {
     watch.signal?.throwIfAborted()
     if (isAppError(error)) throw error

@@ -1,13 +1,15 @@
-import { executionsCreate } from "@signalbox/contracts/workflows/operations"
+import type { OutputOf } from "@signalbox/contracts/operation"
+import { executionsCreate, type tasksGet } from "@signalbox/contracts/workflows/operations"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Command } from "commander"
 import { stringify } from "yaml"
-import { addCommand, type CommandContext, type CommandFrame, onRun, textOption } from "../command.ts"
+import { addCommand, type CommandContext, type CommandFrame, onRun, printJson, textOption } from "../command.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { showHeld } from "../generated/run-operation.ts"
 import { print, printLine } from "../io.ts"
 import { followExecution } from "../rollout/follow-execution.ts"
-import { NodeOutput } from "../rollout/node-output.ts"
+import { FinishedTasks } from "../rollout/finished-tasks.ts"
+import { renderNodeOutput } from "../output/render-node-output.ts"
 import { conclusion } from "../rollout/plain-rollout.ts"
 import { exitCodeOfExecution } from "../rollout/watch-execution.ts"
 import { addRunOptions, readRunOptions } from "./run-options.ts"
@@ -29,19 +31,26 @@ async function exec(context: CommandContext): Promise<number> {
   const reply = await client.call(executionsCreate, input)
   if (reply.status === "held") return await showHeld(context, reply.requestUrl)
   const executionId = reply.value.id
-  const output = new NodeOutput({ forTerminal: io.stdout.isTTY === true })
+  const finished = new FinishedTasks(client, executionId)
   const stop = new AbortController()
   const release = io.onInterrupt(() => stop.abort())
+  const show = async (tasks: readonly OutputOf<typeof tasksGet>[]) => {
+    const forTerminal = io.stdout.isTTY === true
+    const texts = tasks.map((task) =>
+      context.json ? `${JSON.stringify(task)}\n` : renderNodeOutput(task, { forTerminal }),
+    )
+    await print(io.stdout, texts.join(""))
+  }
   try {
     const execution = await followExecution(client, {
       executionId,
-      output: true,
+      output: false,
       signal: stop.signal,
-      onUpdate: (update) =>
-        context.json ? printLine(io.stdout, JSON.stringify(update)) : print(io.stdout, output.text(update)),
+      onUpdate: async (update) => show(await finished.of(update)),
     })
-    if (!context.json) await print(io.stdout, output.rest())
-    await printLine(io.stderr, conclusion(execution))
+    for await (const tasks of finished.rest()) await show(tasks)
+    if (context.json) await printJson(io, execution)
+    else await printLine(io.stderr, conclusion(execution))
     return exitCodeOfExecution(execution)
   } catch (error) {
     if (!stop.signal.aborted) throw error

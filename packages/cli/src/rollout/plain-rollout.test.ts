@@ -1,9 +1,13 @@
 import { expect, test } from "vitest"
-import { PlainRollout } from "./plain-rollout.ts"
+import { conclusion, PlainRollout } from "./plain-rollout.ts"
 import { testExecution, testTask, testUpdate } from "./rollout.fixture.ts"
 
 test("a run in a pipe: one line for each change worth telling", () => {
   const plain = new PlainRollout()
+  const ended = testExecution(
+    { state: "failed", reason: "over the error limit", finishedAt: "2026-01-02T03:04:17.300Z" },
+    { succeeded: 1, failed: 1, rolledBack: 1, neverStarted: 10 },
+  )
   const lines = [
     testUpdate(testExecution({ state: "planning" })),
     testUpdate(testExecution(), [testTask(0, { state: "running" })]),
@@ -14,15 +18,10 @@ test("a run in a pipe: one line for each change worth telling", () => {
     testUpdate(testExecution(), [testTask(1, { state: "failed", rollback: "running" })]),
     testUpdate(testExecution(), [testTask(1, { state: "failed", rollback: "rolled-back" })]),
     testUpdate(testExecution({ state: "aborting", reason: "over the error limit" })),
-    testUpdate(
-      testExecution(
-        { state: "failed", reason: "over the error limit", finishedAt: "2026-01-02T03:04:17.300Z" },
-        { succeeded: 1, failed: 1, rolledBack: 1, neverStarted: 10 },
-      ),
-      [testTask(2, { state: "never-started" })],
-    ),
+    testUpdate(ended, [testTask(2, { state: "never-started" })]),
+    testUpdate(ended),
   ].flatMap((update) => plain.lines(update))
-  expect(lines.join("\n")).toMatchInlineSnapshot(`
+  expect([...lines, conclusion(ended)].join("\n")).toMatchInlineSnapshot(`
     "exe_01jd3v0n9wfx2s8q4r6t8v0xya: deploy v3 over 12 nodes, 4 at once, 2 failures tolerated
     exe_01jd3v0n9wfx2s8q4r6t8v0xya: running
     web-0: succeeded

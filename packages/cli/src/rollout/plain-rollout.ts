@@ -14,7 +14,7 @@ export class PlainRollout {
   private readonly told = new Map<number, NodeMark>()
   private finishedTold = 0
 
-  /** The lines that this message adds. */
+  /** The lines that this message adds; how the run ended is told by `conclusion`. */
   lines(update: ExecutionUpdate): string[] {
     const { execution } = update
     const lines: string[] = []
@@ -27,7 +27,6 @@ export class PlainRollout {
       if (line !== undefined) lines.push(line)
     }
     if (!oneByOne) lines.push(...this.progressLines(execution))
-    if (isTerminal(execution.state)) lines.push(conclusion(execution))
     return lines
   }
 

@@ -81,7 +81,9 @@ function plainLines({ io }: CommandContext): Shown {
           .join(""),
       ),
     lost: (message) => void io.stderr.write(`${message}; trying again\n`),
-    end: async () => undefined,
+    end: async (execution) => {
+      if (execution) await printLine(io.stdout, conclusion(execution))
+    },
   }
 }
 
