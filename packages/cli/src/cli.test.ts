@@ -1,3 +1,4 @@
+import { secretShownOnce } from "@signalbox/contracts/operation"
 import { startAgent, type RunningAgent } from "@signalbox/agent/agent"
 import { enrollAgent } from "@signalbox/agent/enroll"
 import { type RunningServer, startServer } from "@signalbox/server/serve"
@@ -265,4 +266,15 @@ test("a change that waits for approval exits with 3", async () => {
     requestUrl: "/v1/requests/r1",
   })
   gate.close()
+})
+
+test("a secret that was in a lost reply is told as lost", async () => {
+  const replay = createServer((_, response) =>
+    response.end(JSON.stringify({ id: "key_1", name: "ci", key: secretShownOnce })),
+  )
+  await new Promise<void>((resolve) => replay.listen(0, "127.0.0.1", resolve))
+  const url = `http://127.0.0.1:${(replay.address() as AddressInfo).port}`
+  const result = await cli(["keys", "create", "ci", "--role", "viewer", "--server", url, "--key", "k"])
+  expect(result.stderr).toContain("revoke this one and make another")
+  replay.close()
 })

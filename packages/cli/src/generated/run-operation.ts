@@ -1,8 +1,9 @@
-import type { AnyOperation, Reply } from "@signalbox/contracts/operation"
+import { type AnyOperation, type Reply, secretShownOnce } from "@signalbox/contracts/operation"
 import type { Client } from "@signalbox/sdk/client"
 import type { CommandContext } from "../command.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { print, printLine } from "../io.ts"
+import { memberAt } from "../output/cell-text.ts"
 import { renderDetails } from "../output/details.ts"
 import { renderTable } from "../output/table.ts"
 import type { OperationOverride } from "./operation-override.ts"
@@ -46,6 +47,12 @@ async function showValue(
   await context.show(value, (columns) =>
     run.override.render ? run.override.render(value as never, columns) : renderValue(operation, value, columns),
   )
+  if (operation.secretOutput?.some((member) => memberAt(value, member) === secretShownOnce) === true) {
+    await printLine(
+      context.io.stderr,
+      "the first reply was lost and with it the secret: revoke this one and make another",
+    )
+  }
   const cursor = nextCursorOf(value)
   if (cursor !== undefined && !context.json) {
     await printLine(context.io.stderr, `there is more: --all-pages, or --cursor ${cursor}`)

@@ -1,3 +1,5 @@
+import { executionsGet, tasksList } from "@signalbox/contracts/workflows/operations"
+import type { Client } from "@signalbox/sdk/client"
 import type { CommandContext } from "../command.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { hasColour, print, printLine } from "../io.ts"
@@ -5,9 +7,12 @@ import { fit } from "../output/table.ts"
 import { followExecution } from "./follow-execution.ts"
 import { PlainRollout, conclusion } from "./plain-rollout.ts"
 import { renderRollout } from "./render-rollout.ts"
-import { type Execution, type ExecutionUpdate, RolloutFold } from "./rollout-fold.ts"
+import { type Execution, type ExecutionUpdate, finishedCountOf, RolloutFold } from "./rollout-fold.ts"
 
 const redrawMilliseconds = 100
+/** What a stream's first message has. */
+const historyPageItems = 1000
+const historyPagesMax = 100
 /** The cursor's line below the picture. */
 const rowsReserved = 1
 
@@ -29,6 +34,7 @@ export async function watchExecution(context: CommandContext, watched: WatchedEx
   const release = io.onInterrupt(() => stop.abort())
   try {
     const client = await context.client()
+    if (shown.wantsHistory) await tellHistory(client, watched.executionId, shown)
     const execution = await followExecution(client, {
       ...watched,
       signal: stop.signal,
@@ -49,12 +55,26 @@ export async function watchExecution(context: CommandContext, watched: WatchedEx
   }
 }
 
+/** A stream begins with the first tasks only; of a bigger run that has gone on for a while, the others are read. */
+async function tellHistory(client: Client, executionId: string, shown: Shown): Promise<void> {
+  const execution = await client.call(executionsGet, { execution: executionId })
+  if (finishedCountOf(execution) === 0 || execution.targets.count <= historyPageItems) return
+  let pages = 0
+  for await (const page of client.pages(tasksList, { execution: executionId, limit: historyPageItems })) {
+    await shown.update({ execution, tasks: page.items, output: [] })
+    pages += 1
+    if (pages >= historyPagesMax) return
+  }
+}
+
 /** Zero only where the run succeeded. */
 export function exitCodeOfExecution(execution: Execution): number {
   return execution.state === "succeeded" ? exitCodes.ok : exitCodes.negative
 }
 
 interface Shown {
+  /** True where tasks that ended before this has begun are to be seen too. */
+  readonly wantsHistory?: true
   readonly update: (update: ExecutionUpdate) => Promise<void>
   readonly lost: (message: string) => void
   /** Undefined where the run was left before its end. */
@@ -105,6 +125,7 @@ async function livePicture({ io }: CommandContext): Promise<Shown> {
   }
   const timer = setInterval(draw, redrawMilliseconds)
   return {
+    wantsHistory: true,
     update: async (update) => {
       lost = undefined
       fold.apply(update, Date.now())
