@@ -11,6 +11,9 @@ export const agentRunLimits = {
   /** Pipes that background processes still hold and that are read to nowhere so that writing doesn't end them. */
   orphanedPipesMax: 64,
 
+  /** Output that was read and whose buffers are not yet freed. */
+  outputUnfreedBytesMax: 4 * 1024 * 1024,
+
   /** Live output: how often it is sent, how much a second, and how much waits for its turn. */
   outputFlushMilliseconds: 200,
   outputBytesPerSecond: 128 * 1024,

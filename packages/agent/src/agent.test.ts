@@ -147,6 +147,30 @@ describe("running a task", () => {
   })
 })
 
+describe("the user of a step", () => {
+  const isRoot = process.geteuid?.() === 0
+
+  test("another one needs root, has its own home, and none of root's groups", async () => {
+    const key = newKey()
+    machine.server.start(
+      key,
+      orderOf([shell("id -u; id -G; echo $HOME; echo $USER", { user: "nobody", directory: "/" })]),
+    )
+    const outcome = await machine.server.finished(key)
+    if (!isRoot && process.geteuid?.() !== 65_534)
+      return expect(outcome).toMatchObject({ state: "failed", class: "refused" })
+    if (isRoot) expect(outcome.steps[0]?.stdout?.head).toMatch(/^(\d+)\n\d+\n\/\w+\nnobody\n$/)
+    expect(outcome.steps[0]?.stdout?.head.startsWith("0\n")).toBe(false)
+  })
+
+  test("one that doesn't exist is refused before anything runs", async () => {
+    const key = newKey()
+    machine.server.start(key, orderOf([shell("touch never"), shell("true", { user: "no-such-user" })]))
+    expect(await machine.server.finished(key)).toMatchObject({ state: "failed", class: "refused" })
+    expect(existsSync(inRoot("never"))).toBe(false)
+  })
+})
+
 describe("kill", () => {
   test("stops a running task with all its processes", async () => {
     const { server } = machine

@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process"
 import type { Readable } from "node:stream"
 import type { CommandOrder, KeptOutput } from "@signalbox/contracts/fleet/agent-protocol"
 import type { AgentRunLimits } from "./agent-limits.ts"
+import { freeReadBuffers } from "./idle-memory.ts"
 import { OutputKeeper } from "./kept-output.ts"
 import { hasLiveMembers, signalProcess } from "./process-identity.ts"
 
@@ -53,9 +54,15 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
     [child.stdout, "stdout", stdout],
     [child.stderr, "stderr", stderr],
   ]
+  let unfreedBytes = 0
   for (const [pipe, name, keeper] of pipes) {
     pipe?.on("data", (chunk: Buffer) => {
       keeper.write(chunk)
+      unfreedBytes += chunk.length
+      if (unfreedBytes > run.limits.outputUnfreedBytesMax) {
+        freeReadBuffers()
+        unfreedBytes = 0
+      }
       run.onOutput?.(name, chunk)
     })
     pipe?.on("error", () => undefined)

@@ -46,7 +46,7 @@ export class LiveOutput {
       pending.from += over
       chunk = chunk.subarray(over)
     }
-    pending.chunks.push(Buffer.from(chunk))
+    pending.chunks.push(chunk)
     pending.bytes += chunk.length
     this.#timer ??= setTimeout(() => this.#flush(false), limits.outputFlushMilliseconds)
   }
