@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises"
+import { connect } from "node:net"
 import { setTimeout as delay } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { nodesList } from "@signalbox/contracts/fleet/operations"
@@ -49,7 +50,7 @@ export async function startServer({ workspace, environment, signal }: DemoContex
   while (performance.now() < deadline) {
     signal.throwIfAborted()
     const admin = await readAdminFile(workspace.path("server", "admin.json"))
-    if (admin) return { ...admin, processId: child.pid ?? 0 }
+    if (admin && (await isListening(admin.url))) return { ...admin, processId: child.pid ?? 0 }
     if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined)
       throw await partFailure(workspace, "server", "the server ended before it answered")
     await delay(demoLimits.pollMilliseconds)
@@ -57,7 +58,18 @@ export async function startServer({ workspace, environment, signal }: DemoContex
   throw await partFailure(workspace, "server", `the server didn't answer in ${demoLimits.serverReadyMilliseconds} ms`)
 }
 
-/** The server completes this file once it listens. */
+async function isListening(url: string): Promise<boolean> {
+  const { hostname, port } = new URL(url)
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const socket = connect(Number(port), hostname)
+  socket.once("connect", () => resolve(true))
+  socket.once("error", () => resolve(false))
+  const isOpen = await promise
+  socket.destroy()
+  return isOpen
+}
+
+/** It is there a moment before the server listens. */
 async function readAdminFile(path: string): Promise<z.output<typeof adminFile> | undefined> {
   const text = await readFile(path, "utf8").catch(() => undefined)
   if (text === undefined) return undefined

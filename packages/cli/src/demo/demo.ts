@@ -7,7 +7,7 @@ import { type DemoFleet, startFleet } from "./demo-fleet.ts"
 import { demoPlan } from "./demo-plan.ts"
 import { type DemoReport, type KeptDemo, showClaims, showFigures, showNext } from "./demo-report.ts"
 import { DemoScreen } from "./demo-screen.ts"
-import { cleanEnvironment, type DemoContext } from "./demo-server.ts"
+import { cleanEnvironment, type DemoContext, partFailure } from "./demo-server.ts"
 import type { RunEvidence } from "./evidence.ts"
 import { databaseMegabytes, installedMegabytes, residentMegabytes } from "./footprint.ts"
 import { runRollout } from "./rollout-run.ts"
@@ -87,6 +87,10 @@ async function play(options: DemoOptions, screen: DemoScreen, signal: AbortSigna
     showNext(screen, kept)
     if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`)
     return report.ok ? exitCodes.ok : exitCodes.negative
+  } catch (error) {
+    const hasDied = fleet && workspace.ownProcesses([fleet.server.processId]).length === 0
+    if (!hasDied || signal.aborted) throw error
+    throw await partFailure(workspace, "server", "the server ended in the middle of the demo")
   } finally {
     fleet?.prober.stop()
     await fleet?.client.close()

@@ -135,6 +135,8 @@ function isOurs(processId: number, directory: string): boolean {
 }
 
 const removeTimeoutMilliseconds = 60_000
+/** An agent gives a running step five seconds to end. */
+const stopLimits = { graceSeconds: 8, killSeconds: 15 } as const
 
 /** The system's folder for temporary files, unless root's PostgreSQL, which isn't root, could not reach it. */
 function temporaryDirectory(): string {
@@ -176,18 +178,18 @@ ours() {
   fi
 }
 
-# stop FILE...: the processes whose numbers these files hold; politely, and after ten seconds surely
+# stop FILE...: the processes whose numbers these files hold; politely, and after a while surely
 stop() {
   left=
   for file in "$@"; do
     pid=$(cat "$file" 2>/dev/null) || continue
     [ -n "$pid" ] && ours "$pid" && kill -TERM "$pid" 2>/dev/null && left="$left $pid"
   done
-  tries=0
+  begun=$(date +%s)
   while [ -n "$left" ]; do
-    tries=$((tries + 1))
-    [ "$tries" -gt 200 ] && signal=KILL || signal=0
-    [ "$tries" -gt 300 ] && return 1
+    waited=$(($(date +%s) - begun))
+    [ "$waited" -gt ${stopLimits.graceSeconds} ] && signal=KILL || signal=0
+    [ "$waited" -gt ${stopLimits.killSeconds} ] && return 1
     still=
     for pid in $left; do ours "$pid" && kill -$signal "$pid" 2>/dev/null && still="$still $pid"; done
     left=$still
