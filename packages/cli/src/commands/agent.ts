@@ -23,7 +23,6 @@ const rootOption = [
 export function addAgent(program: Command, frame: CommandFrame): void {
   const agent = addCommand(program, "agent", "The part that runs on a machine").helpCommand(false)
   // `--root` after `run` is run's own; without this on both parents `agent` would take it, and `run` work on `/`.
-  program.enablePositionalOptions()
   agent
     .enablePositionalOptions()
     .option("--once", "do what is asked once, and end")
