@@ -57,8 +57,3 @@ export function formatDuration(milliseconds: number): string {
     .map(([count, unit]) => `${count}${unit}`)
     .join("")
 }
-
-/** ISO 8601 for the wire. @example toIsoDuration(90_000) // "PT90S" */
-export function toIsoDuration(milliseconds: number): string {
-  return `PT${milliseconds / 1000}S`
-}

@@ -1,5 +1,6 @@
 import { operations as declarations } from "@signalbox/contracts/operations"
 import type { AnyOperation } from "@signalbox/contracts/operation"
+import { assert } from "@signalbox/kernel/assert"
 import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
@@ -50,20 +51,51 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   await bootstrapIdentity({ database, clock, random }, options.keepFirstKey)
   await addBuiltInRoutes(database, operations)
 
-  let watcher: ConfigurationWatcher | undefined
-  const configurationChanged = (): void => {
-    watcher?.refresh().catch((error: unknown) => logger.warn({ err: error }, "loading configuration failed"))
-  }
+  // Services call one another through the router and tell the watcher of changes; both are made of the services, so
+  // they are bound when the first call happens.
+  const late: { router?: Router; watcher?: ConfigurationWatcher } = {}
+  const parts = makeServices(options, operations, late)
+  const { services, expanders } = parts
+  for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
+  parts.handlers.push(...services.flatMap((service) => service.handlers))
+  const watcher = await watchConfiguration({
+    sql: database,
+    listeners: [parts.keys, parts.table],
+    onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
+  })
+  const router = createRouter({
+    database,
+    clock,
+    random,
+    map: () => parts.table.current(),
+    operations,
+    authenticators: [parts.keys, ...parts.authenticators],
+    gates: noGates,
+    uses: noUses,
+  })
+  Object.assign(late, { router, watcher })
+  const stop = await startParts(options, services, { watcher, expanders })
+  return { router, operations, stop }
+}
+
+/** Constructs the services and joins their ports. */
+function makeServices(
+  options: CompositionOptions,
+  operations: ReadonlyMap<string, AnyOperation>,
+  late: { readonly router?: Router; readonly watcher?: ConfigurationWatcher },
+) {
+  const { database, clock, random, logger } = options
   const handlers: Handler[] = []
-  // Services call one another through the router, which is made of the services: the call is bound when it happens.
-  let router: Router | undefined
+  const expanders = new Map<string, Expander>()
+  const configurationChanged = (): void => {
+    late.watcher?.refresh().catch((error: unknown) => logger.warn({ err: error }, "loading configuration failed"))
+  }
   const caller: OperationCaller = {
     call: (operation, input, as) => {
-      if (!router) throw new Error("the router is made before the first call")
-      return router.call(operation, input, as)
+      assert(late.router !== undefined, "the router is made before the first call")
+      return late.router.call(operation, input, as)
     },
   }
-
   const identity = createIdentityService({ database, clock, random, operations, configurationChanged })
   const routing = createRoutingService({
     database,
@@ -89,9 +121,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     executor: options.executor ?? fleet.executor,
     serverId: options.serverId,
   })
-  const expanders = new Map<string, Expander>()
   const audit = createAuditService({ operations: caller, expanders })
-
   const services: readonly Service[] = [
     identity.service,
     routing.service,
@@ -99,34 +129,34 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     workflows.service,
     audit.service,
   ]
-  for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
-  handlers.push(...services.flatMap((service) => service.handlers))
-  watcher = await watchConfiguration({
-    sql: database,
-    listeners: [identity.keys, routing.table],
-    onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
-  })
-  router = createRouter({
-    database,
-    clock,
-    random,
-    map: () => routing.table.current(),
-    operations,
-    authenticators: [identity.keys, ...fleet.authenticators],
-    gates: noGates,
-    uses: noUses,
-  })
-  const stops: Array<() => Promise<void>> = [() => watcher.stop()]
+  return {
+    services,
+    handlers,
+    expanders,
+    keys: identity.keys,
+    table: routing.table,
+    authenticators: fleet.authenticators,
+  }
+}
+
+/** Starts background work and services; gives what stops them in the opposite order. */
+async function startParts(
+  options: CompositionOptions,
+  services: readonly Service[],
+  parts: { readonly watcher: ConfigurationWatcher; readonly expanders: ReadonlyMap<string, Expander> },
+): Promise<() => Promise<void>> {
+  const { connection, database, serverId, logger, clock } = options
+  const stops: Array<() => Promise<void>> = [() => parts.watcher.stop()]
   const stop = async (): Promise<void> => {
     for (const stopPart of stops.splice(0).toReversed()) await stopPart()
   }
   try {
     const background = await startBackgroundQueue({
-      connection: options.connection,
+      connection,
       database,
-      serverId: options.serverId,
+      serverId,
       logger,
-      expanders,
+      expanders: parts.expanders,
       consumers: services.flatMap((service) => service.consumers ?? []),
       cronTasks: [...storageRetention(() => clock.now()), ...services.flatMap((service) => service.cronTasks ?? [])],
     })
@@ -135,9 +165,9 @@ export async function compose(options: CompositionOptions): Promise<Composition>
       stops.push(async () => service.stop?.())
       await service.start?.()
     }
+    return stop
   } catch (error) {
     await stop()
     throw error
   }
-  return { router, operations, stop }
 }

@@ -146,7 +146,6 @@ export function defaultTextOf(name: SettingName): string | undefined {
   if (declaration.defaultText) return declaration.defaultText
   const result = declaration.schema.safeParse(undefined)
   assert(result.success, `setting ${name} has a default or is optional`)
-  return result.data === undefined || (Array.isArray(result.data) && result.data.length === 0)
-    ? undefined
-    : String(result.data)
+  const value: unknown = result.data
+  return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? `${value}` : undefined
 }

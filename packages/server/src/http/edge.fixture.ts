@@ -15,7 +15,7 @@ export interface ServerFixture {
   readonly composition: Composition
   /** The installation's administrator, of account `main`. */
   readonly platformKey: string
-  call(key: string | undefined, method: string, path: string, body?: unknown): Promise<Answer>
+  call(key: string | undefined, ...request: [method: string, path: string, body?: unknown]): Promise<Answer>
   /** Sends bytes as they are and gives what comes back. */
   raw(text: string): Promise<string>
   stop(): Promise<void>
@@ -64,7 +64,7 @@ export async function startServerFixture(options: { callsPerSecondMax?: number }
     test,
     composition,
     platformKey,
-    async call(key, method, path, body) {
+    async call(key, ...[method, path, body]) {
       const response = await fetch(`${url}${path}`, {
         method,
         headers: {

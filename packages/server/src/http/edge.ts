@@ -5,6 +5,7 @@ import rateLimit from "@fastify/rate-limit"
 import websocket from "@fastify/websocket"
 import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
 import type { AnyOperation } from "@signalbox/contracts/operation"
+import { problemMediaType } from "@signalbox/contracts/problem"
 import { limits } from "@signalbox/contracts/schemas"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Clock } from "@signalbox/kernel/clock"
@@ -22,7 +23,7 @@ import type { WebSocket } from "ws"
 import { toAppError, type Router, type RouterReply } from "../router/router.ts"
 import { writeEventStream } from "./event-stream.ts"
 import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
-import { problemMediaType, toProblem } from "./problem.ts"
+import { toProblem } from "./problem.ts"
 
 /**
  * The HTTP edge: finds the operation of a request, hands it to the router, and writes what comes back. It knows
@@ -47,6 +48,8 @@ export interface PublicDocument {
 }
 
 const requestTimeoutMilliseconds = 60_000
+/** Made-up keys each get a limit of their own; together they get no more than so many real ones. */
+const keysPerAddress = 20
 
 export async function createEdge(options: EdgeOptions): Promise<FastifyInstance> {
   const app = fastify({
@@ -74,6 +77,17 @@ export async function createEdge(options: EdgeOptions): Promise<FastifyInstance>
     keyGenerator: limitKey,
     errorResponseBuilder: (_request, context) =>
       new AppError("request.rate-limited", `more than ${context.max} calls in a second`),
+  })
+  const limitAddress = app.createRateLimit({
+    max: options.callsPerSecondMax * keysPerAddress,
+    timeWindow: 1000,
+    keyGenerator: (request) => request.ip,
+  })
+  app.addHook("onRequest", async (request) => {
+    const limit = await limitAddress(request)
+    if (!limit.isAllowed && limit.isExceeded) {
+      throw new AppError("request.rate-limited", `more than ${limit.max} calls in a second from one address`)
+    }
   })
   await app.register(websocket, { options: { maxPayload: agentLimits.frameBytesMax } })
   addDocuments(app, options.documents)
@@ -182,7 +196,8 @@ async function callRouter(
   const token = bearer(request)
   const key = request.headers["idempotency-key"]
   const lastEventId = request.headers["last-event-id"]
-  const resumed = typeof lastEventId === "string" && options.operations.get(call.operation)?.effect === "stream"
+  const resumes = "cursor" in (options.operations.get(call.operation)?.input.shape ?? {})
+  const resumed = typeof lastEventId === "string" && resumes
   return options.router.carryOut({
     operation: call.operation,
     input: resumed ? { ...(call.input as object), cursor: lastEventId } : call.input,

@@ -1,5 +1,6 @@
 import { once } from "node:events"
 import type { ServerResponse } from "node:http"
+import { problemMediaType } from "@signalbox/contracts/problem"
 import type { FastifyBaseLogger } from "fastify"
 import type { StreamMessage } from "../router/handler.ts"
 import { toAppError } from "../router/router.ts"
@@ -67,6 +68,6 @@ function fail(
     response.end(`event: error\ndata: ${JSON.stringify(problem)}\n\n`)
     return
   }
-  response.writeHead(problem.status, { "content-type": "application/problem+json", "x-request-id": options.requestId })
+  response.writeHead(problem.status, { "content-type": problemMediaType, "x-request-id": options.requestId })
   response.end(JSON.stringify(problem))
 }

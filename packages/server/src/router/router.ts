@@ -13,6 +13,7 @@ import type { Database, Tx } from "../storage/database.ts"
 import { claimIdempotencyKey, isRepeatedKey, writeChangeRecord, writeRefusalRecord } from "./change-record.ts"
 import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage } from "./handler.ts"
 import type { Authenticator, GateFinder, OperationCaller, UseRecorder } from "./ports.ts"
+import { refuseUnstorable } from "./storable-text.ts"
 import { findNearNames, type RoutingMap } from "./routing-map.ts"
 
 /**
@@ -71,83 +72,86 @@ interface Routed {
 }
 
 export function createRouter(options: RouterOptions): Router {
-  const { clock } = options
-
-  async function authenticate(token: string | undefined, sourceAddress: string | undefined): Promise<Caller> {
-    if (!token) throw new AppError("identity.missing-credentials", "the call carries no bearer token")
-    const now = clock.now()
-    for (const authenticator of options.authenticators) {
-      const caller = await authenticator.authenticate({ token, now, ...(sourceAddress ? { sourceAddress } : {}) })
-      if (caller) return caller
-    }
-    throw new AppError("identity.invalid-credentials", "the bearer token is not known here")
+  return {
+    authenticate: (token, sourceAddress) => authenticate(options, token, sourceAddress),
+    carryOut: (call) => carryOut(options, call),
+    call: (operation, input, as) => callBetween(options, { operation, input, as }) as Promise<never>,
   }
+}
 
-  async function carryOut(call: EdgeCall): Promise<RouterReply> {
-    const map = options.map()
-    const caller = await authenticate(call.token, call.sourceAddress)
-    const handler = route(options, map, call.operation)
-    const context: ReadContext = {
-      caller,
-      account: caller.account,
-      requestId: call.requestId,
-      cause: call.requestId,
-      depth: 0,
-      now: clock.now(),
-      signal: call.signal,
-      sql: options.database,
-      ...(call.sourceAddress ? { sourceAddress: call.sourceAddress } : {}),
-    }
-    await authorize(options, handler, { context, rawInput: call.input })
-    const routed: Routed = { handler, context, input: validate(handler.operation, call.input) }
-    if (handler.effect !== "change") return answer(routed)
-    const gate = await options.gates.find({
-      operation: call.operation,
-      caller,
-      input: routed.input,
-      cause: context.cause,
-      now: context.now,
-    })
-    if (gate.kind === "deny") throw new AppError("identity.permission-denied", gate.reason)
-    if (gate.kind === "hold")
-      return { effect: "change", reply: { status: "held", requestUrl: gate.requestUrl }, repeated: false }
-    const outcome = await change(options, routed, requireIdempotencyKey(call))
-    options.uses.record({ operation: call.operation, caller, requestId: call.requestId, now: context.now })
-    return { effect: "change", reply: { status: "done", value: outcome.value }, repeated: outcome.repeated }
+async function authenticate(
+  options: RouterOptions,
+  token: string | undefined,
+  sourceAddress: string | undefined,
+): Promise<Caller> {
+  if (!token) throw new AppError("identity.missing-credentials", "the call carries no bearer token")
+  const now = options.clock.now()
+  for (const authenticator of options.authenticators) {
+    const caller = await authenticator.authenticate({ token, now, ...(sourceAddress ? { sourceAddress } : {}) })
+    if (caller) return caller
   }
+  throw new AppError("identity.invalid-credentials", "the bearer token is not known here")
+}
 
-  const call: OperationCaller["call"] = async (operation, input, as) => {
-    assert(
-      openTransaction.getStore() === undefined,
-      `a handler called ${operation.name} while its transaction was open`,
-    )
-    const handler = route(options, options.map(), operation.name)
-    const requestId = newId("request", clock, options.random)
-    const context: ReadContext = {
-      caller: {
-        account: as.account,
-        principal: `system:${as.service}`,
-        kind: "system",
-        roles: as.roles,
-        permissions: permissionsOf(as.roles),
-      },
-      account: as.account,
-      requestId,
-      cause: as.cause,
-      ...(as.causedBy ? { causedBy: as.causedBy } : {}),
-      depth: as.depth,
-      now: clock.now(),
-      signal: new AbortController().signal,
-      sql: options.database,
-    }
-    await authorize(options, handler, { context, rawInput: input })
-    const routed: Routed = { handler, context, input: validate(handler.operation, input) }
-    if (handler.effect === "change") return (await change(options, routed, requestId)).value as never
-    assert(handler.effect === "read", `${operation.name} can't be called between services`)
-    return (await handler.run(routed.input as never, context)) as never
+async function carryOut(options: RouterOptions, call: EdgeCall): Promise<RouterReply> {
+  const map = options.map()
+  const caller = await authenticate(options, call.token, call.sourceAddress)
+  const handler = route(options, map, call.operation)
+  const now = options.clock.now()
+  const context: ReadContext = {
+    caller,
+    account: caller.account,
+    requestId: call.requestId,
+    cause: call.requestId,
+    depth: 0,
+    now,
+    signal: call.signal,
+    sql: options.database,
+    ...(call.sourceAddress ? { sourceAddress: call.sourceAddress } : {}),
   }
+  await authorize(options, handler, { context, rawInput: call.input })
+  const routed: Routed = { handler, context, input: validate(handler.operation, call.input) }
+  if (handler.effect !== "change") return answer(routed)
+  const { input } = routed
+  const gate = await options.gates.find({ operation: call.operation, caller, input, cause: context.cause, now })
+  if (gate.kind === "deny") throw new AppError("identity.permission-denied", gate.reason)
+  if (gate.kind === "hold") {
+    return { effect: "change", reply: { status: "held", requestUrl: gate.requestUrl }, repeated: false }
+  }
+  const outcome = await change(options, routed, requireIdempotencyKey(call))
+  options.uses.record({ operation: call.operation, caller, requestId: call.requestId, now })
+  return { effect: "change", reply: { status: "done", value: outcome.value }, repeated: outcome.repeated }
+}
 
-  return { carryOut, authenticate, call }
+type CallBetween = Parameters<OperationCaller["call"]>
+
+/** A call from one service to another: authorization and validation only (D3). */
+async function callBetween(
+  options: RouterOptions,
+  { operation, input, as }: { operation: CallBetween[0]; input: unknown; as: CallBetween[2] },
+): Promise<unknown> {
+  assert(openTransaction.getStore() === undefined, `a handler called ${operation.name} while its transaction was open`)
+  const { clock, random, database } = options
+  const handler = route(options, options.map(), operation.name)
+  const requestId = newId("request", clock, random)
+  const { account, roles } = as
+  const permissions = permissionsOf(roles)
+  const context: ReadContext = {
+    caller: { account, principal: `system:${as.service}`, kind: "system", roles, permissions },
+    account,
+    requestId,
+    cause: as.cause,
+    ...(as.causedBy ? { causedBy: as.causedBy } : {}),
+    depth: as.depth,
+    now: clock.now(),
+    signal: new AbortController().signal,
+    sql: database,
+  }
+  await authorize(options, handler, { context, rawInput: input })
+  const routed: Routed = { handler, context, input: validate(handler.operation, input) }
+  if (handler.effect === "change") return (await change(options, routed, requestId)).value
+  assert(handler.effect === "read", `${operation.name} can't be called between services`)
+  return handler.run(routed.input as never, context)
 }
 
 function route(options: RouterOptions, map: RoutingMap, name: string): Handler {
@@ -189,7 +193,10 @@ async function authorize(
 
 function validate(operation: AnyOperation, input: unknown): unknown {
   const result = operation.input.safeParse(input ?? {})
-  if (result.success) return result.data
+  if (result.success) {
+    refuseUnstorable(result.data)
+    return result.data
+  }
   const issues = result.error.issues
     .slice(0, 50)
     .map((issue) => ({ path: issue.path.join("."), message: issue.message }))

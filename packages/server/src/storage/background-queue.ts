@@ -223,6 +223,8 @@ function createPool(connection: Connection, connectionsMax: number): pg.Pool {
 
 function quietLogger(logger?: StorageLogger): Logger {
   return new Logger(() => (level, message) => {
+    // A job holds no connection while it works, so fewer connections than jobs are right for us.
+    if (message.includes("having maxPoolSize")) return
     if (level === "error" || level === "warning") logger?.warn({ from: "job worker" }, message)
   })
 }

@@ -80,7 +80,9 @@ export async function watchConfiguration(options: {
   }
 
   await refresh()
-  const timer = setInterval(() => refresh().catch(options.onError), configurationPollMilliseconds)
+  const timer = setInterval(() => {
+    refresh().catch(options.onError)
+  }, configurationPollMilliseconds)
   return {
     refresh,
     async stop() {

@@ -11,10 +11,8 @@ import { chmod, chown, mkdir, mkdtemp, readdir, realpath, rm } from "node:fs/pro
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
-import pg from "pg"
 import { AppError } from "@signalbox/kernel/app-error"
-import { clientConfig, connectDirect, type Connection, type StorageLogger } from "./database.ts"
-import { findSqlState } from "./database-error.ts"
+import { connectDirect, type Connection, type StorageLogger } from "./database.ts"
 import { initializeCluster, removeLeftovers, type ClusterPlace } from "./postgres-cluster.ts"
 import { preparePostgresBinaries } from "./postgres-binaries.ts"
 import { toPostgresFailure } from "./postgres-failure.ts"
@@ -219,7 +217,8 @@ function keepLines(child: ChildProcess, logger?: StorageLogger): string[] {
   createInterface({ input: child.stderr }).on("line", (line) => {
     lines.push(line)
     if (lines.length > logLinesKept) lines.shift()
-    if (/^(WARNING|ERROR|FATAL|PANIC)/.test(line)) logger?.warn({ line }, "the private database reports")
+    // An error of a statement is told to its caller, who knows what it means.
+    if (/^(WARNING|FATAL|PANIC)/.test(line)) logger?.warn({ line }, "the private database reports")
   })
   return lines
 }
@@ -241,20 +240,12 @@ function startWatcher(processId: number, options: { cwd: string; detached: boole
 
 /** The first connection also proves that PostgreSQL answers. */
 async function ensureDatabase(connection: Connection): Promise<void> {
-  const config = { ...clientConfig(connection, "direct"), database: databaseName }
-  const probe = new pg.Client(config)
+  const client = await connectDirect({ ...(connection as object), database: "postgres" })
   try {
-    await probe.connect()
-  } catch (error) {
-    if (findSqlState(error) !== "3D000") throw error
-    const client = await connectDirect({ ...(connection as object), database: "postgres" })
-    try {
-      await client.query(`create database ${databaseName}`)
-    } finally {
-      await client.end()
-    }
+    const found = await client.query("select 1 from pg_database where datname = $1", [databaseName])
+    if (found.rows.length === 0) await client.query(`create database ${databaseName}`)
   } finally {
-    await probe.end().catch(() => {})
+    await client.end()
   }
 }
 

@@ -1,4 +1,16 @@
-import type { AuditRow } from "./store.ts"
+/** A call that changed something, or was refused for lack of authority. */
+export interface AuditRow {
+  readonly id: string
+  readonly time: number
+  readonly principal: string
+  readonly operation: string
+  readonly subject: string
+  readonly outcome: string
+  readonly cause: string
+  readonly caused_by: string | null
+  readonly source_address: string | null
+  readonly input_digest: string
+}
 
 /** What the story of an id is told from; both lists the oldest first. */
 export interface StoryEvent {

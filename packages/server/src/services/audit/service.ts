@@ -6,7 +6,8 @@ import type { OperationCaller } from "../../router/ports.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import { findPresentPosition, readEvents, type Expanders, type OutboxEvent } from "../../storage/outbox.ts"
 import { followEvents } from "./event-feed.ts"
-import { listAudit, type AuditRow } from "./store.ts"
+import type { AuditRow } from "./model.ts"
+import { listAudit } from "./store.ts"
 import { explainWhy } from "./why.ts"
 
 export interface AuditOptions {

@@ -1,17 +1,5 @@
 import type { Sql } from "../../storage/database.ts"
-
-export interface AuditRow {
-  readonly id: string
-  readonly time: number
-  readonly principal: string
-  readonly operation: string
-  readonly subject: string
-  readonly outcome: string
-  readonly cause: string
-  readonly caused_by: string | null
-  readonly source_address: string | null
-  readonly input_digest: string
-}
+import type { AuditRow } from "./model.ts"
 
 const columns = "id, time, principal, operation, subject, outcome, cause, caused_by, source_address, input_digest"
 

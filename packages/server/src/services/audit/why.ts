@@ -4,8 +4,8 @@ import { parseTaskId } from "@signalbox/kernel/id"
 import type { ReadContext } from "../../router/handler.ts"
 import type { OperationCaller } from "../../router/ports.ts"
 import { findEvents, type Expanders, type OutboxEvent } from "../../storage/outbox.ts"
-import { tellStory, type StoryEntry } from "./model.ts"
-import { findAudit, type AuditRow } from "./store.ts"
+import { tellStory, type AuditRow, type StoryEntry } from "./model.ts"
+import { findAudit } from "./store.ts"
 
 export interface Story {
   readonly cause: string

@@ -1,6 +1,7 @@
+import { refuseUnstorable } from "../../router/storable-text.ts"
 import { agentProtocolVersion } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError } from "@signalbox/kernel/app-error"
-import { decideAdmission, refuseUnstorable } from "./model.ts"
+import { decideAdmission } from "./model.ts"
 import { appendNodeEvents, type FleetParts } from "./parts.ts"
 import type { HelloFrame, SessionIdentity } from "./session.ts"
 import { findAdmission, holdNode, lockAdmission, setMachine, type Admission } from "./session-store.ts"

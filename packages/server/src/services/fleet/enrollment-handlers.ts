@@ -22,7 +22,7 @@ import {
   revokeEnrollmentKey,
   type EnrollmentKeyRow,
 } from "./enrollment-key-store.ts"
-import { checkEnrollmentTerms, isNodeId, mergeEnrolledTags, refuseUnstorable } from "./model.ts"
+import { checkEnrollmentTerms, isNodeId, mergeEnrolledTags } from "./model.ts"
 import { pageOfRows, readCursor } from "./page.ts"
 import { claimForNode, findClaim, findNode, insertNode, type NodeRow } from "./node-store.ts"
 import { isInRanges, parseSourceRange } from "./source-range.ts"
@@ -47,7 +47,6 @@ export function enrollmentHandlers(options: EnrollmentOptions): Handler[] {
       return pageOfRows(rows, input.limit, { item: toEnrollmentKey, key: (row) => [row.id] })
     }),
     onChange(enrollmentKeysRevoke, async (input, ctx) => {
-      refuseUnstorable(input)
       const key = await lockEnrollmentKey(ctx.tx, ctx.account, input.key)
       if (!key) throw keyNotFound(input.key)
       if (key.revokedAt !== null) return toEnrollmentKey(key)
@@ -74,7 +73,6 @@ async function createKey(
   input: InputOf<typeof enrollmentKeysCreate>,
   ctx: ChangeContext,
 ): Promise<OutputOf<typeof enrollmentKeysCreate>> {
-  refuseUnstorable(input)
   const badRange = input.sourceRanges.findIndex((range) => !parseSourceRange(range))
   if (badRange >= 0)
     throw new AppError(
@@ -129,7 +127,6 @@ async function enroll(
   input: InputOf<typeof nodesEnroll>,
   ctx: ChangeContext,
 ): Promise<OutputOf<typeof nodesEnroll>> {
-  refuseUnstorable(input)
   const publicKey = readPublicKey(input.publicKey)
   if (isNodeId(input.name))
     throw new AppError("request.invalid-input", `"${input.name}" looks like a node's id; choose another name`)

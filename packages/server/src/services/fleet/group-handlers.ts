@@ -8,7 +8,6 @@ import type { Random } from "@signalbox/kernel/random"
 import { onChange, onRead, type Handler } from "../../router/handler.ts"
 import type { Sql } from "../../storage/database.ts"
 import { deleteGroup, findGroup, listGroups, lockGroup, putGroup, type GroupRow } from "./group-store.ts"
-import { refuseUnstorable } from "./model.ts"
 import { pageOfRows, readCursor } from "./page.ts"
 import { findUnknown } from "./node-store.ts"
 import { toGroup } from "./wire.ts"
@@ -16,7 +15,6 @@ import { toGroup } from "./wire.ts"
 export function groupHandlers({ clock, random }: { clock: Clock; random: Random }): Handler[] {
   return [
     onChange(groupsPut, async (input, ctx) => {
-      refuseUnstorable(input)
       if ((input.query === undefined) === (input.nodes === undefined))
         throw new AppError("request.invalid-input", "a group is given either by `query` or by `nodes`")
       if (input.query !== undefined) parseTagQuery(input.query)

@@ -12,7 +12,7 @@ import { toInstant } from "@signalbox/kernel/clock"
 import { onChange, onRead, type Handler } from "../../router/handler.ts"
 import type { Sql, Tx } from "../../storage/database.ts"
 import { getGroup } from "./group-handlers.ts"
-import { changeTags, isSameTags, refuseUnstorable } from "./model.ts"
+import { changeTags, isSameTags } from "./model.ts"
 import {
   deleteNode,
   findNode,
@@ -51,7 +51,6 @@ export function nodeHandlers(closeSessions: CloseSessions): Handler[] {
     }),
     onRead(nodesResolve, async (input, { sql, account }) => resolve(sql, account, input)),
     onChange(nodesUpdate, async (input, ctx) => {
-      refuseUnstorable(input.tags, "tags")
       const node = await getLocked(ctx.tx, ctx.account, input.node)
       const tags = changeTags(node.tags, input.tags ?? {})
       const release = input.release === true && node.heldAt !== null

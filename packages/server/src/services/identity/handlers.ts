@@ -17,7 +17,7 @@ import { makeKeyText } from "../../router/key-text.ts"
 import { raiseConfigurationVersion } from "../../storage/configuration-versions.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import { keysComponent } from "./key-directory.ts"
-import type { IdentityOptions } from "./service.ts"
+import type { IdentityOptions } from "./options.ts"
 import { insertAccount, insertKey, listAccounts, listKeys, revokeKey, type AccountRow, type KeyRow } from "./store.ts"
 
 export function identityHandlers(options: IdentityOptions): Handler[] {
@@ -104,7 +104,7 @@ async function keysChanged(options: IdentityOptions, ctx: ChangeContext, account
 
 function authHandlers(operations: ReadonlyMap<string, AnyOperation>): Handler[] {
   return [
-    onRead(authWhoami, ({}, { caller }) =>
+    onRead(authWhoami, (_input, { caller }) =>
       Promise.resolve({
         account: caller.account,
         principal: caller.principal,

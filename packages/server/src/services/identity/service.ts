@@ -1,23 +1,14 @@
-import type { AnyOperation } from "@signalbox/contracts/operation"
 import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import type { Service } from "../../router/handler.ts"
 import { makeKeyText } from "../../router/key-text.ts"
 import { raiseConfigurationVersion } from "../../storage/configuration-versions.ts"
-import type { Database, Tx } from "../../storage/database.ts"
+import type { Tx } from "../../storage/database.ts"
 import { identityHandlers } from "./handlers.ts"
 import { createKeyDirectory, keysComponent, type KeyDirectory } from "./key-directory.ts"
+import type { IdentityOptions } from "./options.ts"
 import { insertAccount, insertKey } from "./store.ts"
-
-export interface IdentityOptions {
-  readonly database: Database
-  readonly clock: Clock
-  readonly random: Random
-  readonly operations: ReadonlyMap<string, AnyOperation>
-  /** Called after a commit that changed configuration, so that this server doesn't wait for its next poll. */
-  readonly configurationChanged: () => void
-}
 
 /** The account that the first start makes. */
 export const firstAccount = "main"
