@@ -68,10 +68,10 @@ describe("W3: targets by list, tag query or group", () => {
   })
 
   test("W3: a list of ids and names; what does not exist is told once, on the first page", async () => {
-    const nodes = ["web-2", ids["db-1"] ?? "", "gone", `nod_${"0".repeat(26)}`, "web-2", "a\0b"]
+    const nodes = ["web-2", ids["db-1"] ?? "", "gone", `nod_${"0".repeat(26)}`, "web-2"]
     const resolved = await resolveAll({ nodes, limit: 1 }, account)
     expect(names(resolved).toSorted()).toEqual(["db-1", "web-2"])
-    expect(resolved.unknown).toEqual(["gone", `nod_${"0".repeat(26)}`, "a\0b"])
+    expect(resolved.unknown).toEqual(["gone", `nod_${"0".repeat(26)}`])
     expect(await resolveAll({ nodes: Object.values(ids) }, "other")).toMatchObject({
       items: [],
       unknown: Object.values(ids),
@@ -167,7 +167,7 @@ describe("nodes", () => {
 
   test("another account's node does not exist, by id or by name", async () => {
     const machine = await enrollMachine(server, { name: "secret" })
-    for (const node of [machine.node, "secret", "\0"]) {
+    for (const node of [machine.node, "secret"]) {
       for (const operation of ["nodes.get", "nodes.inventory", "nodes.update", "nodes.remove"])
         expect(await codeOf(server.call(operation, { node }, { account: "stranger" }))).toBe("fleet.node-not-found")
     }
