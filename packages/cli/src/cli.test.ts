@@ -171,7 +171,7 @@ test("Ctrl-C leaves a watched run running and says how to stop it", async () => 
   expect((await cli(["wait", id])).code).toBe(1)
 })
 
-test("exec prints each line with its node, passes arguments as they are, and tells how it ended", async () => {
+test("W14: exec prints each line with its node, passes arguments as they are, and tells how it ended", async () => {
   const argv = ["printf", "%s\\n", "--all", "a  b", "$HOME", "'"]
   const exec = await cli(["exec", "-t", "role=web", "--concurrency", "100%", "--", ...argv])
   expect(exec.code).toBe(0)
