@@ -81,7 +81,7 @@ export function judgeFirstRun(run: RunEvidence): Claim[] {
       ok: updated.length === good.length && good.length === demoPlan.nodesCount - faultyNodesCount,
       measured: `${updated.length} answer ${run.version} over HTTP`,
     },
-    judgeRollback(run, faulty, `the ${faulty.length} nodes that fail are rolled back`),
+    judgeRollback(run, faulty, `the ${faulty.length} failed nodes are rolled back`),
     judgeFiles(figures, faulty),
     judgeOnce(run),
   ])
@@ -100,14 +100,14 @@ export function judgeSecondRun(run: RunEvidence): Claim[] {
     {
       name: `it stops by itself after ${run.errorLimit + 1} failures`,
       ok: figures.succeeded === 0 && figures.failed > run.errorLimit && figures.failed <= touchedMax,
-      measured: `${figures.failed} of ${run.nodes.length} nodes were started, ${touchedMax} at most`,
+      measured: `${figures.failed} of ${run.nodes.length} nodes were started`,
     },
-    judgeRollback(run, failed, "the nodes that fail are rolled back"),
+    judgeRollback(run, failed, "the failed nodes are rolled back"),
     judgeFiles(figures, failed),
     {
-      name: "the remaining nodes are never touched",
+      name: "the other nodes are never touched",
       ok: rest.length > 0 && untouched.length === rest.length,
-      measured: `${untouched.length} of ${rest.length}: no journal entry, no file written, never down, same process`,
+      measured: `${untouched.length} of ${rest.length}: same files, same process`,
     },
     judgeOnce(run),
   ])
@@ -117,14 +117,14 @@ function judgeRate(figures: RunFigures): Claim[] {
   const limit = demoPlan.concurrency
   return [
     {
-      name: `never more than ${limit} nodes unavailable at once`,
+      name: `never over ${limit} nodes unavailable at once`,
       ok: figures.maxUnavailable <= limit && figures.maxUnavailable > 0,
-      measured: `${figures.maxUnavailable} at most, asked over HTTP all the time`,
+      measured: `at most ${figures.maxUnavailable}, seen over HTTP`,
     },
     {
-      name: `never more than ${limit} nodes in flight at once`,
+      name: `never over ${limit} nodes in flight at once`,
       ok: figures.maxInFlight <= limit && figures.maxInFlight > 0,
-      measured: `${figures.maxInFlight} at most, by the nodes' journals`,
+      measured: `at most ${figures.maxInFlight}, by their journals`,
     },
   ]
 }
@@ -146,9 +146,10 @@ function judgeFiles(figures: RunFigures, nodes: readonly NodeEvidence[]): Claim 
   )
   const count = nodes.reduce((sum, node) => sum + node.filesBefore.size, 0)
   return {
-    name: "their files are exactly as before: bytes, mode, owner",
+    name: "their files are exactly as before",
     ok: figures.filesRestoredExactly && differing.length === 0,
-    measured: differing.length === 0 ? `${count} files compared` : `differs: ${differing.slice(0, 3).join(", ")}`,
+    measured:
+      differing.length === 0 ? `${count} compared: bytes, mode, owner` : `differs: ${differing.slice(0, 3).join(", ")}`,
   }
 }
 
@@ -164,7 +165,7 @@ function judgeOnce(run: RunEvidence): Claim {
   return {
     name: "no attempt ran twice",
     ok: once.length === touched.length,
-    measured: `${once.length} of ${touched.length} nodes, by their journals and their services' own count of starts`,
+    measured: `${once.length} of ${touched.length}: journals, service logs`,
   }
 }
 
@@ -195,6 +196,6 @@ export function judgeProbing(runs: readonly RunEvidence[], probing: ProbingEvide
   return {
     name: "the prober saw every restart",
     ok: seen.length === touched.length && touched.length > 0,
-    measured: `${seen.length} of ${touched.length}, by ${probing.probesCount} questions; the longest pause was ${pause} ms`,
+    measured: `${seen.length} of ${touched.length}; never blind for over ${pause} ms`,
   }
 }

@@ -23,7 +23,7 @@ export const demoLimits = {
   /** A service that takes longer to answer counts as not available. */
   probeTimeoutMilliseconds: 1_000,
   /** How long a service loads before it listens, as real ones do; so a restart can't fall between two probes. */
-  serviceWarmUpMilliseconds: 250,
+  serviceWarmUpMilliseconds: 400,
   answerBytesMax: 4_096,
   logTailLines: 12,
 } as const

@@ -1,5 +1,6 @@
 import type { Claim, RunFigures } from "./claims.ts"
 import type { DemoScreen } from "./demo-screen.ts"
+import { quoteShell } from "./service-files.ts"
 
 /** The last line of --json. Figures of the nodes, never of the server; megabytes are null where nothing tells them. */
 export interface DemoReport {
@@ -35,12 +36,13 @@ export interface KeptDemo {
   readonly stop: string
 }
 
-export function showClaims(screen: DemoScreen, title: string, claims: readonly Claim[]): void {
-  screen.title(title)
-  const width = Math.max(...claims.map(({ name }) => name.length))
+const claimWidth = 46
+
+export function showClaims(screen: DemoScreen, title: string | undefined, claims: readonly Claim[]): void {
+  if (title !== undefined) screen.title(title)
   for (const { name, ok, measured } of claims) {
     const mark = ok ? screen.paint("green", "✓") : screen.paint("red", "✗")
-    screen.line(`  ${mark} ${name.padEnd(width)}  ${screen.paint("gray", measured)}`)
+    screen.line(`  ${mark} ${name.padEnd(claimWidth)}  ${screen.paint("gray", measured)}`)
   }
 }
 
@@ -63,21 +65,21 @@ export function showNext(screen: DemoScreen, kept: KeptDemo | undefined): void {
     for (const line of keptLines(kept)) screen.line(`  ${line}`)
     return
   }
-  screen.line("  signalbox demo --keep       the same, left running for you to look around")
-  screen.line("  signalbox serve             a server of your own, with its database")
-  screen.line("  signalbox agent --help      make this machine a node")
+  screen.line("  npx signalbox demo --keep       the same, left running for you to look around")
+  screen.line("  npx signalbox serve             a server of your own, with its database")
+  screen.line("  npx signalbox agent --help      make this machine a node")
 }
 
 function keptLines(kept: KeptDemo): string[] {
   return [
     `It runs on at ${kept.url}. In a shell:`,
     "",
-    `export SIGNALBOX_SERVER='${kept.url}'`,
-    `export SIGNALBOX_KEY='${kept.key}'`,
-    `export SIGNALBOX_CA_FILE='${kept.caFile}'`,
-    "signalbox nodes list",
-    "signalbox executions list",
-    "signalbox run web-config -t role=web -p version=v4 --watch",
+    `export SIGNALBOX_SERVER=${quoteShell(kept.url)}`,
+    `export SIGNALBOX_KEY=${quoteShell(kept.key)}`,
+    `export SIGNALBOX_CA_FILE=${quoteShell(kept.caFile)}`,
+    "npx signalbox nodes list",
+    "npx signalbox executions list",
+    "npx signalbox run web-config -t role=web -p version=v4 --watch",
     "",
     `Stop it and remove its files:  ${kept.stop}`,
   ]

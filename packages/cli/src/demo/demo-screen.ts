@@ -1,8 +1,8 @@
 import { styleText } from "node:util"
 import { hasColour, type Screen } from "../io.ts"
-import { conclusion, PlainRollout } from "../rollout/plain-rollout.ts"
+import { PlainRollout } from "../rollout/plain-rollout.ts"
 import { renderRollout } from "../rollout/render-rollout.ts"
-import { type Execution, type ExecutionUpdate, RolloutFold } from "../rollout/rollout-fold.ts"
+import { type ExecutionUpdate, RolloutFold } from "../rollout/rollout-fold.ts"
 
 const redrawMilliseconds = 80
 const rowsMax = 24
@@ -39,18 +39,13 @@ export class DemoScreen {
 
   /** Follows one run. `outside` is what the prober sees at the moment, below the picture. */
   async rollout(outside: () => string): Promise<ShownRollout> {
-    return this.#screen.isTTY === true ? livePicture(this, this.#screen, outside) : plainLines(this)
-  }
-
-  get colour(): boolean {
-    return this.#colour
+    return this.#screen.isTTY === true ? livePicture(this.#screen, this.#colour, outside) : plainLines(this)
   }
 }
 
 export interface ShownRollout {
   update(update: ExecutionUpdate): void
-  /** Undefined where the run was left before its end. */
-  end(execution: Execution | undefined): void
+  end(): void
 }
 
 function plainLines(screen: DemoScreen): ShownRollout {
@@ -63,7 +58,7 @@ function plainLines(screen: DemoScreen): ShownRollout {
   }
 }
 
-async function livePicture(screen: DemoScreen, stream: Screen, outside: () => string): Promise<ShownRollout> {
+async function livePicture(stream: Screen, colour: boolean, outside: () => string): Promise<ShownRollout> {
   const { createLogUpdate } = await import("log-update")
   const picture = createLogUpdate(stream as NodeJS.WriteStream)
   const fold = new RolloutFold()
@@ -72,17 +67,16 @@ async function livePicture(screen: DemoScreen, stream: Screen, outside: () => st
     if (!view) return
     const columns = Math.max(40, (stream.columns ?? 80) - 2)
     const rows = Math.max(6, Math.min(rowsMax, (stream.rows ?? 24) - 4))
-    const text = renderRollout(view, { columns, rows, colour: screen.colour })
+    const text = renderRollout(view, { columns, rows, colour })
     picture([...text.split("\n"), "", outside()].map((line) => `  ${line}`).join("\n"))
   }
   const timer = setInterval(draw, redrawMilliseconds)
   return {
     update: (update) => fold.apply(update, Date.now()),
-    end: (execution) => {
+    end: () => {
       clearInterval(timer)
       draw()
       picture.done()
-      if (execution) screen.line(`  ${conclusion(execution)}`)
     },
   }
 }

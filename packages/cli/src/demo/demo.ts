@@ -11,6 +11,7 @@ import { cleanEnvironment, type DemoContext, partFailure } from "./demo-server.t
 import type { RunEvidence } from "./evidence.ts"
 import { databaseMegabytes, installedMegabytes, residentMegabytes } from "./footprint.ts"
 import { runRollout } from "./rollout-run.ts"
+import { quoteShell } from "./service-files.ts"
 import { workflowDocument } from "./web-config-workflow.ts"
 import { Workspace } from "./workspace.ts"
 
@@ -148,7 +149,7 @@ async function keep(workspace: Workspace, { server }: DemoFleet): Promise<KeptDe
   const caFile = workspace.path("ca.pem")
   writeFileSync(caFile, server.caPem)
   await workspace.keep()
-  return { url: server.url, key: server.key, caFile, stop: `sh '${workspace.stopScript}'` }
+  return { url: server.url, key: server.key, caFile, stop: `sh ${quoteShell(workspace.stopScript)}` }
 }
 
 /** Stops everything, and looks whether that is so. */
@@ -160,9 +161,9 @@ async function leaveNothing(workspace: Workspace, fleet: DemoFleet, screen: Demo
   const claim: Claim = {
     name: "nothing is left behind",
     ok: still.length === 0 && left.length > 0 && !existsSync(workspace.directory),
-    measured: `${left.length - still.length} of ${left.length} processes have ended, the folder is removed`,
+    measured: `${left.length - still.length} of ${left.length} processes ended`,
   }
-  showClaims(screen, "Cleared away", [claim])
+  showClaims(screen, undefined, [claim])
   return claim
 }
 

@@ -3,7 +3,6 @@ import { executionsCreate, executionsGet } from "@signalbox/contracts/workflows/
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Client } from "@signalbox/sdk/client"
 import { followExecution } from "../rollout/follow-execution.ts"
-import type { Execution } from "../rollout/rollout-fold.ts"
 import { overlapMax, spellsWithin, unavailableSpans } from "./availability.ts"
 import { demoLimits, demoPlan } from "./demo-plan.ts"
 import type { DemoScreen } from "./demo-screen.ts"
@@ -90,9 +89,8 @@ async function showRun(parts: RunParts, executionId: string, from: number): Prom
   const { client, screen, prober, nodes, signal } = parts
   const shown = await screen.rollout(() => outsideLine(screen, prober, { nodes, from }))
   const timeout = AbortSignal.timeout(demoLimits.executionMilliseconds)
-  let ended: Execution | undefined
   try {
-    ended = await followExecution(client, {
+    await followExecution(client, {
       executionId,
       output: false,
       signal: AbortSignal.any([signal, timeout]),
@@ -103,7 +101,7 @@ async function showRun(parts: RunParts, executionId: string, from: number): Prom
     const seconds = demoLimits.executionMilliseconds / 1000
     throw new AppError("demo.part-failed", `${executionId} didn't end in ${seconds} s`, { cause: error })
   } finally {
-    shown.end(ended)
+    shown.end()
   }
 }
 
