@@ -60,6 +60,7 @@ create table executions (
   created_by text not null,
   started_at timestamptz,
   finished_at timestamptz,
+  outputs_removed boolean not null default false,
   constraint executions_pkey primary key (id)
 ) with (fillfactor = 40);
 comment on table executions is 'aggregate: id';

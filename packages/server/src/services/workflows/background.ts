@@ -119,7 +119,8 @@ export class ExecutionOwner {
   }
 
   async #scanOnce(): Promise<void> {
-    if (this.#stop.signal.aborted) return
+    // A server that serves no executions yet, or no longer, leaves hints to the others.
+    if (!this.#loops || this.#stop.signal.aborted) return
     if (this.#runners.size > 0) {
       const wishes = await readWishes(this.#options.database, this.name, [...this.#runners.keys()])
       for (const wished of wishes) this.#runners.get(wished.id)?.hearWish(wished)

@@ -78,12 +78,12 @@ export function ordinalsOf(data: unknown): number[] {
 }
 
 /**
- * Versions of a task as a subject: 2a-1 its attempt a was handed out, 2a that attempt ended, 2a+1 its rollback ended.
- * They follow from the row, so no counter has to be kept for a million tasks.
+ * Versions of a task as a subject: a where its attempt a was handed out, a+1 where the task ended with that attempt,
+ * a+2 where its rollback ended. They follow from the row, so no counter has to be kept for a million tasks.
  */
 export const progressExpander: Expander = {
   type: progressType,
-  produces: ["task.started", "task.retrying", "task.finished", "task.rolled-back"],
+  produces: ["task.started", "task.finished", "task.rolled-back"],
   expand(row) {
     const { batch } = row.data as ProgressData
     const subjectOf = (ordinal: number): string => taskId(row.aggregateId, ordinal)
@@ -112,11 +112,8 @@ function eventOf({
   state,
   rollback,
 }: Omit<Change, "ordinals">): { type: string; version: number } | undefined {
-  const ended = isTaskEnded(state)
-  if (!ended && state === "starting") return { type: "task.started", version: 2 * attempt - 1 }
-  if (!ended && state === "queued") return { type: "task.retrying", version: 2 * attempt }
-  if (!ended) return undefined
-  if (rollback === "none" || rollback === "pending") return { type: "task.finished", version: Math.max(1, 2 * attempt) }
-  if (isRollbackOpen(rollback)) return undefined
-  return { type: "task.rolled-back", version: 2 * attempt + 1 }
+  if (state === "starting") return { type: "task.started", version: attempt }
+  if (!isTaskEnded(state)) return undefined
+  if (rollback === "none" || rollback === "pending") return { type: "task.finished", version: attempt + 1 }
+  return isRollbackOpen(rollback) ? undefined : { type: "task.rolled-back", version: attempt + 2 }
 }

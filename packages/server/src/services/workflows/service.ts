@@ -8,6 +8,7 @@ import type { Database } from "../../storage/database.ts"
 import { ExecutionOwner, type OwnerSettings } from "./background.ts"
 import { workflowsHandlers } from "./handlers.ts"
 import { progressExpander } from "./progress-event.ts"
+import { executionsRetention } from "./retention.ts"
 import { Watches } from "./watches.ts"
 
 export interface WorkflowsOptions {
@@ -53,6 +54,7 @@ export function createWorkflowsService(options: WorkflowsOptions): WorkflowsServ
     service: {
       name: "workflows",
       handlers,
+      cronTasks: [executionsRetention(() => clock.now())],
       expanders: [progressExpander],
       start: () => owner.start(),
       async stop() {

@@ -1,7 +1,8 @@
 /**
  * Templates in shell text. A value never becomes part of the text that the shell parses: the template is replaced by a
- * reference to an environment variable, quoted for the place where it stands. So no value can end a quotation or begin
- * a command, and a place that is misjudged (the scanner knows less than a shell) gives a wrong word, not a command.
+ * reference to an environment variable, quoted for the place where it stands. So no value can end a quotation. Where the
+ * scanner, which knows less than a shell, can't be sure of the place, the text is refused: an unquoted reference in the
+ * place of a command would run its value.
  */
 import { AppError } from "@signalbox/kernel/app-error"
 import { unreachable } from "@signalbox/kernel/assert"
@@ -18,6 +19,8 @@ interface Scanner {
   readonly places: Place[]
   readonly awaited: Heredoc[]
   heredoc: Heredoc | undefined
+  /** A substitution was opened in the here-document: what follows may be a command. */
+  heredocNests: boolean
   /** What stands between the last line break and here, literal text only. */
   line: string
   atWordStart: boolean
@@ -27,14 +30,26 @@ const heredocPattern = /^<<(-?)[ \t]*(?:'([^'\n]+)'|"([^"\n]+)"|(\\?)([A-Za-z0-9
 
 /** @throws workflows.invalid-template where a template stands in a place that can't take a value safely */
 export function renderShell(parts: readonly TemplatePart[]): string {
-  const scanner: Scanner = { places: ["plain"], awaited: [], heredoc: undefined, line: "", atWordStart: true }
-  return parts
+  const scanner: Scanner = {
+    places: ["plain"],
+    awaited: [],
+    heredoc: undefined,
+    heredocNests: false,
+    line: "",
+    atWordStart: true,
+  }
+  const text = parts
     .map((part) => {
       if (typeof part !== "string") return place(scanner, part)
       scan(scanner, part)
       return part
     })
     .join("")
+  endLine(scanner)
+  const open = scanner.places.length > 1 || scanner.heredoc !== undefined || scanner.awaited.length > 0
+  if (open && parts.some((part) => typeof part !== "string"))
+    throw new AppError("workflows.invalid-template", "a quotation, a parenthesis or a here-document is never closed")
+  return text
 }
 
 function place(scanner: Scanner, reference: Reference): string {
@@ -42,8 +57,10 @@ function place(scanner: Scanner, reference: Reference): string {
   scanner.line += "x"
   const variable = `\${${variableOf(reference)}}`
   if (scanner.heredoc) {
-    if (!scanner.heredoc.quoted) return variable
-    throw refusal("a here-document with a quoted delimiter", "take the quotes off the delimiter")
+    if (scanner.heredoc.quoted)
+      throw refusal("a here-document with a quoted delimiter", "take the quotes off the delimiter")
+    if (!scanner.heredocNests) return variable
+    throw refusal("a here-document after a substitution", "put the result into a variable first")
   }
   const where = scanner.places.at(-1) ?? "plain"
   switch (where) {
@@ -80,7 +97,10 @@ function advance(scanner: Scanner, text: string, index: number): number {
     return 1
   }
   scanner.line += character
-  if (scanner.heredoc) return 1
+  if (scanner.heredoc) {
+    if (character === "`" || /^\$[({]/.test(text.slice(index, index + 2))) scanner.heredocNests = true
+    return 1
+  }
   const where = scanner.places.at(-1) ?? "plain"
   if (where === "comment") return 1
   if (where === "single") {
@@ -164,7 +184,9 @@ function endLine(scanner: Scanner): void {
   scanner.line = ""
   scanner.atWordStart = true
   if (heredoc) {
-    if (line === heredoc.delimiter) scanner.heredoc = scanner.awaited.shift()
+    if (line !== heredoc.delimiter) return
+    scanner.heredoc = scanner.awaited.shift()
+    scanner.heredocNests = false
     return
   }
   if (scanner.places.at(-1) === "comment") scanner.places.pop()

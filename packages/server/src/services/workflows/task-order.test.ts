@@ -71,6 +71,7 @@ describe("a task's order", () => {
   })
 
   it("no text is parsed by the shell, wherever the template stands", { timeout: 60_000 }, () => {
+    // No command that writes: a text that runs what its own command wrote does so with any value.
     const piece = fc.constantFrom(
       "'",
       '"',
@@ -83,7 +84,7 @@ describe("a task's order", () => {
       "#",
       "<<E\n",
       "E\n",
-      "echo ",
+      ": ",
       ";",
       "x",
       "{",
@@ -109,11 +110,12 @@ describe("a task's order", () => {
           } catch {
             return
           }
+          rmSync(join(cwd, "pwned"), { force: true })
           const { shell } = runFirst(order, cwd)
           expect(existsSync(join(cwd, "pwned")), `${run} became ${shell}`).toBe(false)
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 400 },
     )
     rmSync(cwd, { recursive: true, force: true })
   })

@@ -1,0 +1,13 @@
+import { readdirSync, readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
+import { expect, it } from "vitest"
+import { parseWorkflow } from "./workflow-text.ts"
+
+const directory = fileURLToPath(new URL("../../../../../examples/", import.meta.url))
+const documents = readdirSync(directory).filter((name) => name.endsWith(".yaml"))
+
+it.each(documents)("the example %s is a valid workflow", (name) => {
+  const text = readFileSync(`${directory}${name}`, "utf8")
+  if (!/^kind: Workflow$/m.test(text)) return
+  expect(parseWorkflow(text)).toMatchObject({ ok: true, workflow: { document: { name: name.replace(".yaml", "") } } })
+})

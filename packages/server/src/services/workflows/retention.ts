@@ -1,0 +1,85 @@
+/** Removes what is past its retention (D23): the outputs of executions first, later the executions with all their rows. */
+import type { CronTask } from "../../storage/background-queue.ts"
+import type { Sql } from "../../storage/database.ts"
+
+export interface RetentionSettings {
+  readonly executionsKeptMilliseconds: number
+  readonly outputsKeptMilliseconds: number
+}
+
+const dayMilliseconds = 86_400_000
+export const retentionSettings: RetentionSettings = {
+  executionsKeptMilliseconds: 400 * dayMilliseconds,
+  outputsKeptMilliseconds: 30 * dayMilliseconds,
+}
+
+/** Rows that one statement removes, and executions that one run of the task looks after. */
+const rowsPerStatement = 5_000
+const executionsPerRun = 1_000
+
+export function executionsRetention(now: () => number, settings: RetentionSettings = retentionSettings): CronTask {
+  return {
+    name: "workflows.executions-retention",
+    cron: "43 * * * *",
+    async run({ database, signal }) {
+      await removeExecutions(database, now() - settings.executionsKeptMilliseconds, signal)
+      await removeOutputs(database, now() - settings.outputsKeptMilliseconds, signal)
+    },
+  }
+}
+
+/** Executions that ended before an instant; each in statements of its own, the row that names it last. */
+export async function removeExecutions(sql: Sql, before: number, signal: AbortSignal): Promise<number> {
+  const old = await sql.query<{ id: string; account: string }>(
+    "select id, account from executions where finished_at < to_timestamp($1::float8 / 1000) order by finished_at limit $2",
+    [before, executionsPerRun],
+  )
+  for (const { id, account } of old) {
+    for (const table of ["execution_tasks", "execution_targets"]) {
+      await inChunks(signal, () =>
+        sql.query(
+          `delete from ${table} where execution_id = $1 and account = $2 and ordinal in (
+             select ordinal from ${table} where execution_id = $1 order by ordinal limit $3) returning 1`,
+          [id, account, rowsPerStatement],
+        ),
+      )
+    }
+    if (signal.aborted) return 0
+    await sql.query(
+      `with plan as (delete from execution_plans where execution_id = $1 and account = $2)
+       delete from executions where id = $1 and account = $2`,
+      [id, account],
+    )
+  }
+  return old.length
+}
+
+/** The outcomes of tasks whose execution ended before an instant; states and messages stay. */
+export async function removeOutputs(sql: Sql, before: number, signal: AbortSignal): Promise<number> {
+  const old = await sql.query<{ id: string; account: string }>(
+    `select id, account from executions
+     where finished_at < to_timestamp($1::float8 / 1000) and not outputs_removed order by finished_at limit $2`,
+    [before, executionsPerRun],
+  )
+  for (const { id, account } of old) {
+    await inChunks(signal, () =>
+      sql.query(
+        `update execution_tasks set outcome = null, rollback_outcome = null
+         where execution_id = $1 and account = $2 and ordinal in (
+           select ordinal from execution_tasks
+           where execution_id = $1 and (outcome is not null or rollback_outcome is not null) order by ordinal limit $3)
+         returning 1`,
+        [id, account, rowsPerStatement],
+      ),
+    )
+    if (signal.aborted) return 0
+    await sql.query("update executions set outputs_removed = true where id = $1 and account = $2", [id, account])
+  }
+  return old.length
+}
+
+async function inChunks(signal: AbortSignal, change: () => Promise<readonly object[]>): Promise<void> {
+  while (!signal.aborted) {
+    if ((await change()).length < rowsPerStatement) return
+  }
+}
