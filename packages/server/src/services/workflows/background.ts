@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises"
 import { parseAttemptKey } from "@signalbox/contracts/fleet/agent-protocol"
 import { newId } from "@signalbox/kernel/id"
 import type { ExecutorReport } from "../../router/ports.ts"
-import { claimExecutions, readWishes, releaseExecution, renewLeases } from "./batch-store.ts"
+import { claimExecutions, readWishes, releaseExecution, renewLeases } from "./lease-store.ts"
 import { ExecutionRunner, type RunnerDependencies } from "./execution-runner.ts"
 import { LateReports } from "./late-reports.ts"
 

@@ -21,15 +21,8 @@ import type { Logger } from "pino"
 import type { Executor, ExecutorOrder, ExecutorReport, OperationCaller } from "../../router/ports.ts"
 import type { Database } from "../../storage/database.ts"
 import { makeBatch } from "./batch.ts"
-import {
-  commitBatch,
-  getPlan,
-  readOpenRows,
-  type Batch,
-  type ClaimedExecution,
-  type FrozenPlan,
-  type Wished,
-} from "./batch-store.ts"
+import { commitBatch, getPlan, readOpenRows, type Batch, type FrozenPlan, type Wished } from "./batch-store.ts"
+import type { ClaimedExecution } from "./lease-store.ts"
 import { enginePlanOf } from "./model.ts"
 import { NodeWindow } from "./node-window.ts"
 import { planTargets } from "./planning.ts"

@@ -5,7 +5,8 @@
 import { nodesResolve } from "@signalbox/contracts/fleet/operations"
 import type { OperationCaller } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
-import { readNodes, readNodesOf, type ClaimedExecution, type WindowNode } from "./batch-store.ts"
+import { readNodes, readNodesOf, type WindowNode } from "./batch-store.ts"
+import type { ClaimedExecution } from "./lease-store.ts"
 
 export interface WindowEntry extends WindowNode {
   /** The node was removed after the plan was made. */

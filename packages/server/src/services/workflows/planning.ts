@@ -13,10 +13,10 @@ import {
   insertTargets,
   refreshStatistics,
   removeTargets,
-  type ClaimedExecution,
   type FrozenPlan,
   type PlannedNode,
 } from "./batch-store.ts"
+import type { ClaimedExecution } from "./lease-store.ts"
 import { resolveStoredLimits } from "./model.ts"
 
 export const targetsPerBatch = 5_000
