@@ -107,7 +107,7 @@ export function judgeSecondRun(run: RunEvidence): Claim[] {
     {
       name: "the other nodes are never touched",
       ok: rest.length > 0 && untouched.length === rest.length,
-      measured: `${untouched.length} of ${rest.length}: same files, same process`,
+      measured: `${untouched.length} of ${rest.length}: same files and process`,
     },
     judgeOnce(run),
   ])
@@ -149,7 +149,7 @@ function judgeFiles(figures: RunFigures, nodes: readonly NodeEvidence[]): Claim 
     name: "their files are exactly as before",
     ok: figures.filesRestoredExactly && differing.length === 0,
     measured:
-      differing.length === 0 ? `${count} compared: bytes, mode, owner` : `differs: ${differing.slice(0, 3).join(", ")}`,
+      differing.length === 0 ? `${count}: bytes, mode and owner` : `differs: ${differing.slice(0, 3).join(", ")}`,
   }
 }
 
@@ -165,7 +165,7 @@ function judgeOnce(run: RunEvidence): Claim {
   return {
     name: "no attempt ran twice",
     ok: once.length === touched.length,
-    measured: `${once.length} of ${touched.length}: journals, service logs`,
+    measured: `${once.length} of ${touched.length}, by their own records`,
   }
 }
 
@@ -196,6 +196,6 @@ export function judgeProbing(runs: readonly RunEvidence[], probing: ProbingEvide
   return {
     name: "the prober saw every restart",
     ok: seen.length === touched.length && touched.length > 0,
-    measured: `${seen.length} of ${touched.length}; never blind for over ${pause} ms`,
+    measured: `${seen.length} of ${touched.length}, every ${pause} ms or less`,
   }
 }

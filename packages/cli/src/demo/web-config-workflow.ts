@@ -3,7 +3,7 @@ export const workflowName = "web-config"
 /** The change of the demo, as a person would write it. */
 export const workflowDocument = `kind: Workflow
 name: web-config
-description: Write the web service's configuration, restart it, and check from the machine that it answers
+description: Write the configuration, restart the service, check that it answers
 parameters:
   version: { pattern: "^v[0-9]+$" }
   workers: { type: integer, default: 2, min: 0 }
@@ -13,7 +13,8 @@ save: [etc/web.conf]
 steps:
   - name: write the configuration
     run: |
-      printf 'version=%s\\nworkers=%s\\n' \${{ params.version }} \${{ params.workers }} > etc/web.conf.new
+      echo version=\${{ params.version }} > etc/web.conf.new
+      echo workers=\${{ params.workers }} >> etc/web.conf.new
       mv etc/web.conf.new etc/web.conf
   - name: restart the service
     run: ./bin/service restart
