@@ -137,6 +137,10 @@ export const errorCatalogue = {
     "invalid",
     "The agent sent a frame that the protocol doesn't allow; its session was closed.",
   ),
+  "fleet.session-not-found": entry(
+    "not-found",
+    "The agent's session ended, or another server has it; the agent opens a new one by itself.",
+  ),
   "fleet.unknown-task": entry("invalid", "The agent reported a task that it was never given; the report was dropped."),
 
   // Workflows and executions
@@ -232,6 +236,10 @@ export const errorCatalogue = {
   "storage.target-not-empty": entry(
     "conflict",
     "The target database already holds Signalbox tables; give an empty one.",
+  ),
+  "storage.file-differs": entry(
+    "conflict",
+    "The data directory belongs to another installation; restore into a new one, or move this file away.",
   ),
   "storage.servers-running": entry(
     "conflict",

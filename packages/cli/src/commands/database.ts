@@ -1,3 +1,4 @@
+import { join } from "node:path"
 import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import type { CopySummary } from "@signalbox/server/storage/backup"
 import type { Connection } from "@signalbox/server/storage/database"
@@ -25,11 +26,14 @@ async function runBackup(context: CommandContext): Promise<void> {
   const path = context.words[0] as string
   const settings = await settingsOf(context)
   const { backupDatabase } = await import("@signalbox/server/storage/backup")
+  const { readDirectoryBlobs } = await import("@signalbox/server/storage/directory-blob-store")
   const programVersion = await version()
+  const dataDirectory = settings.data
+  const blobs = readDirectoryBlobs(blobDirectory(settings))
   const summary = await withDatabase(settings, { besideServer: true }, (connection) =>
-    backupDatabase({ connection, path, programVersion }),
+    backupDatabase({ connection, path, programVersion, blobs, dataDirectory }),
   )
-  await showSummary(context, summary, `all data is in ${path}`)
+  await showSummary(context, summary, `all data is in ${path}; it holds keys, so keep it as safe as one`)
 }
 
 async function runRestore(context: CommandContext): Promise<void> {
@@ -37,10 +41,15 @@ async function runRestore(context: CommandContext): Promise<void> {
   const settings = await settingsOf(context)
   const { restoreDatabase } = await import("@signalbox/server/storage/backup")
   const { components } = await import("@signalbox/server/storage/components")
+  const { openDirectoryBlobStore } = await import("@signalbox/server/storage/directory-blob-store")
   const programVersion = await version()
-  const summary = await withDatabase(settings, { besideServer: false }, (connection) =>
-    restoreDatabase({ connection, path, programVersion, components }),
-  )
+  const dataDirectory = settings.data
+  const summary = await withDatabase(settings, { besideServer: false }, async (connection) => {
+    // What the backup holds was within the quota when it was stored.
+    const directory = blobDirectory(settings)
+    const blobs = await openDirectoryBlobStore({ directory, bytesMax: Number.MAX_SAFE_INTEGER })
+    return await restoreDatabase({ connection, path, programVersion, components, blobs, dataDirectory })
+  })
   await showSummary(context, summary, `all data of ${path} is restored`)
 }
 
@@ -56,6 +65,11 @@ async function runMove(context: CommandContext): Promise<void> {
     moveDatabase({ from, to, programVersion, components }),
   )
   await showSummary(context, summary, "all data is copied; start the server with --database-url from now on")
+}
+
+/** Of a server's data directory, beside the private database. */
+function blobDirectory(settings: Settings): string {
+  return join(settings.data, "blobs")
 }
 
 async function version(): Promise<string> {
@@ -88,6 +102,7 @@ async function withDatabase<T>(
 
 async function showSummary(context: CommandContext, summary: CopySummary, text: string): Promise<void> {
   const rows = summary.tables.reduce((sum, table) => sum + table.rows, 0)
-  const facts = `${summary.tables.length} tables, ${rows} rows, ${summary.blobs} blobs`
+  const files = summary.files.length === 0 ? [] : [summary.files.join(", ")]
+  const facts = [`${summary.tables.length} tables`, `${rows} rows`, `${summary.blobs} blobs`, ...files].join(", ")
   await context.show({ ...summary, rows }, () => `${text} (${facts})\n`)
 }

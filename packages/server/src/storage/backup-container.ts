@@ -11,13 +11,16 @@ import { pipeline } from "node:stream/promises"
 import { createZstdCompress, createZstdDecompress } from "node:zlib"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 
-/** `data` frames follow the `table` or `blob` they belong to. */
+/** `data` frames follow the `table`, `blob` or `file` they belong to. */
 export type Frame =
-  | { readonly kind: "header" | "table" | "table-end" | "blob" | "end"; readonly fields: Record<string, unknown> }
+  | {
+      readonly kind: "header" | "table" | "table-end" | "blob" | "file" | "end"
+      readonly fields: Record<string, unknown>
+    }
   | { readonly kind: "data"; readonly bytes: Uint8Array }
 
 const firstLine = Buffer.from("signalbox-backup 1\n")
-const kinds = ["header", "table", "table-end", "blob", "end", "data"] as const
+const kinds = ["header", "table", "table-end", "blob", "end", "data", "file"] as const
 const prefixBytes = 5
 const frameBytesMax = 16 << 20
 

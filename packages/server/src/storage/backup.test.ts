@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { buffer } from "node:stream/consumers"
@@ -9,7 +9,7 @@ import { createEmptyDatabase, createTestDatabase, type TestDatabase } from "@sig
 import { backupDatabase, moveDatabase, restoreDatabase } from "./backup.ts"
 import { migrateBackgroundQueue } from "./background-queue.ts"
 import { openDatabase, type Connection, type Database } from "./database.ts"
-import { openDirectoryBlobStore } from "./directory-blob-store.ts"
+import { openDirectoryBlobStore, readDirectoryBlobs } from "./directory-blob-store.ts"
 import { appendEvents, readEvents } from "./outbox.ts"
 
 const components = ["storage"]
@@ -110,6 +110,40 @@ describe("X6: backup, restore and move without any client program", () => {
       const digest = createHash("sha256").update(Buffer.alloc(300_000, "blob")).digest("hex")
       expect(await buffer(await blobs.open(digest))).toEqual(Buffer.alloc(300_000, "blob"))
       expect((await stat(path)).mode & 0o077).toBe(0)
+    }))
+
+  it("takes along what agents and people know the server by, and never overwrites another installation's", () =>
+    intoEmpty(async (connection) => {
+      const [from, into, other] = ["from", "into", "other"].map((name) => join(directory, name)) as [
+        string,
+        string,
+        string,
+      ]
+      await mkdir(join(from, "tls"), { recursive: true })
+      await writeFile(join(from, "tls", "authority.pem"), "the authority")
+      await writeFile(join(from, "admin.json"), "{}")
+      await writeFile(join(from, "other.txt"), "is not ours")
+      const file = join(directory, "with files")
+      const blobs = readDirectoryBlobs(join(from, "blobs"))
+      const { connection: of } = source
+      const summary = await backupDatabase({
+        connection: of,
+        path: file,
+        programVersion: "1.0.0",
+        blobs,
+        dataDirectory: from,
+      })
+      expect(summary).toMatchObject({ blobs: 0, files: ["admin.json", "tls/authority.pem"] })
+      await mkdir(join(other, "tls"), { recursive: true })
+      await writeFile(join(other, "tls", "authority.pem"), "another authority")
+      const restore = { ...program, connection, path: file }
+      await expect(restoreDatabase({ ...restore, dataDirectory: other })).rejects.toMatchObject({
+        code: "storage.file-differs",
+      })
+      await restoreDatabase({ ...restore, dataDirectory: into })
+      expect(await readFile(join(into, "tls", "authority.pem"), "utf8")).toBe("the authority")
+      expect((await stat(join(into, "tls", "authority.pem"))).mode & 0o077).toBe(0)
+      expect((await readdir(into)).toSorted()).toEqual(["admin.json", "tls"])
     }))
 
   it("moves everything into another database", () =>

@@ -1,15 +1,18 @@
 /**
  * Backup, restore and move of a whole installation's data with nothing but database connections: one consistent
- * snapshot, every table and every blob with its count and digest, checked again where it arrives. Events that were
- * handed out and not handled yet go along; the rest of the job queue does not.
+ * snapshot, every table and every blob with its count and digest, checked again where it arrives, and the few files
+ * that an installation can't do without. Events that were handed out and not handled yet go along; the rest of the job
+ * queue does not.
  */
 import { Readable } from "node:stream"
+import { buffer } from "node:stream/consumers"
 import type pg from "pg"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { migrateBackgroundQueue } from "./background-queue.ts"
 import { readBackupFile, unreadable, writeBackupFile, type Frame } from "./backup-container.ts"
 import type { BlobStore } from "./blob-store.ts"
+import { type KeptFile, keepFile, readKeptFiles } from "./kept-files.ts"
 import { connectDirect, schemaName, sqlOf, type Connection, type Sql, type StorageLogger } from "./database.ts"
 import { listLiveServers } from "./server-lease.ts"
 import { migrate, readLedger, readMigrations, type AppliedMigration } from "./migrator.ts"
@@ -29,6 +32,8 @@ import {
 export interface CopySummary {
   readonly tables: ReadonlyArray<{ readonly name: string; readonly rows: number }>
   readonly blobs: number
+  /** Files of the data directory that went along: the certificate authority and the first administrator's key. */
+  readonly files: readonly string[]
 }
 
 interface CopyOptions {
@@ -44,17 +49,24 @@ interface Header {
   readonly position: number
 }
 
-/** Writes everything to one file. Servers may go on working. @throws storage.unavailable, storage.disk-full */
+/**
+ * Writes everything to one file: the database, the blobs and, of a server's data directory, what agents and people
+ * know the server by. Servers may go on working.
+ *
+ * @throws storage.unavailable, storage.disk-full, storage.blob-damaged
+ */
 export async function backupDatabase(options: {
   connection: Connection
   path: string
   programVersion: string
-  blobs?: BlobStore
+  blobs?: Pick<BlobStore, "list" | "open">
+  dataDirectory?: string
 }): Promise<CopySummary> {
   const tables: Array<{ name: string; rows: number }> = []
   const counts = { blobs: 0 }
+  const files = options.dataDirectory === undefined ? [] : await readKeptFiles(options.dataDirectory)
   await withSnapshot(options.connection, (source) => writeBackupFile(options.path, giveFrames(source)))
-  return { tables, blobs: counts.blobs }
+  return { tables, blobs: counts.blobs, files: files.map((file) => file.path) }
 
   async function* giveFrames(source: Source): AsyncGenerator<Frame> {
     yield { kind: "header", fields: { ...source.header, programVersion: options.programVersion } }
@@ -73,19 +85,25 @@ export async function backupDatabase(options: {
         yield { kind: "data", bytes: bytes as Uint8Array }
       counts.blobs++
     }
+    for (const { path, bytes } of files) {
+      yield { kind: "file", fields: { path } }
+      yield { kind: "data", bytes }
+    }
   }
 }
 
 /**
  * Loads a backup into an empty database, as it was at the backup's level of migrations; `migrate` then brings it up to
- * date. Nothing is left behind where it fails.
+ * date. Nothing is left behind in the database where it fails. Files that the data directory has already stay as they
+ * are, unless they differ: then the restore is refused.
  *
- * @throws storage.backup-unreadable, storage.target-not-empty, storage.program-too-old, storage.migration-changed
+ * @throws storage.backup-unreadable, storage.target-not-empty, storage.program-too-old, storage.migration-changed,
+ *   storage.file-differs
  */
 export async function restoreDatabase(
-  options: CopyOptions & { connection: Connection; path: string; blobs?: BlobStore },
+  options: CopyOptions & { connection: Connection; path: string; blobs?: BlobStore; dataDirectory?: string },
 ): Promise<CopySummary> {
-  const { path, blobs } = options
+  const { path, blobs, dataDirectory } = options
   // The whole file is read once before anything is written: damage at its end must not leave half an installation.
   for await (const _frame of readBackupFile(path)) continue
   const frames = readBackupFile(path)
@@ -101,7 +119,7 @@ export async function restoreDatabase(
       assert(end?.kind === "table-end", "a table's frames end with its count")
       tables.push({ name: part.name, rows: await target.finish(part, end.fields as unknown as CopyDigest) })
     }
-    return { tables, blobs: await restoreBlobs(reader, blobs) }
+    return { tables, blobs: await restoreBlobs(reader, blobs), files: await restoreFiles(reader, dataDirectory) }
   })
 }
 
@@ -123,7 +141,7 @@ export async function moveDatabase(options: CopyOptions & { from: Connection; to
         await writePart(target.client, part, stream)
         tables.push({ name: part.name, rows: await target.finish(part, finish()) })
       }
-      return { tables, blobs: 0 }
+      return { tables, blobs: 0, files: [] }
     })
   })
 }
@@ -263,6 +281,16 @@ async function restoreBlobs(reader: FrameReader, blobs: BlobStore | undefined): 
     count++
   }
   return count
+}
+
+async function restoreFiles(reader: FrameReader, dataDirectory: string | undefined): Promise<string[]> {
+  const files: KeptFile[] = []
+  reader.back()
+  for (let begin = await reader.next(); begin?.kind === "file"; begin = await reader.next())
+    files.push({ path: String(begin.fields["path"]), bytes: await buffer(Readable.from(reader.data())) })
+  if (dataDirectory === undefined) return []
+  for (const file of files) await keepFile(dataDirectory, file)
+  return files.map((file) => file.path)
 }
 
 /** Frames with one of look-back, since a run of data ends where a frame of another kind begins. */

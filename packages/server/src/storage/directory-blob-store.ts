@@ -25,6 +25,11 @@ export async function openDirectoryBlobStore(options: { directory: string; bytes
   return store
 }
 
+/** The content of a directory, which need not be there, for reading beside the process that owns it. */
+export function readDirectoryBlobs(directory: string): Pick<BlobStore, "list" | "open"> {
+  return new DirectoryBlobStore({ directory, bytesMax: 0 })
+}
+
 class DirectoryBlobStore implements BlobStore {
   readonly #directory: string
   readonly #bytesMax: number
@@ -168,7 +173,11 @@ function verifier(digest: string): Transform {
 }
 
 async function listFolders(directory: string): Promise<string[]> {
-  return (await readdir(directory)).filter((name) => /^[0-9a-f]{2}$/.test(name)).toSorted()
+  const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return []
+    throw error
+  })
+  return names.filter((name) => /^[0-9a-f]{2}$/.test(name)).toSorted()
 }
 
 function toBlobError(error: unknown): unknown {
