@@ -17,6 +17,8 @@ const program = fileURLToPath(new URL("../../bin/signalbox.js", import.meta.url)
 const waits = {
   pollMilliseconds: 20,
   defaultMilliseconds: 30_000,
+  /** Agents that found no server for a while wait half a minute between attempts. */
+  onlineMilliseconds: 60_000,
   endMilliseconds: 15_000,
   logTailLength: 4_000,
 } as const
@@ -177,10 +179,11 @@ export class TestInstallation {
   }
 
   async waitForNodes(count: number): Promise<void> {
-    await this.eventually(`${count} nodes to be online`, async () => {
+    const areOnline = async () => {
       const { items } = await this.client.call(nodesList, { state: "online" })
       return items.length === count
-    })
+    }
+    await this.eventually(`${count} nodes to be online`, areOnline, waits.onlineMilliseconds)
   }
 
   /** Runs the command line to its end, as the administrator on this machine. */
