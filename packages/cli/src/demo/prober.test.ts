@@ -16,7 +16,7 @@ async function serve(port: number, answer: { status: number; version: string; st
   })
   server.listen(port, "127.0.0.1")
   await once(server, "listening")
-  closes.push(() => void server.close().closeAllConnections())
+  closes.push(() => server.close().closeAllConnections())
   return server
 }
 
