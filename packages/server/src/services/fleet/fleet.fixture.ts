@@ -138,6 +138,9 @@ export interface Enrolled {
   readonly tags: Record<string, string>
 }
 
+/** What a machine needs to know of a server: a whole one does too. */
+export type Reachable = Pick<FleetServer, "url" | "call">
+
 /** A machine with its key, as the agent is one; says exactly what a test tells it to. */
 export class TestMachine {
   readonly privateKey: KeyObject
@@ -156,7 +159,7 @@ export class TestMachine {
   }
 
   /** Enrols with a key's text. */
-  async enroll(server: FleetServer, key: string, more: { name?: string; tags?: Record<string, string> } = {}) {
+  async enroll(server: Reachable, key: string, more: { name?: string; tags?: Record<string, string> } = {}) {
     const input = {
       name: more.name ?? `machine-${this.machineId.slice(0, 8)}`,
       machineId: this.machineId,
@@ -185,12 +188,12 @@ export class TestMachine {
   }
 
   /** A connection on which nothing was said yet. @throws CallError where the upgrade is refused */
-  async dial(server: FleetServer, token?: string): Promise<TestSession> {
+  async dial(server: Reachable, token?: string): Promise<TestSession> {
     return TestSession.dial(server, token ?? (await this.token()))
   }
 
   async connect(
-    server: FleetServer,
+    server: Reachable,
     hello: Partial<Extract<AgentFrame, { type: "hello" }>> = {},
   ): Promise<TestSession> {
     const session = await this.dial(server)
@@ -222,7 +225,7 @@ export class TestSession {
     socket.on("error", () => undefined)
   }
 
-  static async dial(server: FleetServer, token: string): Promise<TestSession> {
+  static async dial(server: Reachable, token: string): Promise<TestSession> {
     const socket = new WebSocket(`${server.url.replace("http", "ws")}/v1/sessions`, {
       headers: { authorization: `Bearer ${token}` },
     })
