@@ -60,6 +60,7 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
 /** Operations that no person calls by hand, and why. */
 export const operationsWithoutCommand: Readonly<Record<string, string>> = {
   "nodes.enroll": "`signalbox agent enroll` calls it with the key that it makes",
+  "sessions.exchange": "`signalbox agent run` calls it where WebSockets are cut",
   "sessions.open": "`signalbox agent run` opens it: a connection, not a call",
 }
 

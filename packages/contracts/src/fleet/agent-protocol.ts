@@ -2,7 +2,8 @@ import { z } from "zod"
 import { inventory } from "./inventory.ts"
 
 /**
- * The frames of an agent's session, one JSON text message each (docs/agent-protocol.md has the picture).
+ * The frames of an agent's session, one JSON text each: a message of its WebSocket, or where WebSockets are cut an
+ * element of an exchange's `frames` (docs/agent-protocol.md has the picture).
  *
  * An attempt is named by its key, `<execution>/<ordinal>/<attempt>`; the pair (key, phase) is the unit of "at most
  * once" and of acknowledgement. The agent writes an attempt to its journal before it starts it, answers a repeated
@@ -21,6 +22,11 @@ export const agentLimits = {
   heartbeatSeconds: 10,
   /** A session that was silent for so long is taken as lost. */
   sessionSilenceSeconds: 30,
+  /** One exchange's frames, each way: how many, and their bytes as JSON strings; below the limit of an HTTP body. */
+  exchangeFramesMax: 256,
+  exchangeBytesMax: 768 * 1024,
+  /** How long the server may hold an exchange back until it has something to say; below the silence. */
+  exchangeWaitMillisecondsMax: 25_000,
 } as const
 
 export const attemptKey = z.string().regex(/^exe_[0-9a-z]{26}\/\d{1,9}\/\d{1,4}$/)

@@ -1,6 +1,7 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
 import { duration, instant, limits, pageInput, pageOf, resourceName, tags } from "../schemas.ts"
+import { agentLimits } from "./agent-protocol.ts"
 import { inventory } from "./inventory.ts"
 
 export const nodeStates = ["online", "offline", "held"] as const
@@ -148,10 +149,12 @@ export const nodesResolve = defineOperation({
     query: tagQuery.optional(),
     group: resourceName.optional(),
     all: z.literal(true).optional(),
+    count: z.boolean().optional().describe("With the number of all targets, of every page"),
   }),
   output: z.object({
     items: z.array(z.object({ id: z.string(), name: z.string(), tags })),
     unknown: z.array(z.string()).describe("Entries of `nodes` that don't exist (first page only)"),
+    count: z.int().optional(),
     nextCursor: z.string().optional(),
   }),
   errors: ["request.invalid-cursor", "fleet.invalid-tag-query", "fleet.group-not-found"],
@@ -170,6 +173,55 @@ export const sessionsOpen = defineOperation({
   input: z.strictObject({}),
   output: z.object({}),
   errors: ["fleet.agent-identity-refused", "fleet.node-held"],
+})
+
+/** Numbers of frames count from 1 in each direction of a session. */
+const frameNumber = z.int().min(1)
+const exchangedFrame = z.string().min(1).max(agentLimits.exchangeBytesMax)
+
+export const sessionsExchange = defineOperation({
+  name: "sessions.exchange",
+  service: "fleet",
+  summary: "Exchange frames of an agent's session where WebSockets are cut",
+  description:
+    "A long poll. The bearer is a token as for sessions.open, a new one for each call. A call without `session` opens " +
+    "one, and its first frame is the hello. What one side has received it says by number; the rest is sent again, and " +
+    "a frame that comes again is passed over. It changes nothing by itself: frames are checked against session and " +
+    "schema only.",
+  method: "POST",
+  path: "/v1/sessions:exchange",
+  effect: "read",
+  permission: "sessions.open",
+  input: z.strictObject({
+    session: z.string().max(64).optional().describe("Absent: opens a session"),
+    sequence: frameNumber.describe("The number of the first of `frames`, or of the next one"),
+    frames: z
+      .array(exchangedFrame)
+      .max(agentLimits.exchangeFramesMax)
+      .describe("The agent's frames, one JSON text each, as on the WebSocket"),
+    received: z.int().min(0).describe("How many of the server's frames have come"),
+    waitMilliseconds: z
+      .int()
+      .min(0)
+      .max(agentLimits.exchangeWaitMillisecondsMax)
+      .default(0)
+      .describe("How long to wait for a frame where there is none"),
+    end: z.literal(true).optional().describe("Ends the session after these frames"),
+  }),
+  output: z.object({
+    session: z.string(),
+    sequence: frameNumber.describe("The number of the first of `frames`, or of the next one"),
+    frames: z.array(z.string()).describe("The server's frames that were not received yet, one JSON text each"),
+    received: z.int().describe("How many of the agent's frames have come"),
+    ended: z.string().optional().describe("Why the session has ended; these are its last frames"),
+  }),
+  errors: [
+    "fleet.agent-identity-refused",
+    "fleet.node-held",
+    "fleet.protocol-violation",
+    "fleet.session-not-found",
+    "request.invalid-input",
+  ],
 })
 
 export const enrollmentKey = z.object({
@@ -323,6 +375,7 @@ export const fleetOperations = [
   nodesEnroll,
   nodesResolve,
   sessionsOpen,
+  sessionsExchange,
   enrollmentKeysCreate,
   enrollmentKeysList,
   enrollmentKeysRevoke,

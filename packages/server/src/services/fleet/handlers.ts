@@ -3,7 +3,7 @@ import { enrollmentHandlers, type EnrollmentOptions } from "./enrollment-handler
 import { groupHandlers } from "./group-handlers.ts"
 import { nodeHandlers, type CloseSessions } from "./node-handlers.ts"
 
-/** The handlers of the fleet's operations but `sessions.open`, which belongs to the service's own sessions. */
+/** The handlers of the fleet's operations but those of `sessions`, which belong to the service's own sessions. */
 export function fleetHandlers(options: EnrollmentOptions, closeSessions: CloseSessions): Handler[] {
   return [...nodeHandlers(closeSessions), ...enrollmentHandlers(options), ...groupHandlers(options)]
 }

@@ -1,6 +1,6 @@
-import { sessionsOpen } from "@signalbox/contracts/fleet/operations"
+import { sessionsExchange, sessionsOpen } from "@signalbox/contracts/fleet/operations"
 import { AppError } from "@signalbox/kernel/app-error"
-import { onSession, type Handler, type Service } from "../../router/handler.ts"
+import { onRead, onSession, type Caller, type Handler, type Service } from "../../router/handler.ts"
 import type { Authenticator, Executor } from "../../router/ports.ts"
 import { createAgentAuthenticator } from "./agent-authenticator.ts"
 import { createFleetBackground } from "./background.ts"
@@ -9,8 +9,10 @@ import { fleetHandlers } from "./handlers.ts"
 import { InventoryRecorder } from "./inventory-recorder.ts"
 import type { FleetParts } from "./parts.ts"
 import { Presence, presenceLimits } from "./presence.ts"
+import { SessionExchanges } from "./session-exchanges.ts"
 import { SessionExecutor } from "./session-executor.ts"
 import { SessionRegistry } from "./session-registry.ts"
+import { SocketChannel } from "./socket-channel.ts"
 
 export interface FleetOptions extends FleetParts {
   /** SHA-256 of the own CA in hex; absent on plain HTTP. */
@@ -55,6 +57,7 @@ export function createFleetService(options: FleetOptions): {
           (nodeId, code) => sessions.closeNode(nodeId, code),
         ),
         openSession(sessions),
+        exchangeFrames(new SessionExchanges(sessions)),
       ],
       async start() {
         await presence.reset()
@@ -74,8 +77,18 @@ export function createFleetService(options: FleetOptions): {
 
 function openSession(sessions: SessionRegistry): Handler {
   return onSession(sessionsOpen, (_, { caller, cause }, socket) => {
-    const [, nodeId] = /^node:(.+)$/.exec(caller.principal) ?? []
-    if (nodeId === undefined) throw new AppError("fleet.agent-identity-refused", "only an agent opens a session")
-    sessions.accept(socket, { account: caller.account, nodeId, cause })
+    sessions.accept(new SocketChannel(socket), { account: caller.account, nodeId: nodeOf(caller), cause })
   })
+}
+
+function exchangeFrames(exchanges: SessionExchanges): Handler {
+  return onRead(sessionsExchange, (input, { caller, cause, signal }) =>
+    exchanges.exchange(input, { caller: { account: caller.account, nodeId: nodeOf(caller), cause }, signal }),
+  )
+}
+
+function nodeOf(caller: Caller): string {
+  const [, nodeId] = /^node:(.+)$/.exec(caller.principal) ?? []
+  if (nodeId === undefined) throw new AppError("fleet.agent-identity-refused", "only an agent opens a session")
+  return nodeId
 }

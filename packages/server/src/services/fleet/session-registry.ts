@@ -6,8 +6,8 @@ import { agentLimits, type ServerFrame } from "@signalbox/contracts/fleet/agent-
 import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import { toInstant } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
-import type { WebSocket } from "ws"
 import { admitSession } from "./admission.ts"
+import type { FrameChannel } from "./frame-channel.ts"
 import type { FleetParts } from "./parts.ts"
 import { AgentSession, type HelloFrame, type SessionOwner, type WorkFrame } from "./session.ts"
 
@@ -39,17 +39,18 @@ export class SessionRegistry implements SessionOwner {
     this.#listeners.push(listener)
   }
 
-  /** Takes over a connection whose token was verified. */
-  accept(socket: WebSocket, caller: { account: string; nodeId: string; cause: string }): void {
+  /** Takes over a channel whose token was verified. */
+  accept(channel: FrameChannel, caller: { account: string; nodeId: string; cause: string }): AgentSession {
     const { clock, random } = this.#parts
     const identity = { id: newId("session", clock, random), ...caller }
-    const session = new AgentSession(socket, { identity, owner: this, now: () => clock.now() })
+    const session = new AgentSession(channel, { identity, owner: this, now: () => clock.now() })
     const ofNode = this.#all.get(caller.nodeId) ?? new Set()
     this.#all.set(caller.nodeId, ofNode.add(session))
     if (this.#stopping) session.close("the server is stopping")
     else if (this.#all.size > sessionsMax) session.close("the server is full")
     const waiting = [...ofNode].filter((other) => !other.isOpen)
     if (waiting.length > sessionsPerNodeMax) waiting[0]?.close("replaced by a newer session")
+    return session
   }
 
   find(nodeId: string): AgentSession | undefined {

@@ -1,12 +1,13 @@
 /**
- * One agent's WebSocket. Owns the socket, its limits and its state: hello -> opening -> open -> closed. Every frame is
- * checked against the protocol's schema; the first that doesn't fit ends the session with a `refused` frame. Whom the
- * session belongs to is decided by the token that opened it and by nothing that the agent says later.
+ * One agent's session over a channel of frames (a WebSocket, or exchanges). Owns the channel, its limits and its state:
+ * hello -> opening -> open -> closed. Every frame is checked against the protocol's schema; the first that doesn't fit
+ * ends the session with a `refused` frame. Whom the session belongs to is decided by the token that opened it and by
+ * nothing that the agent says later.
  */
 import { agentFrame, agentLimits, type AgentFrame, type ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
-import type { RawData, WebSocket } from "ws"
+import type { FrameChannel } from "./frame-channel.ts"
 
 export const sessionLimits = {
   helloTimeoutMilliseconds: 10_000,
@@ -20,7 +21,6 @@ export const sessionLimits = {
   earlyFramesMax: 256,
   /** What may wait in the server for a slow agent; then the session is cut, and the agent comes back. */
   unsentBytesMax: 16 * 1024 * 1024,
-  closeGraceMilliseconds: 2_000,
 } as const
 
 export type HelloFrame = Extract<AgentFrame, { type: "hello" }>
@@ -62,7 +62,7 @@ export type SessionEnd = keyof typeof sessionEnds
 
 export class AgentSession {
   readonly identity: SessionIdentity
-  readonly #socket: WebSocket
+  readonly #channel: FrameChannel
   readonly #owner: SessionOwner
   readonly #now: () => number
   #state: "hello" | "opening" | "open" | "closed" = "hello"
@@ -73,18 +73,19 @@ export class AgentSession {
   /** When the node's last sign of life was written; kept here, used by presence. */
   seenWrittenAt: number
 
-  constructor(socket: WebSocket, options: { identity: SessionIdentity; owner: SessionOwner; now: () => number }) {
+  constructor(channel: FrameChannel, options: { identity: SessionIdentity; owner: SessionOwner; now: () => number }) {
     this.identity = options.identity
-    this.#socket = socket
+    this.#channel = channel
     this.#owner = options.owner
     this.#now = options.now
     this.#heardAt = this.#now()
     this.seenWrittenAt = this.#heardAt
     this.#allowance = { ...fullAllowance, at: this.#heardAt }
-    socket.on("message", (data, isBinary) => this.#receive(data, isBinary))
-    socket.on("pong", () => (this.#heardAt = this.#now()))
-    socket.on("close", (code) => this.#end(`the connection was closed (${code})`))
-    socket.on("error", (error) => this.#end(`the connection failed: ${error.message}`))
+    channel.listen({
+      frame: (data, isBinary) => this.#receive(data, isBinary),
+      alive: () => (this.#heardAt = this.#now()),
+      closed: (reason) => this.#end(reason),
+    })
     this.#timer = setTimeout(
       () => this.refuse(violation(`no hello within ${sessionLimits.helloTimeoutMilliseconds} ms`)),
       sessionLimits.helloTimeoutMilliseconds,
@@ -105,18 +106,18 @@ export class AgentSession {
   }
 
   ping(): void {
-    if (this.#state === "open") this.#socket.ping()
+    if (this.#state === "open") this.#channel.ping()
   }
 
   /** False where the session is not open; then the frame is not sent. */
   send(frame: ServerFrame): boolean {
     if (this.#state !== "open") return false
-    if (this.#socket.bufferedAmount > sessionLimits.unsentBytesMax) {
+    if (this.#channel.unsentBytes > sessionLimits.unsentBytesMax) {
       this.#end("the agent reads too slowly")
-      this.#socket.terminate()
+      this.#channel.terminate()
       return false
     }
-    this.#socket.send(JSON.stringify(frame))
+    this.#channel.send(JSON.stringify(frame))
     return true
   }
 
@@ -124,7 +125,7 @@ export class AgentSession {
   refuse(error: AppError): void {
     if (this.#state === "closed") return
     const frame: ServerFrame = { type: "refused", code: error.code, message: error.message.slice(0, 500) }
-    this.#socket.send(JSON.stringify(frame))
+    this.#channel.send(JSON.stringify(frame))
     this.#close(closeCodes.policy, error.code, error.message)
   }
 
@@ -136,9 +137,7 @@ export class AgentSession {
   #close(code: number, wireReason: string, reason: string): void {
     if (this.#state === "closed") return
     this.#end(reason)
-    this.#socket.close(code, wireReason.slice(0, 120))
-    const grace = setTimeout(() => this.#socket.terminate(), sessionLimits.closeGraceMilliseconds)
-    this.#socket.once("close", () => clearTimeout(grace))
+    this.#channel.close(code, wireReason.slice(0, 120))
   }
 
   #end(reason: string): void {
@@ -146,16 +145,15 @@ export class AgentSession {
     this.#state = "closed"
     this.#early = []
     clearTimeout(this.#timer)
-    // A paused socket would never see the other side's close.
-    this.#socket.resume()
+    // A paused channel would never see the other side's close.
+    this.#channel.resume()
     this.#owner.closed(this, reason)
   }
 
-  #receive(data: RawData, isBinary: boolean): void {
+  #receive(buffer: Buffer, isBinary: boolean): void {
     if (this.#state === "closed") return
     this.#heardAt = this.#now()
     try {
-      const buffer = toBuffer(data)
       this.#spend(buffer.length)
       const frame = readFrame(buffer, isBinary)
       if (this.#state === "hello") this.#open(frame)
@@ -202,13 +200,13 @@ export class AgentSession {
     this.#allowance = { frames, bytes: left, at: now }
     const debtSeconds = Math.max(-frames / sessionLimits.framesPerSecondMax, -left / sessionLimits.bytesPerSecondMax)
     if (debtSeconds <= 0) return
-    // Frames that were read already still come while the socket is paused; each makes the pause longer.
-    this.#socket.pause()
+    // Frames that were read already still come while the channel is paused; each makes the pause longer.
+    this.#channel.pause()
     clearTimeout(this.#timer)
     this.#timer = setTimeout(
       () => {
         this.#heardAt = this.#now()
-        this.#socket.resume()
+        this.#channel.resume()
       },
       Math.min(debtSeconds * 1000, sessionLimits.pauseMillisecondsMax),
     )
@@ -221,11 +219,6 @@ const fullAllowance = {
 }
 
 const refill = (left: number, gained: number, full: number) => Math.min(full, left + gained)
-
-function toBuffer(data: RawData): Buffer {
-  if (Array.isArray(data)) return Buffer.concat(data)
-  return Buffer.isBuffer(data) ? data : Buffer.from(data)
-}
 
 function readFrame(data: Buffer, isBinary: boolean): AgentFrame {
   if (isBinary) throw violation("frames are text")
