@@ -311,8 +311,8 @@ export async function readLateTasks(
   tasks: { readonly executions: readonly string[]; readonly ordinals: readonly number[] },
 ): Promise<Array<{ number: number; known: boolean; ended: boolean; node: string | null }>> {
   return sql.query(
-    `select n.number::int as number, e.id is not null as known, coalesce(e.finished_at is not null, true) as ended,
-       t.node_id as node
+    `select n.number::int as number, e.id is not null as known,
+       (e.id is null or e.finished_at is not null) as ended, t.node_id as node
      from unnest($1::text[], $2::int[]) with ordinality as n (execution, ordinal, number)
      left join executions e on e.id = n.execution
      left join execution_targets t on t.execution_id = n.execution and t.ordinal = n.ordinal
