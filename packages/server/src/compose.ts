@@ -30,6 +30,8 @@ export interface CompositionOptions {
   readonly random: Random
   readonly logger: Logger
   readonly serverId: string
+  /** No other server can use this database, so whoever owned an execution before is gone. */
+  readonly isOnlyServer?: boolean
   /** How nodes and people reach this server. */
   readonly publicUrl: string
   readonly caFingerprint?: string
@@ -38,6 +40,9 @@ export interface CompositionOptions {
   /** Keeps the first administrator's key, where this start makes it. */
   keepFirstKey(keyText: string): Promise<void>
 }
+
+/** The same at each start: executions of the process before are taken up at once, without waiting for its leases. */
+const onlyServerName = "only"
 
 export interface Composition {
   readonly router: Router
@@ -119,7 +124,7 @@ function makeServices(
     logger,
     operations: caller,
     executor: options.executor ?? fleet.executor,
-    serverId: options.serverId,
+    serverId: options.isOnlyServer === true ? onlyServerName : options.serverId,
   })
   const audit = createAuditService({ operations: caller, expanders })
   const services: readonly Service[] = [

@@ -75,6 +75,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     random: systemRandom,
     logger,
     serverId: newId("server", systemClock, systemRandom),
+    isOnlyServer: settings.databaseUrl === undefined,
     publicUrl: url,
     ...(tls ? { caFingerprint: tls.caFingerprint } : {}),
     keepFirstKey: (key) => writeAdminFile(settings, { ...here, key }),
