@@ -32,7 +32,7 @@ function measure(process: TestProcess): () => Promise<number> {
   }
 }
 
-test("W8: a gigabyte of output: head and tail are kept, the count is right, and neither side grows by it", async () => {
+test("a gigabyte of output: head and tail are kept, the count is right, and neither side grows by it", async () => {
   const agent = installation.node("talker").agent
   const before = { agent: await agent.residentBytes(), server: await installation.server.residentBytes() }
   const most = [agent, installation.server].map(measure)

@@ -240,13 +240,14 @@ export class TestInstallation {
     for (const result of results) if (result.status === "rejected") throw result.reason
   }
 
-  /** What steps of killed agents left running; nothing else has this folder as its root. */
+  /** What steps of killed agents left running; nothing else has its root in this folder. */
   async #killSteps(): Promise<void> {
-    const mark = `SIGNALBOX_ROOT=${this.directory}`
-    for (const name of await readdir("/proc").catch(() => [])) {
-      if (!/^\d+$/.test(name)) continue
-      const environment = await readFile(`/proc/${name}/environ`, "latin1").catch(() => "")
-      if (environment.includes(mark)) process.kill(Number(name), "SIGKILL")
+    for (const processId of await findMarkedProcesses(`SIGNALBOX_ROOT=${this.directory}`)) {
+      try {
+        process.kill(processId, "SIGKILL")
+      } catch {
+        // It has just ended.
+      }
     }
   }
 
@@ -274,6 +275,17 @@ export class TestInstallation {
       SIGNALBOX_DATA: this.data,
     }
   }
+}
+
+/** Processes that have this in their environment, where the system shows it: what an agent gives to its steps. */
+export async function findMarkedProcesses(mark: string): Promise<number[]> {
+  const found: number[] = []
+  for (const name of await readdir("/proc").catch(() => [])) {
+    if (!/^\d+$/.test(name)) continue
+    const environment = await readFile(`/proc/${name}/environ`, "latin1").catch(() => "")
+    if (environment.includes(mark)) found.push(Number(name))
+  }
+  return found
 }
 
 function freePort(): Promise<number> {

@@ -1,7 +1,7 @@
-import { readdir, readFile, writeFile } from "node:fs/promises"
+import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest"
-import { TestInstallation } from "./processes.fixture.ts"
+import { findMarkedProcesses, TestInstallation } from "./processes.fixture.ts"
 import {
   getRun,
   mostAtOnce,
@@ -34,6 +34,7 @@ beforeEach(async () => {
 })
 
 const statePath = (name: string) => join(installation.node(name).root, stateFile)
+const stepProcesses = (id: string) => findMarkedProcesses(`SIGNALBOX_ATTEMPT=${id}`)
 const stateOf = (name: string) => readFile(statePath(name), "utf8")
 
 function documentOf(options: {
@@ -111,7 +112,7 @@ test("W9: an agent that is killed under a step reports it as interrupted, puts i
     state: "interrupted",
     rollback: "rolled-back",
   })
-  expect(await processesOf(id)).toEqual([])
+  expect(await stepProcesses(id)).toEqual([])
 })
 
 test("W9: server and agents killed together, twice in one run: each attempt once, and the run ends", async () => {
@@ -127,10 +128,10 @@ test("W9: server and agents killed together, twice in one run: each attempt once
   expect(execution).toMatchObject({ state: "incomplete", counts: { succeeded: 6, interrupted: 2, rolledBack: 2 } })
   expectOnce(await readEvidence(installation, id), killed)
   for (const name of killed) expect(await stateOf(name)).toBe(before)
-  expect(await processesOf(id)).toEqual([])
+  expect(await stepProcesses(id)).toEqual([])
 })
 
-test("W4: paused, a run starts nothing more and shows what it drains; resumed, it goes on", async () => {
+test("W8: paused, a run starts nothing more and shows what it drains; resumed, it goes on", async () => {
   const id = await run({ seconds: 1 })
   await waitForProgress(id, 0)
   const paused = JSON.parse(await installation.succeed(["executions", "pause", id, "--json"]))
@@ -161,7 +162,7 @@ test("W4: paused, a run starts nothing more and shows what it drains; resumed, i
   expectOnce(await readEvidence(installation, id))
 })
 
-test("W4: an abort that finishes lets what runs end and starts nothing more", async () => {
+test("W5, W8: an abort that finishes lets what runs end and starts nothing more", async () => {
   const id = await run({ seconds: 1 })
   await waitForProgress(id, 0)
   await installation.succeed(["executions", "abort", id, "--reason", "wrong version"])
@@ -176,7 +177,7 @@ test("W4: an abort that finishes lets what runs end and starts nothing more", as
   expect((await installation.run(["wait", id])).code).toBe(1)
 })
 
-test("W4, W6: an abort that kills ends the whole process group of each step and puts the nodes back", async () => {
+test("W5, W6: an abort that kills ends the whole process group of each step and puts the nodes back", async () => {
   const id = await run({ seconds: 300 })
   await installation.eventually("all slots to be in use", async () => {
     const evidence = await readEvidence(installation, id)
@@ -192,7 +193,7 @@ test("W4, W6: an abort that kills ends the whole process group of each step and 
     expect(ended, name).toEqual([])
     expect(await stateOf(name)).toBe(before)
   }
-  expect(await processesOf(id)).toEqual([])
+  expect(await stepProcesses(id)).toEqual([])
 })
 
 test("W9: an agent that never comes back: its task ends with its time, a further one is unreachable, the run ends", async () => {
@@ -220,14 +221,3 @@ test("W9: an agent that never comes back: its task ends with its time, a further
   expect(await getRun(installation, id)).toMatchObject({ state: "incomplete", counts: { interrupted: 1 } })
   expect((await readEvidence(installation, late)).find((one) => one.name === name)?.begun).toEqual([])
 })
-
-/** Processes of steps of a run that live, by the mark that the agent puts into their environment. */
-async function processesOf(id: string): Promise<string[]> {
-  const found: string[] = []
-  for (const name of await readdir("/proc")) {
-    if (!/^\d+$/.test(name)) continue
-    const environment = await readFile(`/proc/${name}/environ`, "latin1").catch(() => "")
-    if (environment.includes(`SIGNALBOX_ATTEMPT=${id}`)) found.push(name)
-  }
-  return found
-}
