@@ -27,12 +27,11 @@ for (let from = 0; from < tasks; from += batch) {
   const ordinals = Array.from({ length: Math.min(batch, tasks - from) }, (_, index) => from + index)
   await client.query({
     name: "insert",
-    text: `insert into execution_tasks (execution_id, ordinal, account, node_id, node_name)
+    text: `insert into execution_targets (execution_id, ordinal, account, node_id, node_name)
            select $1, n, 'main', 'nod_' || lpad(n::text, 26, '0'), 'node-' || n from unnest($2::int[]) n`,
     values: [id, ordinals],
   })
 }
-await client.query("analyze execution_tasks")
 for (let from = 0; from < tasks; from += batch) {
   const ordinals = Array.from({ length: Math.min(batch, tasks - from) }, (_, index) => from + index)
   await client.query({
@@ -60,8 +59,9 @@ for (let from = 0; from < tasks; from += batch) {
     name: "finish",
     text: `with e as (update executions set in_flight = 0, counts = $2, version = version + 1 where id = $1 returning version),
            t as (
-             update execution_tasks t set state = 'succeeded', attempt = 1, started_at = now(), finished_at = now(), outcome = c.outcome
-             from unnest($3::int[], $4::json[]) as c (ordinal, outcome) where t.execution_id = $1 and t.ordinal = c.ordinal)
+             insert into execution_tasks (execution_id, ordinal, account, state, rollback, attempt, started_at, finished_at, outcome)
+             select $1, c.ordinal, 'main', 'succeeded', 'none', 1, now(), now(), c.outcome
+             from unnest($3::int[], $4::json[]) as c (ordinal, outcome))
            insert into outbox (account, aggregate_id, id, type, subject, subject_version, cause, caused_by, depth, principal, data)
            select 'main', $1, $5, 'execution.progressed', $1, version, 'req', $1, 1, 'system:workflows', $6 from e`,
     values: [

@@ -1,7 +1,7 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
 import { duration, instant, limits, pageInput, pageOf, resourceName, tags } from "../schemas.ts"
-import { agentLimits } from "./agent-protocol.ts"
+import { exchangeCall, exchangeReply } from "./agent-protocol.ts"
 import { inventory } from "./inventory.ts"
 
 export const nodeStates = ["online", "offline", "held"] as const
@@ -175,10 +175,6 @@ export const sessionsOpen = defineOperation({
   errors: ["fleet.agent-identity-refused", "fleet.node-held"],
 })
 
-/** Numbers of frames count from 1 in each direction of a session. */
-const frameNumber = z.int().min(1)
-const exchangedFrame = z.string().min(1).max(agentLimits.exchangeBytesMax)
-
 export const sessionsExchange = defineOperation({
   name: "sessions.exchange",
   service: "fleet",
@@ -192,29 +188,8 @@ export const sessionsExchange = defineOperation({
   path: "/v1/sessions:exchange",
   effect: "read",
   permission: "sessions.open",
-  input: z.strictObject({
-    session: z.string().max(64).optional().describe("Absent: opens a session"),
-    sequence: frameNumber.describe("The number of the first of `frames`, or of the next one"),
-    frames: z
-      .array(exchangedFrame)
-      .max(agentLimits.exchangeFramesMax)
-      .describe("The agent's frames, one JSON text each, as on the WebSocket"),
-    received: z.int().min(0).describe("How many of the server's frames have come"),
-    waitMilliseconds: z
-      .int()
-      .min(0)
-      .max(agentLimits.exchangeWaitMillisecondsMax)
-      .default(0)
-      .describe("How long to wait for a frame where there is none"),
-    end: z.literal(true).optional().describe("Ends the session after these frames"),
-  }),
-  output: z.object({
-    session: z.string(),
-    sequence: frameNumber.describe("The number of the first of `frames`, or of the next one"),
-    frames: z.array(z.string()).describe("The server's frames that were not received yet, one JSON text each"),
-    received: z.int().describe("How many of the agent's frames have come"),
-    ended: z.string().optional().describe("Why the session has ended; these are its last frames"),
-  }),
+  input: exchangeCall,
+  output: exchangeReply,
   errors: [
     "fleet.agent-identity-refused",
     "fleet.node-held",

@@ -94,6 +94,8 @@ export type ExecutorOrder =
   | { readonly type: "kill"; readonly nodeId: string; readonly key: string; readonly reason: string }
 
 export type ExecutorReport =
+  /** The node of a start order doesn't exist any more: the order was not sent and will not be. */
+  | { readonly type: "vanished"; readonly nodeId: string; readonly key: string }
   | {
       readonly type: "accepted" | "started"
       readonly nodeId: string

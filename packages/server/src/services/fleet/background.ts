@@ -66,6 +66,7 @@ export function createFleetBackground(
     },
     async stop() {
       for (const timer of timers.splice(0)) clearInterval(timer)
+      executor.stop()
       await running
     },
   }

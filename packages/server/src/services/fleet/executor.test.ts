@@ -117,6 +117,18 @@ describe("orders", () => {
     last.end()
   })
 
+  test("D13: an order for a node that was removed comes back as vanished; one that is only away waits", async () => {
+    const away = await enrollMachine(server)
+    await server.call("nodes.remove", { node: machine.node })
+    const [gone, waiting] = [newKey(), newKey()]
+    server.executor.dispatch([start(gone), { ...start(waiting), nodeId: away.node }])
+    await waitForReport({ type: "vanished", nodeId: machine.node, key: gone })
+    expect(server.reports.filter((report) => report.nodeId === away.node)).toEqual([])
+    const session = await away.connect(server)
+    expect((await session.waitFor("start")).key).toBe(waiting)
+    session.end()
+  })
+
   test("a start that is too late is never sent", async () => {
     const [late, due] = [newKey(), newKey()]
     server.executor.dispatch([start(late, clock.now()), start(due, clock.now() + 1_000)])

@@ -14,6 +14,7 @@ import type { Sql, Tx } from "../../storage/database.ts"
 import { getGroup } from "./group-handlers.ts"
 import { changeTags, isSameTags } from "./model.ts"
 import {
+  countNodes,
   deleteNode,
   findNode,
   findUnknown,
@@ -105,7 +106,11 @@ async function readFilter(sql: Sql, account: string, targets: Targets): Promise<
   }
 }
 
-async function resolve(sql: Sql, account: string, input: Targets & { cursor?: string | undefined; limit: number }) {
+async function resolve(
+  sql: Sql,
+  account: string,
+  input: Targets & { cursor?: string | undefined; limit: number; count?: boolean | undefined },
+) {
   const ways = [input.nodes, input.query, input.group, input.all].filter((way) => way !== undefined)
   if (ways.length !== 1)
     throw new AppError("request.invalid-input", "give exactly one of `nodes`, `query`, `group` and `all`")
@@ -120,6 +125,7 @@ async function resolve(sql: Sql, account: string, input: Targets & { cursor?: st
       key: (row) => [row.id],
     }),
     unknown,
+    ...(input.count ? { count: await countNodes(sql, filter) } : {}),
   }
 }
 

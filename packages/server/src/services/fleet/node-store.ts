@@ -85,6 +85,16 @@ export async function resolveNodes(
   )
 }
 
+/** How many nodes a filter takes in. */
+export async function countNodes(sql: Sql, filter: NodeFilter): Promise<number> {
+  const { conditions, values } = compileFilter(filter)
+  const [row] = await sql.query<{ count: number }>(
+    `select count(*)::int as count from nodes where ${conditions.join(" and ")}`,
+    values,
+  )
+  return row?.count ?? 0
+}
+
 /** Those of the ids and names that no node of the account has, in the order given. */
 export async function findUnknown(sql: Sql, account: string, references: readonly string[]): Promise<string[]> {
   const { ids, names } = splitReferences(references)
@@ -94,6 +104,15 @@ export async function findUnknown(sql: Sql, account: string, references: readonl
   )
   const known = new Set(rows.flatMap((row) => [row.id, row.name]))
   return [...new Set(references)].filter((reference) => !known.has(reference))
+}
+
+/** Those of the ids that no node has, in any account. */
+export async function findRemoved(sql: Sql, ids: readonly string[]): Promise<string[]> {
+  const rows = await sql.query<{ id: string }>(
+    "select i.id from unnest($1::text[]) as i (id) where not exists (select 1 from nodes n where n.id = i.id)",
+    [ids],
+  )
+  return rows.map((row) => row.id)
 }
 
 function compileFilter(filter: NodeFilter): { conditions: string[]; values: unknown[]; bind: Bind } {

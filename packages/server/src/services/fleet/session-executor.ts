@@ -9,6 +9,7 @@ import { toInstant } from "@signalbox/kernel/clock"
 import type { Executor, ExecutorOrder, ExecutorReport } from "../../router/ports.ts"
 import { LiveReports } from "./live-reports.ts"
 import { OrderBook } from "./order-book.ts"
+import { RemovedNodes } from "./removed-nodes.ts"
 import type { FleetParts } from "./parts.ts"
 import type { AgentSession, HelloFrame, WorkFrame } from "./session.ts"
 import type { RegistryListener } from "./session-registry.ts"
@@ -22,12 +23,21 @@ export class SessionExecutor implements Executor, RegistryListener {
   readonly #sessions: Sessions
   readonly #orders = new OrderBook()
   readonly #live: LiveReports
+  readonly #removed: RemovedNodes
   #listener: ((report: ExecutorReport) => void) | undefined
 
   constructor(parts: FleetParts, sessions: Sessions) {
     this.#parts = parts
     this.#sessions = sessions
     this.#live = new LiveReports((report) => this.#listener?.(report))
+    this.#removed = new RemovedNodes({
+      sql: parts.database,
+      onRemoved: ({ nodeId, key }) => {
+        this.#orders.finished(nodeId, key, "task")
+        this.#forward({ type: "vanished", nodeId, key })
+      },
+      onError: (error) => parts.logger.warn({ err: error }, "looking for removed nodes failed"),
+    })
   }
 
   dispatch(orders: readonly ExecutorOrder[]): void {
@@ -38,8 +48,14 @@ export class SessionExecutor implements Executor, RegistryListener {
         this.#parts.logger.warn({ nodeId: order.nodeId, key: order.key }, "dropped an order: the node has too many")
         continue
       }
-      this.#sessions.find(order.nodeId)?.send(toFrame(order))
+      const session = this.#sessions.find(order.nodeId)
+      if (session) session.send(toFrame(order))
+      else if (order.type === "start") this.#removed.check(order)
     }
+  }
+
+  stop(): void {
+    this.#removed.stop()
   }
 
   acknowledge(reports: ReadonlyArray<{ nodeId: string; key: string; phase: "task" | "rollback" }>): void {

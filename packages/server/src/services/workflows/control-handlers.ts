@@ -6,7 +6,7 @@ import { onChange, type ChangeContext, type Handler } from "../../router/handler
 import { findExecution, lockExecution, updateWish } from "./execution-store.ts"
 import { decideWish, type Control } from "./model.ts"
 import { toExecution, type Execution } from "./presentation.ts"
-import type { WorkflowsContext } from "./service.ts"
+import type { WorkflowsContext } from "./handler-context.ts"
 
 export function controlHandlers(context: WorkflowsContext): Handler[] {
   return [

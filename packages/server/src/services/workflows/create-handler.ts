@@ -1,4 +1,5 @@
 /** executions.create: everything that can be wrong is refused before anything is written; the plan then follows. */
+import { nodesResolve } from "@signalbox/contracts/fleet/operations"
 import { executionsCreate } from "@signalbox/contracts/workflows/operations"
 import type { InputOf } from "@signalbox/contracts/operation"
 import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
@@ -12,9 +13,9 @@ import { onChange, type Handler, type ReadContext } from "../../router/handler.t
 import { findExecution, insertExecution } from "./execution-store.ts"
 import { blastRadiusDefault, chooseLimits, describeTargets } from "./model.ts"
 import { resolveParameters, type ParameterValues } from "./parameters.ts"
-import { pickTags, resolveTargets } from "./planning.ts"
+import { pickTags, resolveTargets, type ResolveCall } from "./planning.ts"
 import { toExecution } from "./presentation.ts"
-import type { WorkflowsContext } from "./service.ts"
+import type { WorkflowsContext } from "./handler-context.ts"
 import { getStoredWorkflow } from "./store.ts"
 import { createOrderBuilder } from "./task-order.ts"
 import { getWorkflow, reviveDocument } from "./workflow-text.ts"
@@ -88,16 +89,33 @@ async function prepareRun(context: WorkflowsContext, input: Input, ctx: ReadCont
   const parameters = resolveParameters(chosen.document.parameters, input.parameters)
   const { tagKeys } = createOrderBuilder(chosen.document, parameters)
   const targetsMax = input.targetsMax ?? blastRadiusDefault
-  let targetsCount = 0
   const call = { account: ctx.account, cause: ctx.cause, causedBy: ctx.requestId, depth: ctx.depth + 1 }
-  for await (const nodes of resolveTargets(context.operations, input.targets, call)) {
-    for (const node of nodes) pickTags(node, tagKeys)
-    targetsCount += nodes.length
-    if (targetsCount > targetsMax) throw overBlastRadius(input, targetsMax)
-  }
+  const targetsCount = await countTargets(context, input, { tagKeys, targetsMax, call })
   if (targetsCount === 0)
     throw new AppError("executions.no-targets", `no node matches ${describeTargets(input.targets)}`)
   return { ...chosen, parameters, targetsCount, targetsMax }
+}
+
+/** The nodes are walked only where each has to be looked at: a list may name unknown ones, a template a missing tag. */
+async function countTargets(
+  { operations }: WorkflowsContext,
+  input: Input,
+  run: { readonly tagKeys: readonly string[]; readonly targetsMax: number; readonly call: ResolveCall },
+): Promise<number> {
+  const { tagKeys, targetsMax, call } = run
+  let count = 0
+  if (input.targets.nodes === undefined && tagKeys.length === 0) {
+    const as = { ...call, service: "workflows", roles: ["viewer"] } as const
+    count = (await operations.call(nodesResolve, { ...input.targets, limit: 1, count: true }, as)).count ?? 0
+  } else {
+    for await (const nodes of resolveTargets(operations, input.targets, call)) {
+      for (const node of nodes) pickTags(node, tagKeys)
+      count += nodes.length
+      if (count > targetsMax) break
+    }
+  }
+  if (count > targetsMax) throw overBlastRadius(input, targetsMax)
+  return count
 }
 
 function overBlastRadius(input: Input, targetsMax: number): AppError {

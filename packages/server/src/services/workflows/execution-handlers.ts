@@ -12,7 +12,7 @@ import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql } from "../../storage/database.ts"
 import { findExecution, findTask, listExecutions, listTasks, type ExecutionRow } from "./execution-store.ts"
 import { toExecution, toTask } from "./presentation.ts"
-import type { WorkflowsContext } from "./service.ts"
+import type { WorkflowsContext } from "./handler-context.ts"
 
 export function executionHandlers(context: WorkflowsContext): Handler[] {
   return [

@@ -160,15 +160,12 @@ export class ExecutionRunner {
   }
 
   #openWindow(plan: EnginePlan, from: number): NodeWindow {
-    const { database, operations, logger } = this.#deps
     this.#window = new NodeWindow(
       {
-        sql: database,
-        operations,
+        sql: this.#deps.database,
         claimed: this.claimed,
         targetsCount: plan.targetsCount,
         startsMax: Math.min(plan.width, startsPerStepMax),
-        onError: (error) => logger.warn({ err: error, execution: this.claimed.id }, "asking for removed nodes failed"),
       },
       from,
     )
@@ -329,10 +326,6 @@ export class ExecutionRunner {
     const at = { nodeId: node.id, key: formatAttemptKey(this.claimed.id, command.ordinal, command.attempt) }
     if (command.type === "rollback") return { type: "rollback", ...at }
     if (command.type === "kill") return { type: "kill", ...at, reason: killReasons[command.reason] }
-    if (node.vanished) {
-      this.#conclude(command, { state: "skipped" }, "the node was removed after the plan was made")
-      return undefined
-    }
     assert(this.#orders && this.#plan, "an open runner has its orders")
     const now = this.#deps.clock.now()
     node.sentAt ??= now
@@ -341,17 +334,14 @@ export class ExecutionRunner {
       return { type: "start", ...at, startBefore: now + this.#plan.startTimeoutMilliseconds, order }
     } catch (error) {
       if (!isAppError(error)) throw error
-      this.#conclude(command, { state: "failed", class: "refused" }, error.message)
+      this.#refuse(command, error.message)
       return undefined
     }
   }
 
   /** A task that ends here, without its node. */
-  #conclude(
-    { ordinal, attempt }: EngineCommand,
-    outcome: { readonly state: "skipped" } | { readonly state: "failed"; readonly class: "refused" },
-    message: string,
-  ): void {
+  #refuse({ ordinal, attempt }: EngineCommand, message: string): void {
+    const outcome = { state: "failed", class: "refused" } as const
     this.#queue.push({ input: { type: "task-finished", ordinal, attempt, outcome }, message })
     this.#signal()
   }

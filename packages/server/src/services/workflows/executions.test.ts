@@ -144,6 +144,7 @@ describe("executions", () => {
       if (nodeId === first?.id) fixture.fleet.nodes = fixture.fleet.nodes.slice(0, -3)
       return succeeded
     }
+    fixture.executor.isRemoved = (nodeId) => !fixture.fleet.nodes.some((node) => node.id === nodeId)
     const run = { document: documentOf(), targets: { all: true }, concurrency: 20, targetsMax: 1_000 } as const
     const ended = await end((await fixture.call(executionsCreate, run)).id)
     expect(ended).toMatchObject({ state: "succeeded", counts: { skipped: 3, succeeded: 997 } })

@@ -11,7 +11,7 @@ import { controlHandlers } from "./control-handlers.ts"
 import { createHandlers } from "./create-handler.ts"
 import { executionHandlers } from "./execution-handlers.ts"
 import { toWorkflow, toWorkflowSummary } from "./presentation.ts"
-import type { WorkflowsContext } from "./service.ts"
+import type { WorkflowsContext } from "./handler-context.ts"
 import { findWorkflow, getStoredWorkflow, insertWorkflowVersion, listWorkflows, lockWorkflow } from "./store.ts"
 import { getWorkflow, parseWorkflow } from "./workflow-text.ts"
 

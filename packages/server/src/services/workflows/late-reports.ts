@@ -37,7 +37,8 @@ export class LateReports {
 
   add(late: LateReport): void {
     const { type } = late.report
-    if (type === "progress" || type === "output" || this.#waiting.length >= lateReportsMax) return
+    if (type === "progress" || type === "output" || type === "vanished" || this.#waiting.length >= lateReportsMax)
+      return
     this.#waiting.push(late)
     this.#flushing ??= this.#flush().finally(() => {
       this.#flushing = undefined

@@ -2,29 +2,23 @@
  * The nodes of the tasks that are, or soon will be, in flight. Owns a map over a window of ordinals, loaded ahead of
  * need and dropped behind, so that a million targets are never a million objects. Only the runner uses it.
  */
-import { nodesResolve } from "@signalbox/contracts/fleet/operations"
-import type { OperationCaller } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
 import { readNodes, readNodesOf, type WindowNode } from "./batch-store.ts"
 import type { ClaimedExecution } from "./lease-store.ts"
 
 export interface WindowEntry extends WindowNode {
-  /** The node was removed after the plan was made. */
-  readonly vanished: boolean
   sentAt?: number
 }
 
-export const windowNodesMin = 256
+export const windowNodesMin = 1_000
 export const windowNodesMax = 4_000
 
 export interface NodeWindowOptions {
   readonly sql: Sql
-  readonly operations: OperationCaller
   readonly claimed: ClaimedExecution
   readonly targetsCount: number
   /** Tasks that one step may start. */
   readonly startsMax: number
-  readonly onError: (error: unknown) => void
 }
 
 export class NodeWindow {
@@ -60,7 +54,7 @@ export class NodeWindow {
   async loadOpen(ordinals: readonly number[]): Promise<void> {
     const { sql, claimed } = this.#options
     if (ordinals.length === 0) return
-    this.#keep(await readNodesOf(sql, { account: claimed.account, execution: claimed.id, ordinals }), new Set())
+    this.#keep(await readNodesOf(sql, { account: claimed.account, execution: claimed.id, ordinals }))
   }
 
   #load(): Promise<void> {
@@ -75,35 +69,11 @@ export class NodeWindow {
     const from = this.#end
     const to = Math.min(targetsCount, from + this.#chunk)
     const nodes = await readNodes(sql, { account: claimed.account, execution: claimed.id, from, to })
-    this.#keep(nodes, await this.#findVanished(nodes))
+    this.#keep(nodes)
     this.#end = to
   }
 
-  #keep(nodes: readonly WindowNode[], vanished: ReadonlySet<string>): void {
-    for (const node of nodes) this.#nodes.set(node.ordinal, { ...node, vanished: vanished.has(node.id) })
-  }
-
-  /** Where the fleet can't be asked nothing counts as vanished: the task's own limits then decide. */
-  async #findVanished(nodes: readonly WindowNode[]): Promise<ReadonlySet<string>> {
-    const { operations, claimed } = this.#options
-    if (nodes.length === 0) return new Set()
-    try {
-      const { unknown } = await operations.call(
-        nodesResolve,
-        { nodes: nodes.map(({ id }) => id), limit: 1 },
-        {
-          account: claimed.account,
-          service: "workflows",
-          roles: ["viewer"],
-          cause: claimed.cause,
-          causedBy: claimed.id,
-          depth: claimed.depth + 1,
-        },
-      )
-      return new Set(unknown)
-    } catch (error) {
-      this.#options.onError(error)
-      return new Set()
-    }
+  #keep(nodes: readonly WindowNode[]): void {
+    for (const node of nodes) this.#nodes.set(node.ordinal, node)
   }
 }

@@ -38,24 +38,30 @@ export async function* resolveTargets(
   targets: Targets,
   call: ResolveCall,
 ): AsyncGenerator<readonly ResolvedNode[]> {
-  let cursor: string | undefined
-  do {
-    const page: Page = await operations.call(
+  const read = (cursor: string | undefined): Promise<Page> =>
+    operations.call(
       nodesResolve,
       { ...targets, limit: targetsPerBatch, ...(cursor === undefined ? {} : { cursor }) },
       { ...call, service: "workflows", roles: ["viewer"] },
     )
-    if (page.unknown.length > 0) {
-      const some = page.unknown.slice(0, 5).join(", ")
-      throw new AppError(
-        "executions.unknown-target",
-        `${page.unknown.length} of the targets do not exist: ${some}${page.unknown.length > 5 ? ", …" : ""}`,
-        { details: { unknown: page.unknown.slice(0, 100) } },
-      )
-    }
+  // The next page is on its way while this one is worked on.
+  let next: Promise<Page> | undefined = read(undefined)
+  while (next) {
+    const page: Page = await next
+    next = page.nextCursor === undefined ? undefined : read(page.nextCursor)
+    next?.catch(() => undefined)
+    if (page.unknown.length > 0) throw unknownTargets(page.unknown)
     yield page.items
-    cursor = page.nextCursor
-  } while (cursor !== undefined)
+  }
+}
+
+function unknownTargets(unknown: readonly string[]): AppError {
+  const some = unknown.slice(0, 5).join(", ")
+  return new AppError(
+    "executions.unknown-target",
+    `${unknown.length} of the targets do not exist: ${some}${unknown.length > 5 ? ", …" : ""}`,
+    { details: { unknown: unknown.slice(0, 100) } },
+  )
 }
 
 /** A node's tags as far as templates name them; a missing one is refused here, before anything runs. */

@@ -88,6 +88,11 @@ export function toQueued(
         outcome: JSON.stringify(report.outcome),
         acknowledgement: { nodeId, key, phase: "rollback" },
       }
+    case "vanished":
+      return {
+        input: { type: "task-finished", ...at, outcome: { state: "skipped" } },
+        message: "the node was removed after the plan was made",
+      }
     case "progress":
     case "output":
       return undefined

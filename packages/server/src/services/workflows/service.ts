@@ -22,16 +22,6 @@ export interface WorkflowsOptions {
   readonly settings?: Partial<OwnerSettings>
 }
 
-/** What the handlers share. */
-export interface WorkflowsContext {
-  readonly clock: Clock
-  readonly random: Random
-  readonly operations: OperationCaller
-  readonly watches: Watches
-  /** There is something to claim, or a wish to read. */
-  hint(): void
-}
-
 export interface WorkflowsService {
   readonly service: Service
   /** The JSON Schema of workflow documents, for /v1/schemas/workflow.json. */

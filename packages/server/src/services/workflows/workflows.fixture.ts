@@ -54,7 +54,8 @@ export class FixtureFleet {
       const known = new Set(matching.flatMap((node) => [node.id, node.name]))
       const unknown = (nodes ?? []).filter((name) => !known.has(name))
       const last = items.at(-1)
-      return { items, unknown, ...(rest.length > items.length && last ? { nextCursor: last.id } : {}) }
+      const count = input.count ? { count: matching.length } : {}
+      return { items, unknown, ...count, ...(rest.length > items.length && last ? { nextCursor: last.id } : {}) }
     })
   }
 }
@@ -68,6 +69,8 @@ export const failed: TaskOutcome = { state: "failed", class: "command", message:
 export class FixtureExecutor implements Executor {
   behaviour: Behaviour
   rollback: (key: string) => RollbackOutcome = () => ({ state: "rolled-back", restored: 0, undone: [] })
+  /** Whether a node was removed, as the fleet finds out for nodes without a session. */
+  isRemoved: (nodeId: string) => boolean = () => false
   /** Reports `started` before the end. */
   startsFirst = false
   /** Sends each report so many times. */
@@ -107,6 +110,7 @@ export class FixtureExecutor implements Executor {
 
   async #start(order: ExecutorOrder & { type: "start" }): Promise<void> {
     const { nodeId, key } = order
+    if (this.isRemoved(nodeId)) return this.report({ type: "vanished", nodeId, key })
     let entry = this.#journal.get(key)
     if (!entry) {
       this.runs.set(key, (this.runs.get(key) ?? 0) + 1)

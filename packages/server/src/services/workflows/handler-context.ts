@@ -1,0 +1,14 @@
+import type { Clock } from "@signalbox/kernel/clock"
+import type { Random } from "@signalbox/kernel/random"
+import type { OperationCaller } from "../../router/ports.ts"
+import type { Watches } from "./watches.ts"
+
+/** What the handlers share. */
+export interface WorkflowsContext {
+  readonly clock: Clock
+  readonly random: Random
+  readonly operations: OperationCaller
+  readonly watches: Watches
+  /** There is something to claim, or a wish to read. */
+  hint(): void
+}
