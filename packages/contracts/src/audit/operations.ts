@@ -87,7 +87,7 @@ export const auditList = defineOperation({
 
 const storyEntry = z.object({
   time: instant,
-  kind: z.enum(["request", "event"]),
+  kind: z.enum(["request", "event", "task"]),
   id: z.string(),
   what: z.string().describe("The operation or the event type"),
   subject: z.string(),
@@ -101,7 +101,8 @@ export const whyExplain = defineOperation({
   name: "why.explain",
   service: "audit",
   summary: "Tell the story behind an id: who asked, what followed",
-  description: "Takes the id of a node, an execution, a task, an event, a request or a key, or a node's name.",
+  description:
+    "Takes the id of a node, an execution, a task, an event, a request or a key, or a node's name; of a node it tells its latest tasks too.",
   method: "GET",
   path: "/v1/why/{id}",
   effect: "read",

@@ -251,7 +251,12 @@ export const executionsList = defineOperation({
   path: "/v1/executions",
   effect: "read",
   permission: "executions.read",
-  input: z.strictObject({ ...pageInput, state: z.enum(executionStates).optional(), workflow: resourceName.optional() }),
+  input: z.strictObject({
+    ...pageInput,
+    state: z.enum(executionStates).optional(),
+    workflow: resourceName.optional(),
+    node: nodeReference.optional().describe("Only those with this node among their targets"),
+  }),
   output: pageOf(execution),
   errors: ["request.invalid-cursor"],
   table: {

@@ -94,8 +94,8 @@ create table execution_targets (
   constraint execution_targets_pkey primary key (execution_id, ordinal)
 );
 comment on table execution_targets is 'aggregate: execution_id';
--- tasks.get by a node's name
-create index execution_targets_node on execution_targets (execution_id, node_name);
+-- tasks.get by a node's name, executions.list by node
+create index execution_targets_node on execution_targets (node_name, execution_id);
 
 -- A target's task and its result, from the first thing that `executions.next_ordinal` does not say: most rows are
 -- written once, complete (measured: half the cost of writing them at the plan and filling them in).

@@ -25,7 +25,7 @@ export interface StoryEvent {
 
 export interface StoryEntry {
   readonly time: number
-  readonly kind: "request" | "event"
+  readonly kind: "request" | "event" | "task"
   readonly id: string
   readonly what: string
   readonly subject: string
@@ -36,8 +36,13 @@ export interface StoryEntry {
 }
 
 /** Joins requests and events into one account in order of time; a request comes before what it caused. */
-export function tellStory(requests: readonly AuditRow[], events: readonly StoryEvent[]): StoryEntry[] {
+export function tellStory(
+  requests: readonly AuditRow[],
+  events: readonly StoryEvent[],
+  more: readonly StoryEntry[] = [],
+): StoryEntry[] {
   const entries: StoryEntry[] = [
+    ...more,
     ...requests.map((request): StoryEntry => ({
       time: request.time,
       kind: "request",

@@ -4,6 +4,7 @@ import { parseTaskId } from "@signalbox/kernel/id"
 import type { ReadContext } from "../../router/handler.ts"
 import type { OperationCaller } from "../../router/ports.ts"
 import { findEvents, type Expanders, type OutboxEvent } from "../../storage/outbox.ts"
+import { findNodeTasks } from "./node-tasks.ts"
 import { tellStory, type AuditRow, type StoryEntry } from "./model.ts"
 import { findAudit } from "./store.ts"
 
@@ -26,7 +27,8 @@ export async function explainWhy(
   const { context, limit } = question
   const { sql, account } = context
   const { expanders } = options
-  const subject = await subjectOf(options.operations, question)
+  const node = await findNode(options.operations, question)
+  const subject = node?.id ?? subjectOf(question.id)
   const readMax = limit + 1
   const find = (field: "cause" | "subject", value: string) =>
     Promise.all([
@@ -40,6 +42,10 @@ export async function explainWhy(
     return tell(event.cause, await find("cause", event.cause), question)
   }
   const [ownRequests, ownEvents] = await find("subject", subject)
+  if (node) {
+    const own = tellStory(ownRequests, ownEvents, await findNodeTasks(options.operations, node, context))
+    return { cause: ownEvents[0]?.cause ?? subject, entries: own.slice(0, limit), truncated: own.length > limit }
+  }
   const causes = new Set([...ownRequests.map(({ cause }) => cause), ...ownEvents.map(({ cause }) => cause)])
   if (causes.size > 1) return tell([...causes][0] ?? subject, [ownRequests, ownEvents], question)
   const [cause = subject] = causes
@@ -64,24 +70,24 @@ function withoutOtherTasks(events: readonly OutboxEvent[], id: string): readonly
   return events.filter((event) => event.subject === id || !parseTaskId(event.subject))
 }
 
-/** A task belongs to the story of its execution; a node may be called by its name. */
-async function subjectOf(
+/** A task belongs to the story of its execution, a part of a batch event to its batch. */
+function subjectOf(id: string): string {
+  return parseTaskId(id)?.executionId ?? id.split("#", 1)[0] ?? id
+}
+
+/** The node that goes by this id or name; other ids are left to their own. */
+async function findNode(
   operations: OperationCaller,
   question: { readonly id: string; readonly context: ReadContext },
-): Promise<string> {
+): Promise<{ id: string; name: string } | undefined> {
   const { id, context } = question
-  const task = parseTaskId(id)
-  if (task) return task.executionId
-  if (/^[a-z]{3}_[0-9a-z]{26}(?:#\d+)?$/.test(id)) return id.split("#", 1)[0] ?? id
+  if (/^(?!nod_)[a-z]{3}_[0-9a-z]{26}/.test(id)) return undefined
+  const { account, cause, depth } = context
   try {
-    const node = await operations.call(
-      nodesGet,
-      { node: id },
-      { account: context.account, service: "audit", roles: ["viewer"], cause: context.cause, depth: context.depth + 1 },
-    )
-    return node.id
+    const as = { account, cause, depth: depth + 1, service: "audit", roles: ["viewer"] } as const
+    return await operations.call(nodesGet, { node: id }, as)
   } catch (error) {
-    if (hasCode(error, "fleet.node-not-found") || hasCode(error, "request.invalid-input")) return id
+    if (hasCode(error, "fleet.node-not-found") || hasCode(error, "request.invalid-input")) return undefined
     throw error
   }
 }

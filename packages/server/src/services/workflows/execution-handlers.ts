@@ -1,3 +1,4 @@
+import { nodesGet } from "@signalbox/contracts/fleet/operations"
 import {
   executionsGet,
   executionsList,
@@ -5,9 +6,9 @@ import {
   tasksGet,
   tasksList,
 } from "@signalbox/contracts/workflows/operations"
-import { AppError } from "@signalbox/kernel/app-error"
+import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import { parseTaskId } from "@signalbox/kernel/id"
-import { onRead, onStream, type Handler } from "../../router/handler.ts"
+import { onRead, onStream, type Handler, type ReadContext } from "../../router/handler.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql } from "../../storage/database.ts"
 import { findExecution, findTask, listExecutions, listTasks, type ExecutionRow } from "./execution-store.ts"
@@ -19,7 +20,9 @@ export function executionHandlers(context: WorkflowsContext): Handler[] {
     onRead(executionsList, async (input, ctx) => {
       const before = input.cursor === undefined ? undefined : String(decodeCursor(input.cursor, 1)[0])
       const { state, workflow, limit } = input
-      const rows = await listExecutions(ctx.sql, { account: ctx.account, before, state, workflow, limit: limit + 1 })
+      const node = input.node === undefined ? undefined : await findNode(context, ctx, input.node)
+      const page = { account: ctx.account, before, state, workflow, node, limit: limit + 1 }
+      const rows = await listExecutions(ctx.sql, page)
       const items = rows.slice(0, limit).map(toExecution)
       const last = items.at(-1)
       return { items, ...(rows.length > limit && last ? { nextCursor: encodeCursor([last.id]) } : {}) }
@@ -36,6 +39,23 @@ export function executionHandlers(context: WorkflowsContext): Handler[] {
     ),
     ...taskHandlers(),
   ]
+}
+
+/** A node by what it is called; of one that was removed only its name is left, in the plans. */
+async function findNode(
+  { operations }: WorkflowsContext,
+  ctx: ReadContext,
+  reference: string,
+): Promise<{ id: string | undefined; name: string }> {
+  const { account, cause, depth } = ctx
+  try {
+    const as = { account, cause, depth: depth + 1, service: "workflows", roles: ["viewer"] } as const
+    const { id, name } = await operations.call(nodesGet, { node: reference }, as)
+    return { id, name }
+  } catch (error) {
+    if (!hasCode(error, "fleet.node-not-found")) throw error
+    return { id: undefined, name: reference }
+  }
 }
 
 function taskHandlers(): Handler[] {

@@ -86,6 +86,8 @@ export async function listExecutions(
     readonly before: string | undefined
     readonly state: ExecutionState | undefined
     readonly workflow: string | undefined
+    /** The id may be unknown: of a node that was removed. */
+    readonly node: { readonly id: string | undefined; readonly name: string } | undefined
     readonly limit: number
   },
 ): Promise<ExecutionRow[]> {
@@ -93,8 +95,19 @@ export async function listExecutions(
     `select ${executionColumns} from ${executionTables}
      where e.account = $1 and ($2::text is null or e.id < $2) and ($3::text is null or ${shownState} = $3)
        and ($4::text is null or e.workflow_name = $4)
+       and ($6::text is null or e.id in (
+         select n.execution_id from execution_targets n
+         where n.node_name = $6 and n.account = $1 and ($7::text is null or n.node_id = $7)))
      order by e.id desc limit $5`,
-    [page.account, page.before ?? null, page.state ?? null, page.workflow ?? null, page.limit],
+    [
+      page.account,
+      page.before ?? null,
+      page.state ?? null,
+      page.workflow ?? null,
+      page.limit,
+      page.node?.name ?? null,
+      page.node?.id ?? null,
+    ],
   )
 }
 
