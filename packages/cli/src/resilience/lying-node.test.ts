@@ -30,8 +30,8 @@ beforeAll(async () => {
   stranger = createClient({ url, key: made.value.key })
 })
 afterAll(async () => {
-  await stranger.close()
   await installation.remove()
+  await stranger.close()
 })
 
 const good: TaskOutcome = { state: "succeeded", steps: [] }
