@@ -27,17 +27,13 @@ if (words.length === 1 && (words[0] === "--version" || words[0] === "-V")) {
 }
 
 function findPinnedNode() {
-  // The runtime's packages go by two names: macOS builds have `bin` in theirs.
-  for (const prefix of ["node", "node-bin"]) {
-    try {
-      const name = `${prefix}-${process.platform}-${process.arch}/package.json`
-      const node = join(dirname(createRequire(import.meta.url).resolve(name)), "bin", "node")
-      if (existsSync(node)) return node
-    } catch {
-      // not installed by this name
-    }
+  try {
+    const manifest = createRequire(import.meta.url).resolve(`node-${process.platform}-${process.arch}/package.json`)
+    const node = join(dirname(manifest), "bin", "node")
+    return existsSync(node) ? node : undefined
+  } catch {
+    return undefined
   }
-  return undefined
 }
 
 function runWith(node) {

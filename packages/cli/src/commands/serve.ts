@@ -1,10 +1,5 @@
-import {
-  defaultTextOf,
-  settingDeclarations,
-  type SettingName,
-  type Settings,
-  variableOf,
-} from "@signalbox/server/settings"
+import { defaultTextOf, settingDeclarations, type SettingName, variableOf } from "@signalbox/contracts/server-settings"
+import type { Settings } from "@signalbox/server/settings"
 import type { Command } from "commander"
 import { addCommand, type CommandContext, type CommandFrame, onRun } from "../command.ts"
 import { exitCodes } from "../exit-codes.ts"

@@ -1,8 +1,7 @@
 import { stripVTControlCharacters } from "node:util"
 
 /** Control characters, except tab and line feed; C1 too, which some terminals obey. */
-// oxlint-disable-next-line no-control-regex
-const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g
+const controls = /[^\P{Cc}\t\n]/gu
 
 /**
  * Text from elsewhere as a terminal may show it: without escape sequences, by which a node's output could write the

@@ -4,26 +4,10 @@
  * one round trip; its plan is pinned by a test (D17), because a bad one costs a factor of a hundred.
  */
 import type { EnginePlan } from "@signalbox/engine/plan"
-import type {
-  ExecutionRows,
-  ExecutionState,
-  OpenTask,
-  RollbackCounts,
-  Stop,
-  TaskCounts,
-  Wish,
-} from "@signalbox/engine/types"
+import type { ExecutionRows, ExecutionState, OpenTask, RollbackCounts, Stop, TaskCounts } from "@signalbox/engine/types"
 import type { Database, Sql } from "../../storage/database.ts"
-import type { ClaimedExecution } from "./lease-store.ts"
+import type { ClaimedExecution, Fence, Wished } from "./claimed-execution.ts"
 import type { ParameterValues } from "./parameters.ts"
-
-/** Who writes: the owner's name and the epoch of its lease. */
-export interface Fence {
-  readonly account: string
-  readonly id: string
-  readonly owner: string
-  readonly epoch: number
-}
 
 export interface TaskUpdate {
   readonly ordinal: number
@@ -57,11 +41,6 @@ export interface Batch {
   readonly rollbacks: RollbackCounts
   readonly tasks: readonly TaskUpdate[]
   readonly events: readonly BatchEvent[]
-}
-
-export interface Wished {
-  readonly wish: Wish
-  readonly wishVersion: number
 }
 
 export const batchStatement = `

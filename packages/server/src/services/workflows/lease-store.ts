@@ -2,26 +2,8 @@
  * The leases of executions: which server runs which. The database's clock decides; each claim raises the epoch, by which
  * the statements of batch-store.ts tell a former owner from the present one.
  */
-import type { ExecutionState, RollbackCounts, Stop, TaskCounts, Wish } from "@signalbox/engine/types"
 import type { Sql } from "../../storage/database.ts"
-import type { Fence, Wished } from "./batch-store.ts"
-
-export interface ClaimedExecution extends Fence {
-  readonly state: ExecutionState
-  readonly stop: Stop | null
-  readonly wish: Wish
-  readonly wishVersion: number
-  readonly targetsCount: number
-  readonly width: number
-  readonly errorsMax: number
-  readonly concurrency: string
-  readonly errorLimit: string
-  readonly nextOrdinal: number
-  readonly counts: TaskCounts
-  readonly rollbacks: RollbackCounts
-  readonly cause: string
-  readonly depth: number
-}
+import type { ClaimedExecution, Fence, Wished } from "./claimed-execution.ts"
 
 const claimedColumns = `e.id, e.account, e.owner, e.epoch, e.state, e.stop, e.wish, e.wish_version as "wishVersion",
   e.targets_count as "targetsCount", e.width, e.errors_max as "errorsMax", e.concurrency, e.error_limit as "errorLimit",

@@ -4,7 +4,7 @@
  */
 import type { Sql } from "../../storage/database.ts"
 import { readNodes, readNodesOf, type WindowNode } from "./batch-store.ts"
-import type { ClaimedExecution } from "./lease-store.ts"
+import type { ClaimedExecution } from "./claimed-execution.ts"
 
 export interface WindowEntry extends WindowNode {
   sentAt?: number

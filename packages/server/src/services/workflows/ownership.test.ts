@@ -2,7 +2,8 @@ import { executionsCreate, executionsGet } from "@signalbox/contracts/workflows/
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { connectDirect } from "../../storage/database.ts"
-import { batchStatement, commitBatch, type Batch, type Fence } from "./batch-store.ts"
+import { batchStatement, commitBatch, type Batch } from "./batch-store.ts"
+import type { Fence } from "./claimed-execution.ts"
 import { documentOf, eventually, makeNodes, openFixture, succeeded, type Fixture } from "./workflows.fixture.ts"
 
 describe("the ownership of executions", () => {

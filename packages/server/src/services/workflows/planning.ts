@@ -16,7 +16,7 @@ import {
   type FrozenPlan,
   type PlannedNode,
 } from "./batch-store.ts"
-import type { ClaimedExecution } from "./lease-store.ts"
+import type { ClaimedExecution } from "./claimed-execution.ts"
 import { resolveStoredLimits } from "./model.ts"
 
 export const targetsPerBatch = 5_000

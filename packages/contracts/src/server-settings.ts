@@ -1,0 +1,71 @@
+import { assert } from "@signalbox/kernel/assert"
+import { z } from "zod"
+
+/**
+ * Every setting of the server, once: its flag, its variable and its key in the file are made from its name
+ * (`data` -> `--data`, `SIGNALBOX_DATA`, `data:`). Flags win over variables, variables over the file.
+ */
+interface SettingDeclaration {
+  readonly schema: z.ZodType
+  readonly help: string
+  /** A variable that others know already. */
+  readonly variable?: string
+  /** How the default reads in help, where it isn't the value itself. */
+  readonly defaultText?: string
+}
+
+const port = z.coerce.number().int().min(0).max(65_535)
+const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")])
+
+export const settingDeclarations = {
+  data: {
+    schema: z.string().min(1).optional(),
+    help: "Directory of the private database, the blobs, the keys and the certificates",
+    defaultText: "/var/lib/signalbox as root, else $XDG_DATA_HOME/signalbox",
+  },
+  "database-url": {
+    schema: z.string().min(1).optional(),
+    help: "PostgreSQL 15 or newer to use instead of the private one (postgres://…)",
+    variable: "DATABASE_URL",
+  },
+  "database-connections": {
+    schema: z.coerce.number().int().min(4).max(200).default(16),
+    help: "Connections to the database at most",
+  },
+  host: { schema: z.string().min(1).default("127.0.0.1"), help: "Address to listen on; 0.0.0.0 for all" },
+  port: { schema: port.default(7443), help: "Port to listen on; 0 takes a free one" },
+  "public-url": {
+    schema: z.url().optional(),
+    help: "How nodes and people reach this server, where it isn't host and port",
+  },
+  "tls-names": {
+    schema: z.union([z.string(), z.array(z.string())]).default([]),
+    help: "Further names and addresses for the server's certificate, joined by commas",
+  },
+  insecure: { schema: flag.default(false), help: "Serve plain HTTP; beyond loopback only with this" },
+  "calls-per-second": {
+    schema: z.coerce.number().int().min(1).max(1_000_000).default(500),
+    help: "Calls a second that one key, or one address without a key, may make",
+  },
+  "log-level": {
+    schema: z.enum(["silent", "error", "warn", "info", "debug"]).default("info"),
+    help: "Which messages go to standard error, as JSON lines",
+  },
+} as const satisfies Record<string, SettingDeclaration>
+
+export type SettingName = keyof typeof settingDeclarations
+
+export function variableOf(name: SettingName): string {
+  const declaration: SettingDeclaration = settingDeclarations[name]
+  return declaration.variable ?? `SIGNALBOX_${name.toUpperCase().replaceAll("-", "_")}`
+}
+
+/** The value that a setting has when nobody gives it, as help shows it. */
+export function defaultTextOf(name: SettingName): string | undefined {
+  const declaration: SettingDeclaration = settingDeclarations[name]
+  if (declaration.defaultText) return declaration.defaultText
+  const result = declaration.schema.safeParse(undefined)
+  assert(result.success, `setting ${name} has a default or is optional`)
+  const value: unknown = result.data
+  return typeof value === "string" || typeof value === "number" || typeof value === "boolean" ? `${value}` : undefined
+}
