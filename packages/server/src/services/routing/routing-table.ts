@@ -1,7 +1,7 @@
 import { isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import type { Handler } from "../../router/handler.ts"
-import { makeRoutingMap, type RoutingMap } from "../../router/routing-map.ts"
+import { builtInRows, makeRoutingMap, type RoutingMap } from "../../router/routing-map.ts"
 import type { ConfigurationListener } from "../../storage/configuration-versions.ts"
 import type { Sql } from "../../storage/database.ts"
 import { readRoutes } from "./store.ts"
@@ -33,7 +33,10 @@ export function createRoutingTable(options: {
         map = makeRoutingMap(version, rows, options.handlers())
         refused = undefined
       } catch (error) {
-        if (!isAppError(error) || map === undefined) throw error
+        if (!isAppError(error)) throw error
+        const handlers = options.handlers()
+        // A server that starts on a bad map has no last good one but the one it brings itself.
+        map ??= makeRoutingMap(0, builtInRows(handlers.map((handler) => handler.operation)), handlers)
         refused = { version, message: error.message }
         options.onRefused(version, error.message)
       }
