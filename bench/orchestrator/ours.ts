@@ -80,9 +80,10 @@ const call = async (operation: string, input: unknown): Promise<unknown> => {
 }
 
 const document = 'kind: Workflow\nname: noop\nsteps:\n  - name: noop\n    run: ["true"]\n'
+await call("workflows.apply", { name: "noop", document })
 const begin = performance.now()
 const { id } = (await call("executions.create", {
-  document,
+  workflow: "noop",
   targets: { all: true },
   concurrency: width,
   errorLimit: 0,

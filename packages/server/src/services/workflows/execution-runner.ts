@@ -150,7 +150,9 @@ export class ExecutionRunner {
     if (planned.kind === "refused") return (await this.#refusePlan(planned.reason, document)) ? "ended" : "lost"
     this.#plan = enginePlanOf(document, planned)
     const state = newState(this.#plan, clock.now())
-    await this.#openWindow(this.#plan, 0).prepare(0)
+    const window = this.#openWindow(this.#plan, 0)
+    window.seed(planned.nodes)
+    await window.prepare(0)
     const wished = this.#wish.startsWith("abort") ? wishInputs(state, this.#wish) : this.#firstInputs()
     return (await this.#send(state, step(state, wished, clock.now()), [])) ? "open" : "lost"
   }
@@ -206,11 +208,16 @@ export class ExecutionRunner {
       if (this.#commit?.outcome && !(await this.#settle())) return "lost"
       if (!(await this.#hasWork(state))) continue
       await this.#window.prepare(state.nextOrdinal)
-      const inputs = this.#queue.take(batchInputsMax)
+      const inputs = this.#queue.take(this.#batchMax(state))
       const now = this.#deps.clock.now()
       const result = step(state, [...wishInputs(state, this.#wish), ...inputs.map(({ input }) => input)], now)
       if (!(await this.#send(state, result, inputs))) return "lost"
     }
+  }
+
+  /** Half of the window at most, so that one half is worked on here while the database writes the other. */
+  #batchMax({ plan }: EngineState): number {
+    return Math.min(batchInputsMax, Math.max(1, Math.ceil(plan.width / 2)))
   }
 
   /** Waits until there is something to do; false where that is only a commit that has come back. */
@@ -266,7 +273,11 @@ export class ExecutionRunner {
     next.done = batch ? this.#write(next, batch) : Promise.resolve(true)
     if (!batch) next.outcome = "kept"
     this.#commit = next
-    if (previous) this.#carryOut(previous)
+    if (previous) {
+      // The statement leaves for the database first.
+      await nextTurn()
+      this.#carryOut(previous)
+    }
     return true
   }
 

@@ -50,6 +50,12 @@ export class NodeWindow {
     if (this.#end < targetsCount && this.#end - nextOrdinal < this.#chunk + startsMax) void this.#load().catch(() => {})
   }
 
+  /** The first nodes, from whoever has them at hand. */
+  seed(nodes: readonly WindowNode[]): void {
+    this.#keep(nodes)
+    this.#end = Math.max(this.#end, nodes.length)
+  }
+
   /** The nodes of tasks that are in flight already, after a recovery. */
   async loadOpen(ordinals: readonly number[]): Promise<void> {
     const { sql, claimed } = this.#options

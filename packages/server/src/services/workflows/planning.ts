@@ -14,7 +14,7 @@ import {
   refreshStatistics,
   removeTargets,
   type FrozenPlan,
-  type PlannedNode,
+  type WindowNode,
 } from "./batch-store.ts"
 import type { ClaimedExecution } from "./claimed-execution.ts"
 import { resolveStoredLimits } from "./model.ts"
@@ -77,8 +77,18 @@ export function pickTags(node: ResolvedNode, tagKeys: readonly string[]): Record
   return picked
 }
 
+/** So many nodes of a plan are handed on as they are; what follows is read again when it is needed. */
+export const plannedNodesKeptMax = 20_000
+
 export type Planned =
-  | { readonly kind: "planned"; readonly targetsCount: number; readonly width: number; readonly errorsMax: number }
+  | {
+      readonly kind: "planned"
+      readonly targetsCount: number
+      readonly width: number
+      readonly errorsMax: number
+      /** The first targets, by their ordinals. */
+      readonly nodes: readonly WindowNode[]
+    }
   | { readonly kind: "refused"; readonly reason: string }
   | { readonly kind: "lost" }
 
@@ -105,28 +115,31 @@ export async function planTargets(options: PlanningOptions): Promise<Planned> {
 
 async function freezeTargets({ sql, operations, claimed, plan, tagKeys }: PlanningOptions): Promise<Planned> {
   const digest = createHash("sha256")
+  const kept: WindowNode[] = []
   let targetsCount = 0
   let last = ""
   const call = { account: claimed.account, cause: claimed.cause, causedBy: claimed.id, depth: claimed.depth + 1 }
   for await (const page of resolveTargets(operations, plan.targets as Targets, call)) {
-    const nodes = page.filter((node) => node.id > last).map((node) => toPlanned(node, tagKeys))
+    const nodes = page
+      .filter((node) => node.id > last)
+      .map((node) => ({ ...node, tags: pickTags(node, tagKeys) ?? null }))
     last = nodes.at(-1)?.id ?? last
     if (targetsCount + nodes.length > plan.targetsMax)
       throw new AppError("executions.blast-radius", `the targets have become more than ${plan.targetsMax} nodes`)
     for (const node of nodes) digest.update(`${node.id}\n`)
-    const wished = await insertTargets(sql, claimed, { ordinal: targetsCount, nodes })
+    const rows = nodes.map((node) => ({ ...node, tags: node.tags === null ? null : JSON.stringify(node.tags) }))
+    const wished = await insertTargets(sql, claimed, { ordinal: targetsCount, nodes: rows })
     if (!wished) return { kind: "lost" }
+    for (const [index, node] of nodes.slice(0, plannedNodesKeptMax - kept.length).entries()) {
+      kept.push({ ordinal: targetsCount + index, ...node })
+    }
     targetsCount += nodes.length
     if (wished.wish.startsWith("abort")) break
   }
   if (targetsCount === 0) throw new AppError("executions.no-targets", "the targets match no node any more")
-  await refreshStatistics(sql, targetsCount)
+  // For the statements to come; autovacuum does it too, only later.
+  refreshStatistics(sql, targetsCount).catch(() => undefined)
   const { width, errorsMax } = resolveStoredLimits(claimed, targetsCount)
   const frozen = await freezePlan(sql, claimed, { targetsCount, width, errorsMax, digest: digest.digest("hex") })
-  return frozen ? { kind: "planned", targetsCount, width, errorsMax } : { kind: "lost" }
-}
-
-function toPlanned(node: ResolvedNode, tagKeys: readonly string[]): PlannedNode {
-  const tags = pickTags(node, tagKeys)
-  return { id: node.id, name: node.name, tags: tags === undefined ? null : JSON.stringify(tags) }
+  return frozen ? { kind: "planned", targetsCount, width, errorsMax, nodes: kept } : { kind: "lost" }
 }
