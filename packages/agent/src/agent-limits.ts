@@ -41,6 +41,23 @@ export const agentRunLimits = {
   /** A session that lived for so long starts the backoff from the beginning. */
   sessionStableMilliseconds: 10_000,
   resendIntervalMilliseconds: 15_000,
+
+  /** Handshakes in a row that were cut while plain calls got through; then exchanges carry the session. */
+  socketCutsMax: 3,
+  /** How often a WebSocket is tried while exchanges carry the session. */
+  socketRetryMilliseconds: 600_000,
+  /** How long the server may hold an exchange back; with its margin within the session's silence. */
+  exchangeWaitMilliseconds: 20_000,
+  /** How long a reply may take beyond that, and how long one to an exchange that carries frames. */
+  exchangeMarginMilliseconds: 8_000,
+  exchangeReportTimeoutMilliseconds: 25_000,
+  exchangeRetryMillisecondsMax: 3_000,
+  /** Each exchange takes a token, and the server remembers a bounded number of those that are good. */
+  exchangeBurst: 15,
+  exchangeGapMilliseconds: 625,
+  exchangeTokenSeconds: 30,
+  exchangeQueuedBytesMax: 16 * 1024 * 1024,
+
   /** So long after the last task or connecting, unused memory is given back. */
   idleMilliseconds: 20_000,
   inventoryIntervalMilliseconds: 6 * 3_600_000,

@@ -12,13 +12,14 @@ import { takeLock } from "./agent-lock.ts"
 import { type AgentLogger, errorText, silentLogger } from "./agent-logger.ts"
 import type { AttemptContext } from "./attempt-context.ts"
 import { AttemptExecutor } from "./attempt-executor.ts"
+import { ChannelFinder } from "./channel-finder.ts"
 import { giveBackMemory, IdleTimer } from "./idle-memory.ts"
 import { InventoryReporter } from "./inventory-reporter.ts"
 import { Journal } from "./journal.ts"
 import { readBootId } from "./process-identity.ts"
 import { recoverAttempts } from "./recovery.ts"
 import { pruneAttempts } from "./retention.ts"
-import { connectionAgent, parseServerUrl } from "./server-transport.ts"
+import { parseServerUrl } from "./server-transport.ts"
 import { signSessionToken } from "./session-token.ts"
 import { type OrderFrame, SessionKeeper } from "./session.ts"
 
@@ -96,6 +97,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   const machineId = readMachineId()
   let clockOffset = 0
   const serverNow = () => clock.now() + clockOffset
+  const onServerTime = (now: number) => void (clockOffset = now - clock.now())
 
   await mkdir(join(dataDirectory, "saved"), { recursive: true, mode: 0o700 })
   const journal = await Journal.open(join(dataDirectory, "journal"), clock)
@@ -115,16 +117,19 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   let resumed = false
   const session: SessionKeeper = new SessionKeeper({
     ...{ clock, random, logger, limits },
-    url: sessionUrl(url),
-    agent: connectionAgent(url, { ...(parts.ca !== undefined && { ca: parts.ca }) }),
-    token: () => signSessionToken({ identity, privateKey, machineId, now: serverNow() }),
+    channels: new ChannelFinder({
+      ...{ random, logger, limits, onServerTime },
+      server: url,
+      ...(parts.ca !== undefined && { ca: parts.ca }),
+      token: (lifeSeconds) => signSessionToken({ identity, privateKey, machineId, now: serverNow(), lifeSeconds }),
+    }),
     hello: () => ({
       type: "hello",
       protocol: agentProtocolVersion,
       ...{ agentVersion, machineId, bootId: readBootId() ?? "", open: executor.open() },
     }),
     load: () => loadavg()[0] ?? 0,
-    onServerTime: (now) => (clockOffset = now - clock.now()),
+    onServerTime,
     onWelcome: () => {
       report(logger, "resend", executor.resend("all"))
       inventory.onSession()
@@ -164,13 +169,6 @@ function startTimers(context: AttemptContext, executor: AttemptExecutor): NodeJS
     setInterval(() => report(logger, "resend", executor.resend("finished")), limits.resendIntervalMilliseconds),
     setInterval(() => report(logger, "prune", pruneAttempts(context)), limits.pruneIntervalMilliseconds),
   ]
-}
-
-function sessionUrl(server: URL): URL {
-  const url = new URL(server)
-  url.protocol = server.protocol === "https:" ? "wss:" : "ws:"
-  url.pathname = `${server.pathname.replace(/\/+$/, "")}/v1/sessions`
-  return url
 }
 
 async function handleOrder(frame: OrderFrame, executor: AttemptExecutor, inventory: InventoryReporter): Promise<void> {

@@ -14,7 +14,7 @@ import {
   writePrivateFile,
 } from "./agent-identity.ts"
 import { takeLock } from "./agent-lock.ts"
-import { callServer, connectionAgent, parseServerUrl, type Reply } from "./server-transport.ts"
+import { callServer, connectionAgent, parseServerUrl, type Reply, serverEndpoint } from "./server-transport.ts"
 
 export interface EnrollOptions {
   readonly serverUrl: string
@@ -60,7 +60,7 @@ export async function enrollAgent(options: EnrollOptions): Promise<AgentIdentity
       ...body,
     })
     const publicKey = createPublicKey(privateKey).export({ type: "spki", format: "der" }).toString("base64")
-    const reply = await callServer(endpoint(url, "/v1/nodes:enroll"), {
+    const reply = await callServer(serverEndpoint(url, "/v1/nodes:enroll"), {
       method: "POST",
       agent: connectionAgent(url, { ...(ca !== undefined && { ca }) }),
       headers: {
@@ -87,12 +87,6 @@ export async function enrollAgent(options: EnrollOptions): Promise<AgentIdentity
   }
 }
 
-function endpoint(server: URL, path: string): URL {
-  const url = new URL(server)
-  url.pathname = `${server.pathname.replace(/\/+$/, "")}${path}`
-  return url
-}
-
 /** The CA to trust from now on, checked against its fingerprint; undefined: the system's certificates decide. */
 async function findCertificateAuthority(url: URL, options: EnrollOptions): Promise<string | undefined> {
   if (options.caFile !== undefined) {
@@ -103,7 +97,7 @@ async function findCertificateAuthority(url: URL, options: EnrollOptions): Promi
   if (options.caFingerprint === undefined) return undefined
   const expected = normalizeFingerprint(options.caFingerprint)
   // Nothing is believed that this connection says, except what the fingerprint then proves.
-  const reply = await callServer(endpoint(url, "/v1/ca.pem"), {
+  const reply = await callServer(serverEndpoint(url, "/v1/ca.pem"), {
     method: "GET",
     agent: connectionAgent(url, { verify: false }),
   })

@@ -84,7 +84,7 @@ export class InventoryReporter {
     if (!this.#inventory || this.#stopped) return
     const digest = digestOf(this.#inventory)
     if (digest === this.#delivered && !this.#forced) return
-    if (!this.#options.send({ type: "inventory", inventory: fitInventory(this.#inventory) })) return
+    if (!this.#options.send({ type: "inventory", inventory: fitInventory(this.#inventory, inventoryBytesMax) })) return
     this.#forced = false
     if (await this.#options.flush()) this.#delivered = digest
   }
@@ -97,10 +97,15 @@ function digestOf(inventory: Inventory): string {
     .digest("hex")
 }
 
+const inventoryBytesMax = agentLimits.frameBytesMax - 64 * 1024
+
 /** An inventory that fits into a frame: of very long lists the end is left out, and said so. */
-function fitInventory(inventory: Inventory): Inventory {
+export function fitInventory(inventory: Inventory, bytesMax: number): Inventory {
   let fitting = inventory
-  while (Buffer.byteLength(JSON.stringify(fitting)) > agentLimits.frameBytesMax - 64 * 1024) {
+  while (
+    Buffer.byteLength(JSON.stringify(fitting)) > bytesMax &&
+    fitting.packages.length + fitting.pending.length > 0
+  ) {
     const packages = fitting.packages.slice(0, fitting.packages.length >> 1)
     const pending = fitting.pending.slice(0, Math.max(fitting.pending.length >> 1, 0))
     const problems = [`the lists are cut: ${inventory.packages.length} packages do not fit`, ...inventory.problems]

@@ -57,7 +57,9 @@ export class ProtocolServer {
       void this.#mayOpen(request).then((allowed) => {
         if (allowed) return sockets.handleUpgrade(request, socket, head, (opened) => this.#serve(opened))
         this.refusals++
-        socket.end(`HTTP/1.1 ${this.refuseWith ?? 401} Refused\r\ndate: ${new Date().toUTCString()}\r\n\r\n`)
+        const problem = '{"code":"fleet.agent-identity-refused"}'
+        const headers = `date: ${new Date().toUTCString()}\r\ncontent-length: ${problem.length}\r\n\r\n`
+        socket.end(`HTTP/1.1 ${this.refuseWith ?? 401} Refused\r\n${headers}${problem}`)
         this.#notify()
       })
     })

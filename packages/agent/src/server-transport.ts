@@ -1,6 +1,6 @@
-import { Agent as HttpAgent, request as httpRequest } from "node:http"
+import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http"
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from "node:https"
-import { AppError } from "@signalbox/kernel/app-error"
+import { AppError, isErrorCode } from "@signalbox/kernel/app-error"
 
 const requestTimeoutMilliseconds = 30_000
 const replyBytesMax = 1024 * 1024
@@ -28,16 +28,27 @@ export function parseServerUrl(text: string, insecure: boolean): URL {
   return url
 }
 
+/** A path of the server's API, below the path that the server itself may have. */
+export function serverEndpoint(server: URL, path: string): URL {
+  const url = new URL(server)
+  url.pathname = `${server.pathname.replace(/\/+$/, "")}${path}`
+  return url
+}
+
 /**
  * The connection settings for a server: its own CA as the only trust where one is pinned; HTTPS_PROXY, HTTP_PROXY and
  * NO_PROXY of the environment are honoured (CONNECT for TLS).
  */
-export function connectionAgent(url: URL, trust: { ca?: string; verify?: boolean }): HttpAgent | HttpsAgent {
+export function connectionAgent(
+  url: URL,
+  options: { readonly ca?: string; readonly verify?: boolean; readonly keepAlive?: boolean },
+): HttpAgent | HttpsAgent {
   const proxyEnv = process.env
-  if (url.protocol === "http:") return new HttpAgent({ proxyEnv })
-  const { ca, verify = true } = trust
+  const { ca, verify = true, keepAlive = false } = options
+  if (url.protocol === "http:") return new HttpAgent({ proxyEnv, keepAlive })
   return new HttpsAgent({
     proxyEnv,
+    keepAlive,
     rejectUnauthorized: verify,
     minVersion: "TLSv1.2",
     ...(ca !== undefined && { ca }),
@@ -47,6 +58,8 @@ export function connectionAgent(url: URL, trust: { ca?: string; verify?: boolean
 export interface Reply {
   readonly status: number
   readonly body: string
+  /** The `date` header. */
+  readonly date?: string
 }
 
 export interface CallOptions {
@@ -54,28 +67,35 @@ export interface CallOptions {
   readonly agent: HttpAgent | HttpsAgent
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
+  readonly timeoutMilliseconds?: number
+  readonly replyBytesMax?: number
+  readonly signal?: AbortSignal
 }
 
-/** One small call. @throws cli.no-server, cli.certificate-untrusted */
+/** One call. @throws cli.no-server, cli.certificate-untrusted */
 export async function callServer(url: URL, options: CallOptions): Promise<Reply> {
   const { promise, resolve, reject } = Promise.withResolvers<Reply>()
+  const timeout = AbortSignal.timeout(options.timeoutMilliseconds ?? requestTimeoutMilliseconds)
+  const bytesMax = options.replyBytesMax ?? replyBytesMax
   const settings: RequestOptions = {
     method: options.method,
     agent: options.agent,
     headers: { accept: "application/json", ...options.headers },
-    signal: AbortSignal.timeout(requestTimeoutMilliseconds),
+    signal: options.signal ? AbortSignal.any([options.signal, timeout]) : timeout,
   }
   const request = (url.protocol === "https:" ? httpsRequest : httpRequest)(url, settings, (response) => {
     const chunks: Buffer[] = []
     let bytes = 0
     response.on("data", (chunk: Buffer) => {
       bytes += chunk.length
-      if (bytes > replyBytesMax) response.destroy(new Error(`the reply is larger than ${replyBytesMax} bytes`))
+      if (bytes > bytesMax) response.destroy(new Error(`the reply is larger than ${bytesMax} bytes`))
       else chunks.push(chunk)
     })
-    response.on("end", () =>
-      resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString("utf8") }),
-    )
+    response.on("end", () => {
+      const { date } = response.headers
+      const body = Buffer.concat(chunks).toString("utf8")
+      resolve({ status: response.statusCode ?? 0, body, ...(date !== undefined && { date }) })
+    })
     response.on("error", (cause) => reject(callFailure(url, cause)))
   })
   request.on("error", (cause) => reject(callFailure(url, cause)))
@@ -92,4 +112,42 @@ function callFailure(url: URL, cause: Error & { code?: string }): AppError {
     })
   }
   return new AppError("cli.no-server", `${url.origin} can't be reached: ${cause.message || cause.code}`, { cause })
+}
+
+const problemBytesMax = 64 * 1024
+const codePattern = /^[a-z]+\.[a-z]+(?:-[a-z]+)*$/
+
+/** The code of a problem that a Signalbox server answered with; undefined for what anybody else says. */
+export function problemCode(body: string): string | undefined {
+  try {
+    const { code } = JSON.parse(body) as { code?: unknown }
+    return typeof code === "string" && codePattern.test(code) ? code : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** True where trying again soon would be answered the same way. */
+export function isRefusal(code: string): boolean {
+  return !isErrorCode(code) || !new AppError(code, code).entry.retryable
+}
+
+/** The problem's code of an answer whose body was not read yet; never throws. */
+export async function readProblemCode(
+  response: IncomingMessage,
+  waitMilliseconds: number,
+): Promise<string | undefined> {
+  const timer = setTimeout(() => response.destroy(), waitMilliseconds)
+  let text = ""
+  try {
+    for await (const chunk of response.setEncoding("utf8")) {
+      text += chunk as string
+      if (text.length > problemBytesMax) return undefined
+    }
+    return problemCode(text)
+  } catch {
+    return undefined
+  } finally {
+    clearTimeout(timer)
+  }
 }

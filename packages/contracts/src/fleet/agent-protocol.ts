@@ -192,8 +192,39 @@ export const serverFrame = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("refused"), code: z.string(), message: z.string() }),
 ])
 
+/** Numbers of frames count from 1 in each direction of a session. */
+const frameNumber = z.int().min(1)
+
+/** One call of `sessions.exchange`: what the agent sends, and what it has. */
+export const exchangeCall = z.strictObject({
+  session: z.string().max(64).optional().describe("Absent: opens a session"),
+  sequence: frameNumber.describe("The number of the first of `frames`, or of the next one"),
+  frames: z
+    .array(z.string().min(1).max(agentLimits.exchangeBytesMax))
+    .max(agentLimits.exchangeFramesMax)
+    .describe("The agent's frames, one JSON text each, as on the WebSocket"),
+  received: z.int().min(0).describe("How many of the server's frames have come"),
+  waitMilliseconds: z
+    .int()
+    .min(0)
+    .max(agentLimits.exchangeWaitMillisecondsMax)
+    .default(0)
+    .describe("How long to wait for a frame where there is none"),
+  end: z.literal(true).optional().describe("Ends the session after these frames"),
+})
+
+export const exchangeReply = z.object({
+  session: z.string(),
+  sequence: frameNumber.describe("The number of the first of `frames`, or of the next one"),
+  frames: z.array(z.string()).describe("The server's frames that were not received yet, one JSON text each"),
+  received: z.int().describe("How many of the agent's frames have come"),
+  ended: z.string().optional().describe("Why the session has ended; these are its last frames"),
+})
+
 export type AgentFrame = z.output<typeof agentFrame>
 export type ServerFrame = z.output<typeof serverFrame>
+export type ExchangeCall = z.output<typeof exchangeCall>
+export type ExchangeReply = z.output<typeof exchangeReply>
 export type TaskOrder = z.output<typeof taskOrder>
 export type StepOrder = z.output<typeof stepOrder>
 export type CommandOrder = z.output<typeof command>

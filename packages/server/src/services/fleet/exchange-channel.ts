@@ -3,15 +3,12 @@
  * it has, and the other sends the rest again. So a lost reply loses no frame, and a call that comes again is not taken
  * twice. At most one call waits for frames and one for a paused session; a newer one of its kind lets the older go.
  */
-import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
-import type { sessionsExchange } from "@signalbox/contracts/fleet/operations"
-import type { InputOf, OutputOf } from "@signalbox/contracts/operation"
+import { agentLimits, type ExchangeCall, type ExchangeReply } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import type { FrameChannel, FrameReceiver } from "./frame-channel.ts"
 
-export type ExchangeInput = InputOf<typeof sessionsExchange>
-export type ExchangeReply = Omit<OutputOf<typeof sessionsExchange>, "session">
+type ChannelReply = Omit<ExchangeReply, "session">
 
 type Wait = "for frames" | "for the session"
 
@@ -76,7 +73,7 @@ export class ExchangeChannel implements FrameChannel {
    *
    * @throws fleet.protocol-violation for frames after a gap: the agent sends what was not confirmed
    */
-  async exchange(input: ExchangeInput, signal: AbortSignal): Promise<ExchangeReply> {
+  async exchange(input: ExchangeCall, signal: AbortSignal): Promise<ChannelReply> {
     const { pauseMillisecondsMax } = exchangeLimits
     this.#receiver?.alive()
     this.#confirm(input.received)
@@ -103,7 +100,7 @@ export class ExchangeChannel implements FrameChannel {
     for (const text of confirmed) this.#unsentBytes -= Buffer.byteLength(text)
   }
 
-  #take({ frames, sequence }: ExchangeInput): void {
+  #take({ frames, sequence }: ExchangeCall): void {
     assert(this.#receiver !== undefined, "a channel is listened to before it takes frames")
     for (const [index, text] of frames.entries()) {
       if (this.#ended !== undefined) return
@@ -126,7 +123,7 @@ export class ExchangeChannel implements FrameChannel {
     this.#onEnd()
   }
 
-  #reply(): ExchangeReply {
+  #reply(): ChannelReply {
     let bytes = 0
     const frames: string[] = []
     for (const text of this.#unsent.slice(0, agentLimits.exchangeFramesMax)) {

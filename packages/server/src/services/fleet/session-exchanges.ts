@@ -2,10 +2,9 @@
  * The sessions of agents whose network cuts WebSockets. Owns which exchange belongs to which session; whether a session
  * may be opened, and everything after, is decided where it is for a WebSocket: in the registry and the session.
  */
-import type { sessionsExchange } from "@signalbox/contracts/fleet/operations"
-import type { OutputOf } from "@signalbox/contracts/operation"
+import type { ExchangeCall, ExchangeReply } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError } from "@signalbox/kernel/app-error"
-import { ExchangeChannel, exchangeLimits, type ExchangeInput } from "./exchange-channel.ts"
+import { ExchangeChannel, exchangeLimits } from "./exchange-channel.ts"
 import type { SessionRegistry } from "./session-registry.ts"
 
 interface ExchangeCaller {
@@ -32,9 +31,9 @@ export class SessionExchanges {
 
   /** @throws fleet.session-not-found, fleet.protocol-violation */
   async exchange(
-    input: ExchangeInput,
+    input: ExchangeCall,
     call: { readonly caller: ExchangeCaller; readonly signal: AbortSignal },
-  ): Promise<OutputOf<typeof sessionsExchange>> {
+  ): Promise<ExchangeReply> {
     const { caller, signal } = call
     const entry = input.session === undefined ? this.#open(input, caller) : this.#find(input.session, caller)
     const reply = await entry.channel.exchange(input, signal)
@@ -47,7 +46,7 @@ export class SessionExchanges {
     throw new AppError("fleet.session-not-found", `${caller.nodeId} has no such session on this server`)
   }
 
-  #open(input: ExchangeInput, caller: ExchangeCaller): Entry {
+  #open(input: ExchangeCall, caller: ExchangeCaller): Entry {
     if (input.sequence !== 1 || input.received !== 0 || input.frames.length === 0)
       throw new AppError("fleet.protocol-violation", "the first exchange of a session carries its hello, as frame 1")
     let id: string | undefined
