@@ -12,7 +12,7 @@ import { takeLock } from "./agent-lock.ts"
 import { type AgentLogger, errorText, silentLogger } from "./agent-logger.ts"
 import type { AttemptContext } from "./attempt-context.ts"
 import { AttemptExecutor } from "./attempt-executor.ts"
-import { ChannelFinder } from "./channel-finder.ts"
+import { ChannelFinder, type ChannelFinderOptions } from "./channel-finder.ts"
 import { giveBackMemory, IdleTimer } from "./idle-memory.ts"
 import { InventoryReporter } from "./inventory-reporter.ts"
 import { Journal } from "./journal.ts"
@@ -90,7 +90,7 @@ interface Parts {
 
 /** Joins the parts: journal -> executor -> session, each told of the next by a function. */
 async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
-  const { options, identity, privateKey, root, url } = parts
+  const { options, root } = parts
   const { dataDirectory, logger = silentLogger, clock = { now: () => Date.now() } } = options
   const random = options.random ?? { bytes: (count: number) => randomBytes(count) }
   const limits: AgentRunLimits = { ...agentRunLimits, ...options.limits }
@@ -117,12 +117,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   let resumed = false
   const session: SessionKeeper = new SessionKeeper({
     ...{ clock, random, logger, limits },
-    channels: new ChannelFinder({
-      ...{ random, logger, limits, onServerTime },
-      server: url,
-      ...(parts.ca !== undefined && { ca: parts.ca }),
-      token: (lifeSeconds) => signSessionToken({ identity, privateKey, machineId, now: serverNow(), lifeSeconds }),
-    }),
+    channels: findChannels(parts, { random, logger, limits, machineId, serverNow, onServerTime }),
     hello: () => ({
       type: "hello",
       protocol: agentProtocolVersion,
@@ -161,6 +156,22 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
       await session.stop()
     },
   }
+}
+
+function findChannels(
+  { identity, privateKey, url, ca }: Parts,
+  shared: Pick<ChannelFinderOptions, "random" | "logger" | "limits" | "onServerTime"> & {
+    readonly machineId: string
+    readonly serverNow: () => number
+  },
+): ChannelFinder {
+  const { machineId, serverNow, ...rest } = shared
+  return new ChannelFinder({
+    ...rest,
+    server: url,
+    ...(ca !== undefined && { ca }),
+    token: (lifeSeconds) => signSessionToken({ identity, privateKey, machineId, now: serverNow(), lifeSeconds }),
+  })
 }
 
 function startTimers(context: AttemptContext, executor: AttemptExecutor): NodeJS.Timeout[] {
