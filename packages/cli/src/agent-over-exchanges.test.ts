@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { agentRunLimits } from "@signalbox/agent/agent-limits"
 import { startAgent, type RunningAgent } from "@signalbox/agent/agent"
 import { enrollAgent } from "@signalbox/agent/enroll"
+import { testCertificate, testCertificateAuthority, testCertificateKey } from "@signalbox/agent/certificates.fixture"
 import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
 import { enrollmentKeysCreate, nodesGet } from "@signalbox/contracts/fleet/operations"
 import { executionsAbort, executionsCreate, executionsGet, tasksGet } from "@signalbox/contracts/workflows/operations"
@@ -12,7 +13,7 @@ import { type RunningServer, startServer } from "@signalbox/server/serve"
 import { agentTokenLimits } from "@signalbox/server/services/fleet/model"
 import { readSettings } from "@signalbox/server/settings"
 import { afterAll, beforeAll, expect, test, vi } from "vitest"
-import { CuttingProxy } from "./cutting-proxy.fixture.ts"
+import { CuttingProxy, startForwardProxy } from "./cutting-proxy.fixture.ts"
 
 /** A real agent and a real server, with a proxy in between that lets no WebSocket through. */
 let directory: string
@@ -159,6 +160,36 @@ test("X8: WebSockets are used again where they get through, and the node stays o
   expect(log).toContain("WebSockets get through again")
   await waitForEnd(await run([{ name: "again", run: "true" }]), "succeeded")
   await waitForState("online")
+})
+
+test("X8: exchanges go by TLS with the pinned CA, and through the proxy that the environment names", async () => {
+  const outer = new CuttingProxy(server.url, { cert: testCertificate, key: testCertificateKey })
+  await outer.start()
+  const forward = await startForwardProxy()
+  process.env["HTTPS_PROXY"] = forward.url
+  const base = join(directory, "by tls")
+  await mkdir(base)
+  const caFile = join(base, "pinned.pem")
+  await writeFile(caFile, testCertificateAuthority)
+  const reply = await client.call(enrollmentKeysCreate, {})
+  if (reply.status === "held") throw new Error("held")
+  const dataDirectory = join(base, "agent")
+  await enrollAgent({ serverUrl: outer.url, key: reply.value.key, caFile, name: "by-tls", dataDirectory })
+  const limits = { backoffMillisecondsMin: 20, backoffMillisecondsMax: 50 }
+  const second = await startAgent({ dataDirectory, root: base, limits })
+  try {
+    await vi.waitFor(async () => expect((await client.call(nodesGet, { node: "by-tls" })).state).toBe("online"), {
+      timeout: 15_000,
+    })
+    expect(outer.exchanges).toBeGreaterThan(0)
+    expect(outer.cut).toBe(agentRunLimits.socketCutsMax)
+    expect(new Set(forward.connects)).toEqual(new Set([`127.0.0.1:${outer.port}`]))
+  } finally {
+    delete process.env["HTTPS_PROXY"]
+    await second.stop()
+    forward.stop()
+    await outer.stop()
+  }
 })
 
 test("an agent's calls stay within the tokens that the server remembers of a node", () => {

@@ -1,5 +1,6 @@
 import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import { createServer as createTlsServer } from "node:https"
+import { connect, type AddressInfo, type Socket } from "node:net"
 
 /** A reverse proxy that knows nothing of WebSockets, as there are many; it loses replies where a test wants it to. */
 export class CuttingProxy {
@@ -15,16 +16,20 @@ export class CuttingProxy {
   /** Asked with each answered exchange: true keeps the answer from the agent, after the server has acted on the call. */
   loses: (frames: readonly { type: string }[]) => boolean = () => false
 
-  constructor(target: string) {
+  readonly #tls: { readonly cert: string; readonly key: string } | undefined
+
+  constructor(target: string, tls?: { readonly cert: string; readonly key: string }) {
     this.#target = new URL(target)
+    this.#tls = tls
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`
+    return `${this.#tls ? "https" : "http"}://127.0.0.1:${this.port}`
   }
 
   async start(): Promise<void> {
-    const http = createServer((call, reply) => void this.#forward(call, reply))
+    const answer = (call: IncomingMessage, reply: ServerResponse) => void this.#forward(call, reply)
+    const http = this.#tls ? createTlsServer(this.#tls, answer) : createServer(answer)
     http.on("connection", (socket) => {
       this.#sockets.add(socket)
       socket.once("close", () => this.#sockets.delete(socket))
@@ -88,4 +93,25 @@ export class CuttingProxy {
 function framesOf(body: Buffer): Array<{ type: string }> {
   const { frames } = JSON.parse(body.toString("utf8")) as { frames: string[] }
   return frames.map((text) => JSON.parse(text) as { type: string })
+}
+
+/** A forward proxy, as HTTPS_PROXY names one: it knows where a connection goes, not what it says. */
+export async function startForwardProxy(): Promise<{ url: string; connects: string[]; stop(): void }> {
+  const connects: string[] = []
+  const http = createServer()
+  http.on("connect", (call, client) => {
+    connects.push(call.url ?? "")
+    const [host, port] = (call.url ?? "").split(":")
+    const upstream = connect(Number(port), host, () => {
+      client.write("HTTP/1.1 200 OK\r\n\r\n")
+      upstream.pipe(client).pipe(upstream)
+    })
+    upstream.on("error", () => client.destroy())
+    client.on("error", () => upstream.destroy())
+  })
+  const { promise, resolve } = Promise.withResolvers<void>()
+  http.listen(0, "127.0.0.1", resolve)
+  await promise
+  const { port } = http.address() as AddressInfo
+  return { url: `http://127.0.0.1:${port}`, connects, stop: () => void http.close() }
 }
