@@ -192,10 +192,7 @@ export class TestMachine {
     return TestSession.dial(server, token ?? (await this.token()))
   }
 
-  async connect(
-    server: Reachable,
-    hello: Partial<Extract<AgentFrame, { type: "hello" }>> = {},
-  ): Promise<TestSession> {
+  async connect(server: Reachable, hello: Partial<Extract<AgentFrame, { type: "hello" }>> = {}): Promise<TestSession> {
     const session = await this.dial(server)
     session.send({
       type: "hello",

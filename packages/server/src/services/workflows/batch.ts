@@ -16,6 +16,8 @@ export interface BatchInput {
   readonly now: number
   /** When the task's first order was sent, where it is known. */
   sentAt(ordinal: number): number | undefined
+  /** Notes that the task gets a row; true where it has none yet. */
+  takesFirstRow(ordinal: number): boolean
   newEventId(): string
 }
 
@@ -23,7 +25,7 @@ const messageLengthMax = 2000
 
 /** Undefined where the step changed nothing that is kept. */
 export function makeBatch(input: BatchInput): Batch | undefined {
-  const { before, result, now } = input
+  const { before, result } = input
   const { state } = result
   const firstFrom = before?.nextOrdinal ?? state.nextOrdinal
   const written = result.taskChanges.filter((change) => !isFirstStart(change, firstFrom))
@@ -46,7 +48,7 @@ export function makeBatch(input: BatchInput): Batch | undefined {
     inFlight: state.slots.size,
     counts: state.counts,
     rollbacks: state.rollbacks,
-    tasks: written.map((change) => toUpdate(change, reported, { now, sentAt: input.sentAt })),
+    tasks: written.map((change) => toUpdate(change, reported, input)),
     events,
   }
 }
@@ -76,17 +78,14 @@ function reportsOf({ inputs, result }: BatchInput): ReadonlyMap<number, Reported
   return reported
 }
 
-function toUpdate(
-  change: TaskChange,
-  reported: ReadonlyMap<number, Reported>,
-  at: { readonly now: number; sentAt(ordinal: number): number | undefined },
-): TaskUpdate {
+function toUpdate(change: TaskChange, reported: ReadonlyMap<number, Reported>, at: BatchInput): TaskUpdate {
   const { ordinal, state, rollback, attempt } = change
   const report = reported.get(ordinal)
   const message = report?.task?.message ?? describeEnd(state, change.class)
   const startedAt = state === "running" ? at.now : report?.task?.outcome ? at.sentAt(ordinal) : undefined
   return {
     ordinal,
+    first: at.takesFirstRow(ordinal),
     state,
     rollback,
     attempt,

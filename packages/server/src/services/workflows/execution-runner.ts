@@ -257,6 +257,7 @@ export class ExecutionRunner {
       inputs,
       now: clock.now(),
       sentAt: (ordinal) => this.#window?.get(ordinal)?.sentAt,
+      takesFirstRow: (ordinal) => this.#takesFirstRow(ordinal),
       newEventId: () => newId("event", clock, random),
     })
     this.#state = result.state
@@ -278,6 +279,13 @@ export class ExecutionRunner {
       await nextTurn()
       this.#carryOut(previous)
     }
+    return true
+  }
+
+  #takesFirstRow(ordinal: number): boolean {
+    const node = this.#window?.get(ordinal)
+    if (!node || node.written) return false
+    node.written = true
     return true
   }
 

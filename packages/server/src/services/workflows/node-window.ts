@@ -8,6 +8,8 @@ import type { ClaimedExecution } from "./claimed-execution.ts"
 
 export interface WindowEntry extends WindowNode {
   sentAt?: number
+  /** The task has a row, or may have one. */
+  written: boolean
 }
 
 export const windowNodesMin = 1_000
@@ -52,7 +54,7 @@ export class NodeWindow {
 
   /** The first nodes, from whoever has them at hand. */
   seed(nodes: readonly WindowNode[]): void {
-    this.#keep(nodes)
+    this.#keep(nodes, false)
     this.#end = Math.max(this.#end, nodes.length)
   }
 
@@ -60,7 +62,7 @@ export class NodeWindow {
   async loadOpen(ordinals: readonly number[]): Promise<void> {
     const { sql, claimed } = this.#options
     if (ordinals.length === 0) return
-    this.#keep(await readNodesOf(sql, { account: claimed.account, execution: claimed.id, ordinals }))
+    this.#keep(await readNodesOf(sql, { account: claimed.account, execution: claimed.id, ordinals }), true)
   }
 
   #load(): Promise<void> {
@@ -75,11 +77,11 @@ export class NodeWindow {
     const from = this.#end
     const to = Math.min(targetsCount, from + this.#chunk)
     const nodes = await readNodes(sql, { account: claimed.account, execution: claimed.id, from, to })
-    this.#keep(nodes)
+    this.#keep(nodes, false)
     this.#end = to
   }
 
-  #keep(nodes: readonly WindowNode[]): void {
-    for (const node of nodes) this.#nodes.set(node.ordinal, node)
+  #keep(nodes: readonly WindowNode[], written: boolean): void {
+    for (const node of nodes) this.#nodes.set(node.ordinal, { ...node, written })
   }
 }

@@ -118,7 +118,7 @@ describe("the ownership of executions", () => {
     await eventually(async () => (await rowOf(id)).state === "succeeded")
     await fixture.stop()
     const types =
-      "text, text, text, bigint, text, json, text, int, int, json, json, int, bool, int[], text, text, int[], text, text, float8[], bool[], text, text, text[], text[], jsonb[]"
+      "text, text, text, bigint, text, json, text, int, int, json, json, int, bool, int[], text, text, int[], text, text, float8[], bool[], text, text, text[], text[], jsonb[], bool[]"
     const client = await connectDirect(test.connection)
     await client.query(`prepare batch (${types}) as ${batchStatement}`)
     for (const mode of ["force_generic_plan", "force_custom_plan"]) {
@@ -126,7 +126,7 @@ describe("the ownership of executions", () => {
       const { rows } = await client.query<{ "QUERY PLAN": string }>(
         `explain execute batch ('${id}', 'main', 'o', 1, 'running', null, null, 1, 1, '{}', '{}', 1, false,
            '{0,1}', 'succeeded,failed', 'none,none', '{1,1}', null, null, '{1,1}', '{true,true}', null, null,
-           '{evt_1}', '{t}', array['{}']::jsonb[])`,
+           '{evt_1}', '{t}', array['{}']::jsonb[], '{true,false}')`,
       )
       const plan = rows.map((row) => row["QUERY PLAN"]).join("\n")
       expect(plan).toMatch(/Index Scan using executions_(pkey|open)/)
@@ -152,6 +152,7 @@ describe("the ownership of executions", () => {
       tasks: [
         {
           ordinal: 0,
+          first: true,
           state: "failed",
           rollback: "none",
           attempt: 1,

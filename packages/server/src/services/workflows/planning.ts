@@ -16,10 +16,12 @@ import {
   type FrozenPlan,
   type WindowNode,
 } from "./batch-store.ts"
-import type { ClaimedExecution } from "./claimed-execution.ts"
+import type { ClaimedExecution, Wished } from "./claimed-execution.ts"
 import { resolveStoredLimits } from "./model.ts"
 
 export const targetsPerBatch = 5_000
+/** Batches written beside one another, each on a connection of its own. */
+const insertsAtOnceMax = 2
 
 export type Targets = Pick<CallInputOf<typeof nodesResolve>, "nodes" | "query" | "group" | "all">
 type Page = OutputOf<typeof nodesResolve>
@@ -113,7 +115,20 @@ export async function planTargets(options: PlanningOptions): Promise<Planned> {
   }
 }
 
-async function freezeTargets({ sql, operations, claimed, plan, tagKeys }: PlanningOptions): Promise<Planned> {
+async function freezeTargets(options: PlanningOptions): Promise<Planned> {
+  const inserts: Array<Promise<Wished | undefined>> = []
+  try {
+    return await freezePages(options, inserts)
+  } finally {
+    // None is left behind that could write after the next try has begun.
+    await Promise.allSettled(inserts)
+  }
+}
+
+async function freezePages(
+  { sql, operations, claimed, plan, tagKeys }: PlanningOptions,
+  inserts: Array<Promise<Wished | undefined>>,
+): Promise<Planned> {
   const digest = createHash("sha256")
   const kept: WindowNode[] = []
   let targetsCount = 0
@@ -126,16 +141,22 @@ async function freezeTargets({ sql, operations, claimed, plan, tagKeys }: Planni
     last = nodes.at(-1)?.id ?? last
     if (targetsCount + nodes.length > plan.targetsMax)
       throw new AppError("executions.blast-radius", `the targets have become more than ${plan.targetsMax} nodes`)
-    for (const node of nodes) digest.update(`${node.id}\n`)
+    digest.update(nodes.map((node) => `${node.id}\n`).join(""))
     const rows = nodes.map((node) => ({ ...node, tags: node.tags === null ? null : JSON.stringify(node.tags) }))
-    const wished = await insertTargets(sql, claimed, { ordinal: targetsCount, nodes: rows })
-    if (!wished) return { kind: "lost" }
+    const insert = insertTargets(sql, claimed, { ordinal: targetsCount, nodes: rows })
+    // Awaited later; a failure before then must not count as unheard.
+    insert.catch(() => undefined)
+    inserts.push(insert)
     for (const [index, node] of nodes.slice(0, plannedNodesKeptMax - kept.length).entries()) {
       kept.push({ ordinal: targetsCount + index, ...node })
     }
     targetsCount += nodes.length
+    if (inserts.length < insertsAtOnceMax) continue
+    const wished = await inserts.shift()
+    if (!wished) return { kind: "lost" }
     if (wished.wish.startsWith("abort")) break
   }
+  if ((await Promise.all(inserts)).includes(undefined)) return { kind: "lost" }
   if (targetsCount === 0) throw new AppError("executions.no-targets", "the targets match no node any more")
   // For the statements to come; autovacuum does it too, only later.
   refreshStatistics(sql, targetsCount).catch(() => undefined)
