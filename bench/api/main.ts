@@ -77,7 +77,7 @@ async function floor(connection: Connection): Promise<Sample> {
       await connected.query("begin")
       await connected.query({
         name: "group",
-        text: `insert into node_groups (account, name, query, description) values ('main', $1, 'role=web', $2)
+        text: `insert into node_groups (account, name, id, query, description) values ('main', $1, 'grp' || $1, 'role=web', $2)
                on conflict (account, name) do update set description = excluded.description, version = node_groups.version + 1, changed_at = now()`,
         values: [`group-${client}`, `change ${n}`],
       })

@@ -43,7 +43,8 @@ afterAll(async () => {
   for (const child of running.toReversed()) {
     if (child.exitCode !== null || child.signalCode !== null) continue
     const ended = new Promise((resolve) => child.once("exit", resolve))
-    child.kill("SIGTERM")
+    // npx keeps a signal to itself, so the whole group is told.
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGTERM")
     await ended
   }
   await rm(workspace, { recursive: true, force: true })
@@ -98,7 +99,8 @@ function start(command: string): void {
     spawn("sh", ["-c", `exec ${command}`], {
       cwd: repository,
       env: environment,
-      stdio: ["ignore", "ignore", "ignore"],
+      stdio: ["ignore", "ignore", "inherit"],
+      detached: true,
     }),
   )
 }

@@ -5,6 +5,8 @@ import { runCli } from "./run-cli.ts"
 
 const manifest = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }
 
+const lingerMilliseconds = 3_000
+
 // A reader that left is noticed at the next write; without a listener it would be an uncaught exception.
 process.stdout.on("error", () => undefined)
 process.stderr.on("error", () => undefined)
@@ -21,6 +23,9 @@ process.exitCode = await runCli(
   },
   manifest.version,
 )
+
+// What a command left open (a connection that hangs, say) does not keep the process.
+setTimeout(() => process.exit(), lingerMilliseconds).unref()
 
 function listen(signals: readonly NodeJS.Signals[], listener: () => void): () => void {
   for (const signal of signals) process.on(signal, listener)

@@ -16,6 +16,7 @@ import { watchConfiguration, type ConfigurationWatcher } from "./storage/configu
 import { startBackgroundQueue } from "./storage/background-queue.ts"
 import type { Connection, Database } from "./storage/database.ts"
 import type { Expander } from "./storage/outbox.ts"
+import { stopParts } from "./stop-parts.ts"
 import { storageRetention } from "./storage/retention.ts"
 
 /**
@@ -152,9 +153,7 @@ async function startParts(
 ): Promise<() => Promise<void>> {
   const { connection, database, serverId, logger, clock } = options
   const stops: Array<() => Promise<void>> = [() => parts.watcher.stop()]
-  const stop = async (): Promise<void> => {
-    for (const stopPart of stops.splice(0).toReversed()) await stopPart()
-  }
+  const stop = (): Promise<void> => stopParts(stops, logger)
   try {
     const background = await startBackgroundQueue({
       connection,

@@ -14,6 +14,7 @@ import { components } from "./storage/components.ts"
 import { openDatabase, type Connection, type Database } from "./storage/database.ts"
 import { migrate } from "./storage/migrator.ts"
 import { startPrivatePostgres } from "./storage/private-postgres.ts"
+import { stopParts } from "./stop-parts.ts"
 import { systemClock, systemRandom } from "./system.ts"
 
 /**
@@ -40,13 +41,11 @@ const loopback = /^(?:127(?:\.\d{1,3}){3}|::1|localhost)$/
 export async function startServer(settings: Settings): Promise<RunningServer> {
   const logger = pino({ level: settings.logLevel, base: null }, pino.destination(2))
   const stops: Array<() => Promise<void>> = []
-  const stopAll = async (): Promise<void> => {
-    for (const stop of stops.splice(0).toReversed()) await stop()
-  }
+  const stopAll = (): Promise<void> => stopParts(stops, logger)
   try {
     return await startParts(settings, logger, { stops, stopAll })
   } catch (error) {
-    await stopAll().catch((cause: unknown) => logger.error({ err: cause }, "stopping after a failed start failed"))
+    await stopAll()
     throw error
   }
 }
