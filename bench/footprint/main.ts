@@ -7,7 +7,7 @@ import { figuresOf, round } from "../measure.ts"
 import { commandPath, processorSeconds, residentMegabytes, startServerProcess } from "../server-process.ts"
 
 const starts = 5
-const settleSeconds = 20
+const settleSeconds = 40
 const watchSeconds = 60
 
 const data = await mkdtemp(join(tmpdir(), "signalbox-bench-"))

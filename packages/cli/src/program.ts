@@ -1,7 +1,8 @@
 import { operations } from "@signalbox/contracts/operations"
 import { assert } from "@signalbox/kernel/assert"
-import { Command } from "commander"
-import { addCommand, type CommandFrame, UsageError } from "./command.ts"
+import type { Command } from "commander"
+import { createBaseProgram } from "./base-program.ts"
+import { addCommand, type CommandFrame } from "./command.ts"
 import { addAgent } from "./commands/agent.ts"
 import { addApply } from "./commands/apply.ts"
 import { addContexts } from "./commands/contexts.ts"
@@ -15,44 +16,11 @@ import { addWait } from "./commands/wait.ts"
 import { exitCodeTexts } from "./exit-codes.ts"
 import { addOperationCommand } from "./generated/operation-command.ts"
 import { nounSummaries, operationOverrides, operationsWithoutCommand } from "./generated/operation-overrides.ts"
-import { hasColour, print } from "./io.ts"
-
-const examples = `
-Examples:
-  signalbox serve                                  start a server with its own database
-  signalbox login --local                          use the server of this machine
-  signalbox apply -f web.yaml                      store a workflow
-  signalbox run deploy -t role=web -p version=2 --watch
-  signalbox exec --all -- uptime                   run one command everywhere
-  signalbox why exe_01j...                         who asked for it, and what followed
-
-Every command takes --json. Exit codes: signalbox help exit-codes.
-`
+import { print } from "./io.ts"
 
 /** The whole command line. */
 export function createProgram(frame: CommandFrame, version: string): Command {
-  const { io } = frame
-  const program = new Command("signalbox")
-  program
-    .description("Runs changes over machines: one door, a safe rate, and a record of who did what")
-    .version(version, "-V, --version", "print the version")
-    .helpOption("-h, --help", "show help")
-    .helpCommand("help [command]", "show help for a command")
-    // Else the program would take `--version` of `workflows get NAME --version 3`.
-    .enablePositionalOptions()
-    .configureOutput({
-      writeOut: (text) => void io.stdout.write(text),
-      writeErr: (text) => void io.stderr.write(text),
-      outputError: () => undefined,
-      getOutHelpWidth: () => io.stdout.columns ?? 100,
-      getErrHelpWidth: () => io.stderr.columns ?? 100,
-      getOutHasColors: () => hasColour(io.stdout, io.environment),
-      getErrHasColors: () => hasColour(io.stderr, io.environment),
-    })
-    .exitOverride((error) => {
-      throw new UsageError(error, "signalbox")
-    })
-    .addHelpText("after", examples)
+  const program = createBaseProgram(frame, version)
   program.commandsGroup("Change things:")
   for (const add of [addApply, addRun, addExec, addWait]) add(program, frame)
   program.commandsGroup("Look at things and keep them in order:")

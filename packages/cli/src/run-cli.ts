@@ -1,16 +1,15 @@
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Command } from "commander"
-import { type Outcome, UsageError } from "./command.ts"
+import { type CommandFrame, type Outcome, UsageError } from "./command.ts"
 import { exitCodes } from "./exit-codes.ts"
 import type { Io } from "./io.ts"
 import { printError } from "./output/print-error.ts"
-import { createProgram } from "./program.ts"
 
 /** Runs one command line; returns its exit code. Nothing is thrown and the process is not ended. */
 export async function runCli(words: readonly string[], io: Io, version: string): Promise<number> {
   const outcome: Outcome = { exitCode: exitCodes.ok, doing: "signalbox", json: words.includes("--json") }
   try {
-    const program = createProgram({ io, outcome }, version)
+    const program = await loadProgram(words, { frame: { io, outcome }, version })
     await program.parseAsync(withDefaultVerb(program, words), { from: "user" })
     return outcome.exitCode
   } catch (error) {
@@ -21,6 +20,11 @@ export async function runCli(words: readonly string[], io: Io, version: string):
     const usage = new AppError("cli.usage", error.message.replace(/^error: /, "").replace(/\n/, " "), { cause: error })
     return await printError(usage, { io, doing: error.doing, json: outcome.json })
   }
+}
+
+async function loadProgram(words: readonly string[], of: { frame: CommandFrame; version: string }): Promise<Command> {
+  if (words[0] === "agent") return (await import("./agent-program.ts")).createAgentProgram(of.frame, of.version)
+  return (await import("./program.ts")).createProgram(of.frame, of.version)
 }
 
 /** `signalbox nodes` means `signalbox nodes list`. */
