@@ -5,11 +5,13 @@
  */
 import { execFile } from "node:child_process"
 import { existsSync } from "node:fs"
-import { chmod, constants, cp, mkdir, readFile, readlink, rename, rm, symlink } from "node:fs/promises"
+import { chmod, constants, cp, mkdir, readdir, readFile, readlink, rename, rm, symlink } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { basename, dirname, join, resolve } from "node:path"
 import { promisify } from "node:util"
 import { AppError } from "@signalbox/kernel/app-error"
+import { toPostgresFailure } from "./postgres-failure.ts"
+import { findProcess } from "./process-identity.ts"
 import type { UnixAccount } from "./unix-account.ts"
 
 export interface PostgresBinaries {
@@ -88,16 +90,31 @@ async function useCopy(native: string, runtimeDirectory: string): Promise<Unprob
   const copy = join(runtimeDirectory, `postgres-${version}`)
   const unfinished = join(runtimeDirectory, `unfinished-${process.pid}-${performance.now()}`)
   if (!existsSync(copy)) {
-    await cp(native, unfinished, {
-      recursive: true,
-      mode: constants.COPYFILE_FICLONE,
-      filter: (path) => isNeeded(path),
-    })
-    for (const { name, target } of await readLinks(native)) await symlink(target, join(unfinished, "lib", name))
+    await removeUnfinished(runtimeDirectory)
+    try {
+      await cp(native, unfinished, {
+        recursive: true,
+        mode: constants.COPYFILE_FICLONE,
+        filter: (path) => isNeeded(path),
+      })
+      for (const { name, target } of await readLinks(native)) await symlink(target, join(unfinished, "lib", name))
+    } catch (cause) {
+      await rm(unfinished, { recursive: true, force: true })
+      throw toPostgresFailure(`copying the database's programs to ${copy}`, [String(cause)], { cause })
+    }
     // Another server may have finished the same copy meanwhile; either one will do.
     await rename(unfinished, copy).catch(() => rm(unfinished, { recursive: true, force: true }))
   }
   return binariesIn(copy, join(copy, "lib"))
+}
+
+/** Copies that a killed server left behind; they would fill the disk one by one. */
+async function removeUnfinished(runtimeDirectory: string): Promise<void> {
+  for (const name of await readdir(runtimeDirectory)) {
+    const processId = Number(/^unfinished-(\d+)-/.exec(name)?.[1])
+    if (!processId || (await findProcess(processId))) continue
+    await rm(join(runtimeDirectory, name), { recursive: true, force: true })
+  }
 }
 
 const isNeeded = (path: string): boolean =>

@@ -225,9 +225,9 @@ describe("the private PostgreSQL", { timeout: 60_000 }, () => {
     await expect(startPrivatePostgres({ dataDirectory: directory })).rejects.toMatchObject({
       code: "storage.disk-full",
     })
-    mount(120, "remount,")
+    mount(200, "remount,")
     await (await start(directory)).stop()
-    await writeFile(join(directory, "filler"), Buffer.alloc(200 << 20)).catch(() => {})
+    await writeFile(join(directory, "filler"), Buffer.alloc(300 << 20)).catch(() => {})
     await expect(startPrivatePostgres({ dataDirectory: directory })).rejects.toMatchObject({
       code: "storage.disk-full",
     })
