@@ -77,7 +77,7 @@ describe("tidy", () => {
         "docs/path.md": word("ok\nsee /ro", "ot/x/y"),
         "packages/a/src/left.test.ts": word("test.sk", 'ip("x", () => {})'),
         "packages/a/src/off.ts": word("// eslint-", "disable-next-line"),
-        "packages/a/src/fine.ts": "// https://example.com/work/root/ and */root/run and src/root/common-ground.ts",
+        "packages/a/src/fine.ts": "// https://example.com/a/root/ and */root/run and src/root/common-ground.ts",
       }),
     )
     expect(problems.map((problem) => problem.replace(/: .*/, ""))).toEqual([
