@@ -150,8 +150,11 @@ describe("background work", () => {
     // The schedule's own job, added now instead of at the next full minute.
     await test.database.query("select graphile_worker.add_job('cron:tick')")
     await vi.waitFor(() => expect(runs).toBe(1), wait)
-    expect(await test.database.query("select identifier from graphile_worker._private_known_crontabs")).toEqual([
-      { identifier: "tick" },
-    ])
+    // The schedule is put on record beside the worker's start, in no order with its first job.
+    await vi.waitFor(async () => {
+      expect(await test.database.query("select identifier from graphile_worker._private_known_crontabs")).toEqual([
+        { identifier: "tick" },
+      ])
+    }, wait)
   })
 })
