@@ -1,17 +1,20 @@
 import { join } from "node:path"
+import { stripVTControlCharacters } from "node:util"
 import type { Repository } from "../repository.ts"
 import { runCommand, type CommandResult } from "../run-command.ts"
 import type { Gate, GateResult } from "./gate.ts"
 
 /** The gates that are a program of somebody else's, run over the repository, and how its answer is read. */
 
-function runTool(root: string, command: readonly string[]): Promise<CommandResult> {
+/** Without colours: some tools paint in CI whatever NO_COLOR says. */
+async function runTool(root: string, command: readonly string[]): Promise<CommandResult> {
   const [name = "", ...words] = command
   const bin = join(root, "node_modules/.bin")
-  return runCommand([join(bin, name), ...words], {
+  const { status, stdout, stderr } = await runCommand([join(bin, name), ...words], {
     directory: root,
     environment: { ...process.env, NO_COLOR: "1", PATH: `${bin}:${process.env["PATH"] ?? ""}` },
   })
+  return { status, stdout: stripVTControlCharacters(stdout), stderr: stripVTControlCharacters(stderr) }
 }
 
 function nonEmptyLines(text: string): string[] {
