@@ -97,7 +97,12 @@ async function useCopy(native: string, runtimeDirectory: string): Promise<Unprob
         mode: constants.COPYFILE_FICLONE,
         filter: (path) => isNeeded(path),
       })
-      for (const { name, target } of await readLinks(native)) await symlink(target, join(unfinished, "lib", name))
+      for (const { name, target } of await readLinks(native)) {
+        const link = join(unfinished, "lib", name)
+        // Where the package's install script did run there is one already, and it leads out of the copy.
+        await rm(link, { force: true })
+        await symlink(target, link)
+      }
     } catch (cause) {
       await rm(unfinished, { recursive: true, force: true })
       throw toPostgresFailure(`copying the database's programs to ${copy}`, [String(cause)], { cause })
