@@ -12,6 +12,7 @@ import { afterAll, beforeAll, expect, test } from "vitest"
  */
 const repository = fileURLToPath(new URL("../../../", import.meta.url))
 const servicesRunSeconds = 120
+const groupEndSeconds = 30
 
 let workspace: string
 let environment: NodeJS.ProcessEnv
@@ -40,15 +41,9 @@ beforeAll(async () => {
 })
 
 afterAll(async () => {
-  for (const child of running.toReversed()) {
-    if (child.exitCode !== null || child.signalCode !== null) continue
-    const ended = new Promise((resolve) => child.once("exit", resolve))
-    // npx keeps a signal to itself, so the whole group is told.
-    if (child.pid !== undefined) process.kill(-child.pid, "SIGTERM")
-    await ended
-  }
+  for (const child of running.toReversed()) if (child.pid !== undefined) await endGroup(child.pid)
   await rm(workspace, { recursive: true, force: true })
-})
+}, groupEndSeconds * 2000)
 
 test("D28: the guide's commands work as they stand, as far as one machine allows", { timeout: 180_000 }, async () => {
   const blocks = shellBlocks(await readFile(join(repository, "docs", "first-fleet.md"), "utf8"))
@@ -103,6 +98,25 @@ function start(command: string): void {
       detached: true,
     }),
   )
+}
+
+/**
+ * Ends a command with all that it started: npx keeps a signal to itself and is gone at once, while the server behind it
+ * still stops its database. So the whole group is told, and waited for.
+ */
+async function endGroup(group: number): Promise<void> {
+  const end = Date.now() + groupEndSeconds * 1000
+  for (let signal: NodeJS.Signals | 0 = "SIGTERM"; isTold(group, signal) && Date.now() < end; signal = 0)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+}
+
+/** False where no process of the group is left. */
+function isTold(group: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(-group, signal)
+  } catch {
+    return false
+  }
 }
 
 /** Runs a command; while the server or the agent it needs is still starting, again. */
