@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process"
 import type { Readable } from "node:stream"
-import type { CommandOrder, KeptOutput } from "@signalbox/contracts/fleet/agent-protocol"
+import type { CommandOrder, KeptOutput, Text } from "@signalbox/contracts/fleet/agent-protocol"
+import { assert } from "@signalbox/kernel/assert"
 import type { AgentRunLimits } from "./agent-limits.ts"
 import { freeReadBuffers } from "./idle-memory.ts"
 import { OutputKeeper } from "./kept-output.ts"
@@ -88,8 +89,14 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
   })
 }
 
+export function plain(text: Text): string {
+  assert(typeof text === "string", "an order's texts are filled before they are run")
+  return text
+}
+
 function spawnCommand(run: CommandRun): ChildProcess {
-  const [file = "", ...words] = "argv" in run.command ? run.command.argv : ["/bin/sh", "-c", run.command.shell]
+  const [file = "", ...words] =
+    "argv" in run.command ? run.command.argv.map(plain) : ["/bin/sh", "-c", run.command.shell]
   return spawn(file, words, {
     cwd: run.directory,
     env: { ...run.environment },
@@ -100,7 +107,7 @@ function spawnCommand(run: CommandRun): ChildProcess {
 }
 
 function startFailure(command: CommandOrder, error: NodeJS.ErrnoException): string {
-  const name = "argv" in command ? command.argv[0] : "/bin/sh"
+  const name = "argv" in command ? plain(command.argv[0] ?? "") : "/bin/sh"
   if (error.code === "ENOENT") return `can't start "${name}": no such program, or its directory doesn't exist`
   if (error.code === "EACCES")
     return `can't start "${name}": it, or a directory on the way to it, is closed to this user`

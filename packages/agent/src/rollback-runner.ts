@@ -1,4 +1,10 @@
-import type { RollbackOutcome, StepResult, TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
+import type {
+  CommandOrder,
+  RollbackOutcome,
+  StepOrder,
+  StepResult,
+  TaskOrder,
+} from "@signalbox/contracts/fleet/agent-protocol"
 import { errorText } from "./agent-logger.ts"
 import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
 import { restoreFiles } from "./saved-files.ts"
@@ -47,7 +53,7 @@ async function runUndos(run: RollbackRun): Promise<StepResult[]> {
   const results: StepResult[] = []
   for (let index = run.stepsBegun - 1; index >= 0; index--) {
     const step = run.order.steps[index]
-    if (!step?.undo || run.stop.aborted) continue
+    if (!step?.undo || !isCommand(step.undo) || run.stop.aborted) continue
     const { context, key, stop } = run
     const deadline = context.clock.now() + step.timeoutMilliseconds
     results.push(
@@ -65,6 +71,10 @@ async function runUndos(run: RollbackRun): Promise<StepResult[]> {
     )
   }
   return results
+}
+
+function isCommand(undo: NonNullable<StepOrder["undo"]>): undo is CommandOrder {
+  return "argv" in undo || "shell" in undo
 }
 
 /** W6, mode `declared`: only what was declared is known to be as before. */

@@ -2,7 +2,7 @@ import type { AttemptPhase, CommandOrder, StepOrder, StepResult } from "@signalb
 import { toInstant } from "@signalbox/kernel/clock"
 import { errorText } from "./agent-logger.ts"
 import type { AttemptContext } from "./attempt-context.ts"
-import { type CommandResult, runCommand } from "./command-runner.ts"
+import { type CommandResult, plain, runCommand } from "./command-runner.ts"
 import { LiveOutput } from "./output-stream.ts"
 import { attemptMarker, identifyProcess } from "./process-identity.ts"
 import { baseEnvironment, findProcessOwner } from "./process-owner.ts"
@@ -59,7 +59,7 @@ async function runOnce(run: StepRun, live: LiveOutput | undefined) {
       command: run.command,
       environment: {
         ...baseEnvironment(context.root, owner),
-        ...step.environment,
+        ...Object.fromEntries(Object.entries(step.environment).map(([name, text]) => [name, plain(text)])),
         SIGNALBOX_ROOT: context.root,
         [attemptMarker]: `${run.key}/${run.phase}/${run.index}`,
       },

@@ -56,6 +56,9 @@ async function runSteps(run: TaskRun, deadline: number): Promise<TaskOutcome> {
   for (const [index, step] of order.steps.entries()) {
     if (run.stop.aborted) return stopped(run, steps)
     if (context.clock.now() >= deadline) return timedOut(order, steps)
+    if (step.command === undefined) {
+      return failed(order, { class: "refused", message: `this agent can't run step "${step.name}"`, steps })
+    }
     const percent = Math.floor((index / order.steps.length) * 100)
     context.send({ type: "progress", key, step: index, stepsCount: order.steps.length, name: step.name, percent })
     const { attemptsMax } = step

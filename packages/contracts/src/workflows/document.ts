@@ -1,26 +1,22 @@
 import { z } from "zod"
 import { agentLimits } from "../fleet/agent-protocol.ts"
-import { countOrPercent, duration, limits, resourceName } from "../schemas.ts"
+import { duration, limits, resourceName } from "../schemas.ts"
+import { path, retry, workflowStep, type WorkflowStep } from "./steps.ts"
+import { strategyFields } from "./strategy.ts"
 
 /**
- * A workflow document, as people write it in YAML. `${{ params.NAME }}`, `${{ node.name }}`, `${{ node.id }}` and
- * `${{ node.tags.KEY }}` stand for values in `run`, `undo`, `env`, `directory` and `save`, and nowhere else.
+ * A workflow document, as people write it in YAML. `${{ params.NAME }}`, `${{ node.name }}`, `${{ node.id }}`,
+ * `${{ node.tags.KEY }}`, `${{ secrets.NAME }}` and `${{ steps.ID.outputs.KEY }}` stand for values in what a step does and
+ * undoes (commands, environment, paths, contents, URLs, headers, bodies, inputs) and in `save`; secrets and outputs of
+ * steps not in paths and names, which are fixed at the plan.
  */
 export const documentLimits = {
   stepsMax: agentLimits.stepsMax,
   savedPathsMax: agentLimits.savedPathsMax,
-  commandLengthMax: 128 * 1024,
-  argumentsMax: 1000,
-  environmentMax: 100,
   valueLengthMax: 8192,
   patternLengthMax: 500,
   choicesMax: 100,
-  attemptsMax: 100,
 } as const
-
-const noTemplate = (text: string): boolean => !text.includes("${{")
-const noNul = (text: string): boolean => !text.includes("\0")
-const plainText = z.string().refine(noTemplate, "templates are not possible here")
 
 export const parameterName = z
   .string()
@@ -46,69 +42,6 @@ export const parameterDeclaration = z
   })
   .describe("A parameter of the workflow")
 
-const command = z
-  .union([
-    z.string().min(1).max(documentLimits.commandLengthMax).refine(noNul, "a command has no NUL character"),
-    z
-      .array(z.string().max(documentLimits.commandLengthMax).refine(noNul, "a word has no NUL character"))
-      .min(1)
-      .max(documentLimits.argumentsMax),
-  ])
-  .describe("A text is run by /bin/sh -c; a list is run as it is, without a shell")
-
-const environmentName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, "use letters, digits and underscore")
-const environment = z
-  .record(environmentName, z.union([z.string().max(32_768).refine(noNul, "no NUL character"), z.number(), z.boolean()]))
-  .refine(
-    (names) => Object.keys(names).length <= documentLimits.environmentMax,
-    `at most ${documentLimits.environmentMax} variables`,
-  )
-  .refine(
-    (names) => Object.keys(names).every((name) => !name.startsWith("SIGNALBOX_")),
-    "names that begin with SIGNALBOX_ are set by Signalbox",
-  )
-
-const upwards = /(?:^|\/)\.\.(?:\/|$)/
-const path = z
-  .string()
-  .min(1)
-  .max(4096)
-  .refine((text) => !upwards.test(text), "a path doesn't lead upwards")
-  .refine(noNul, "a path has no NUL character")
-  .describe("Within the node's root")
-
-const size = z
-  .union([z.int().min(0), z.string().regex(/^\d{1,9}(?:B|KiB|MiB)?$/, "write a size such as 64KiB")])
-  .refine(
-    (given) => bytesOf(given) <= agentLimits.outputKeptBytesMax,
-    `at most ${agentLimits.outputKeptBytesMax / 1024} KiB`,
-  )
-
-/** @example bytesOf("64KiB") // 65536 */
-export function bytesOf(given: number | string): number {
-  const [, count, unit] = /^(\d+)(B|KiB|MiB)?$/.exec(String(given)) ?? []
-  return Number(count) * (unit === "MiB" ? 1024 * 1024 : unit === "KiB" ? 1024 : 1)
-}
-
-const retry = z.strictObject({
-  attempts: z.int().min(1).max(documentLimits.attemptsMax).describe("In all; 1 is no retry"),
-  delay: duration.default("0s"),
-})
-
-export const workflowStep = z
-  .strictObject({
-    name: plainText.pipe(z.string().min(1).max(128)).optional().describe("`step 1` and so on where it is left out"),
-    run: command,
-    env: environment.optional(),
-    directory: path.optional().describe("Working directory within the node's root"),
-    user: plainText.pipe(z.string().regex(/^[a-z_][a-z0-9_-]{0,31}$/, "write the name of a user")).optional(),
-    timeout: duration.optional().describe("Of one attempt; the task's where it is left out"),
-    outputLimit: size.optional().describe("Kept of each stream, half from its head and half from its tail; 32KiB"),
-    retry: retry.optional().describe("Of this step on the node"),
-    undo: command.optional().describe("Run by a rollback if the step was started"),
-  })
-  .describe("A command on the node")
-
 export const workflowDocument = z
   .strictObject({
     kind: z.literal("Workflow"),
@@ -118,8 +51,11 @@ export const workflowDocument = z
       .record(parameterName, parameterDeclaration)
       .refine((all) => Object.keys(all).length <= limits.parametersMax, `at most ${limits.parametersMax} parameters`)
       .default({}),
-    concurrency: countOrPercent.optional().describe("Nodes in flight at once; by fleet size where it is left out"),
-    errorLimit: countOrPercent.optional().describe("Failures tolerated; by fleet size where it is left out"),
+    ...strategyFields,
+    exclusive: z
+      .boolean()
+      .default(true)
+      .describe("A node runs one such task at a time; false for what only reads, such as a report"),
     timeout: duration.default("1h").describe("Of the task: all steps on one node"),
     startTimeout: duration.default("30s").describe("A node that takes no order for so long is unreachable"),
     save: z
@@ -127,17 +63,17 @@ export const workflowDocument = z
       .max(documentLimits.savedPathsMax)
       .default([])
       .describe("Files and directories saved before the first step and put back, byte for byte, by a rollback"),
-    rollback: z
-      .enum(["on-failure", "never"])
-      .optional()
-      .describe("on-failure where something is saved or can be undone, else never"),
+    restore: z
+      .enum(["declared", "whole"])
+      .default("declared")
+      .describe("What a rollback puts back: what the steps and `save` declare, or the node's whole private root"),
     retry: retry.optional().describe("Of the task as a whole: a new attempt on the node"),
     steps: z.array(workflowStep).min(1).max(documentLimits.stepsMax),
   })
   .describe("A Signalbox workflow")
 
 export type WorkflowDocument = z.output<typeof workflowDocument>
-export type WorkflowStep = z.output<typeof workflowStep>
+export type { WorkflowStep }
 export type ParameterDeclaration = z.output<typeof parameterDeclaration>
 export type ParameterValue = string | number | boolean
 

@@ -1,5 +1,6 @@
 /** What a schema can't say of a workflow document: templates that name something, patterns that are patterns. Pure. */
 import type { ParameterDeclaration, WorkflowDocument, WorkflowStep } from "@signalbox/contracts/workflows/document"
+import type { CommandText } from "@signalbox/contracts/workflows/steps"
 import { isAppError } from "@signalbox/kernel/app-error"
 import { compilePattern, findValueFault } from "./parameters.ts"
 import { renderShell } from "./shell-template.ts"
@@ -26,7 +27,7 @@ export function templateTexts(document: WorkflowDocument): TemplateText[] {
     const path = ["steps", index]
     return [
       ...commandTexts([...path, "run"], step.run),
-      ...(step.undo === undefined ? [] : commandTexts([...path, "undo"], step.undo)),
+      ...commandTexts([...path, "undo"], isCommand(step.undo) ? step.undo : undefined),
       ...(step.directory === undefined ? [] : [word([...path, "directory"], step.directory)]),
       ...Object.entries(step.env ?? {}).map(([name, value]) => word([...path, "env", name], String(value))),
     ]
@@ -34,7 +35,12 @@ export function templateTexts(document: WorkflowDocument): TemplateText[] {
   return [...save, ...steps]
 }
 
-function commandTexts(path: FaultPath, command: WorkflowStep["run"]): TemplateText[] {
+function isCommand(undo: WorkflowStep["undo"]): undo is CommandText {
+  return typeof undo === "string" || Array.isArray(undo)
+}
+
+function commandTexts(path: FaultPath, command: CommandText | undefined): TemplateText[] {
+  if (command === undefined) return []
   if (typeof command === "string") return [{ path, text: command, place: "shell" }]
   return command.map((text, index) => ({ path: [...path, index], text, place: "word" }))
 }
@@ -44,7 +50,10 @@ export function findDocumentFaults(document: WorkflowDocument): Fault[] {
     ...Object.entries(document.parameters).flatMap(([name, declaration]) => parameterFaults(name, declaration)),
     ...document.steps.flatMap((step, index) => [
       ...shellArgumentFaults(["steps", index, "run"], step.run),
-      ...shellArgumentFaults(["steps", index, "undo"], step.undo),
+      ...shellArgumentFaults(["steps", index, "undo"], isCommand(step.undo) ? step.undo : undefined),
+      ...(step.run === undefined
+        ? [{ path: ["steps", index], message: "this kind of step can't be run yet", kind: "document" } as const]
+        : []),
     ]),
     ...templateFaults(document),
   ]
@@ -80,7 +89,7 @@ function parameterFaults(name: string, declaration: ParameterDeclaration): Fault
 const shells = new Set(["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"])
 
 /** A word that a shell in a list command would parse is shell text without our quoting, so a template can't stand in it. */
-function shellArgumentFaults(path: FaultPath, command: WorkflowStep["run"] | undefined): Fault[] {
+function shellArgumentFaults(path: FaultPath, command: CommandText | undefined): Fault[] {
   if (!Array.isArray(command)) return []
   const [first = "", ...words] = command
   const usesShell = shells.has(first.slice(first.lastIndexOf("/") + 1)) || first.endsWith("/env") || first === "env"

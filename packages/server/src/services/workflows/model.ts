@@ -68,7 +68,7 @@ export function enginePlanOf(
     ...limits,
     attemptsMax: document.retry?.attempts ?? 1,
     retryDelayMilliseconds: getDuration(document.retry?.delay ?? "0s"),
-    rollbackOnFailure: rollback === "on-failure",
+    rollbackOnFailure: rollback !== "never",
     startTimeoutMilliseconds: Math.max(1, getDuration(document.startTimeout)),
     taskTimeoutMilliseconds,
     rollbackTimeoutMilliseconds: Math.max(rollbackTimeoutMillisecondsMin, taskTimeoutMilliseconds),

@@ -16,9 +16,9 @@ function orderOf(fields: object, parameters: Record<string, string>, tags: Recor
 /** Runs the first step as an agent does. */
 function runFirst(order: ReturnType<typeof orderOf>, cwd: string) {
   const [step] = order.steps
-  if (!step) throw new Error("an order has a step")
-  const words = "shell" in step.command ? ["/bin/sh", "-c", step.command.shell] : step.command.argv
-  const env = { PATH: process.env["PATH"] ?? "", ...step.environment }
+  if (!step?.command) throw new Error("an order has a step with a command")
+  const words = "shell" in step.command ? ["/bin/sh", "-c", step.command.shell] : step.command.argv.map(String)
+  const env = { PATH: process.env["PATH"] ?? "", ...(step.environment as Record<string, string>) }
   const result = spawnSync(words[0] ?? "", words.slice(1), { cwd, env, encoding: "utf8" })
   return { ...result, shell: words.at(-1) }
 }

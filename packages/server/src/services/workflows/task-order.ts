@@ -5,8 +5,10 @@ import {
   type StepOrder,
   type TaskOrder,
 } from "@signalbox/contracts/fleet/agent-protocol"
-import { bytesOf, type WorkflowDocument, type WorkflowStep } from "@signalbox/contracts/workflows/document"
+import type { WorkflowDocument, WorkflowStep } from "@signalbox/contracts/workflows/document"
+import { bytesOf, type CommandText } from "@signalbox/contracts/workflows/steps"
 import { AppError } from "@signalbox/kernel/app-error"
+import { assert } from "@signalbox/kernel/assert"
 import { getDuration } from "@signalbox/kernel/duration"
 import { templateTexts } from "./document-check.ts"
 import type { ParameterValues } from "./parameters.ts"
@@ -104,8 +106,9 @@ interface StepPlace {
 }
 
 function stepFiller({ document, step, index, shared, tagKeys }: StepPlace): Fill<StepOrder> {
+  assert(step.run !== undefined, "a document is checked before its orders are made")
   const run = commandFiller(step.run)
-  const undo = step.undo === undefined ? undefined : commandFiller(step.undo)
+  const undo = isCommand(step.undo) ? commandFiller(step.undo) : undefined
   const directory = step.directory === undefined ? undefined : pathFiller(step.directory)
   const own = Object.entries(step.env ?? {}).map(([name, value]) => [name, parseTemplate(String(value))] as const)
   const fixed = {
@@ -143,7 +146,11 @@ function fillEnvironment(
   return Object.fromEntries(own.map(([name, parts]) => [name, fillTemplate(parts, valueOf)]))
 }
 
-function commandFiller(command: WorkflowStep["run"]): Fill<CommandOrder> {
+function isCommand(undo: WorkflowStep["undo"]): undo is CommandText {
+  return typeof undo === "string" || Array.isArray(undo)
+}
+
+function commandFiller(command: CommandText): Fill<CommandOrder> {
   if (typeof command === "string") {
     const shell = renderShell(parseTemplate(command))
     return () => ({ shell })
