@@ -59,7 +59,7 @@ const bad: readonly Bad[] = [
     text: `${head}steps:\n  - name: x\n`,
     line: 4,
     path: "steps[0]",
-    says: /required|invalid/i,
+    says: /exactly one of run/,
   },
   { what: "a wrong kind", text: `kind: Rule\nname: a\n${step}`, line: 1, path: "kind", says: /Workflow/ },
   { what: "a bad name", text: `kind: Workflow\nname: A b\n${step}`, line: 2, path: "name", says: /a-z/ },
@@ -127,7 +127,7 @@ const bad: readonly Bad[] = [
     says: /a-z/,
   },
   { what: "an unknown tag of YAML", text: `${head}steps:\n  - run: !exec x\n`, line: 4, says: /tag/i },
-  { what: "a NUL", text: `${head}steps:\n  - run: "a\\0b"\n`, line: 4, path: "steps[0]", says: /NUL/ },
+  { what: "a NUL", text: `${head}steps:\n  - run: "a\\0b"\n`, line: 4, path: "steps[0].run", says: /NUL/ },
 ]
 
 const badTemplates: readonly Bad[] = [
@@ -135,7 +135,7 @@ const badTemplates: readonly Bad[] = [
     what: "an unknown parameter",
     text: `${head}steps:\n  - run: echo \${{ params.nope }}\n`,
     line: 4,
-    path: "steps[0]",
+    path: "steps[0].run",
     says: /no parameter "nope"/,
   },
   {
@@ -163,21 +163,21 @@ const badTemplates: readonly Bad[] = [
     what: "a template in arithmetic",
     text: `${head}steps:\n  - run: echo $(( \${{ node.name }} + 1 ))\n`,
     line: 4,
-    path: "steps[0]",
+    path: "steps[0].run",
     says: /can't stand inside/,
   },
   {
     what: "a template in a quoted here-document",
     text: `${head}steps:\n  - run: |\n      cat <<'END'\n      \${{ node.name }}\n      END\n`,
     line: 4,
-    path: "steps[0]",
+    path: "steps[0].run",
     says: /quoted delimiter/,
   },
   {
     what: "two tags with one variable",
     text: `${head}steps:\n  - run: echo \${{ node.tags.a-b }} \${{ node.tags.a.b }}\n`,
     line: 4,
-    path: "steps[0]",
+    path: "steps[0].run",
     says: /SIGNALBOX_TAG_A_B/,
   },
 ]
