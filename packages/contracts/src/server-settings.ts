@@ -15,6 +15,8 @@ interface SettingDeclaration {
 }
 
 const port = z.coerce.number().int().min(0).max(65_535)
+/** In the file a list, elsewhere joined by commas. */
+const list = z.union([z.string(), z.array(z.string())]).default([])
 const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")])
 
 export const settingDeclarations = {
@@ -39,13 +41,35 @@ export const settingDeclarations = {
     help: "How nodes and people reach this server, where it isn't host and port",
   },
   "tls-names": {
-    schema: z.union([z.string(), z.array(z.string())]).default([]),
+    schema: list,
     help: "Further names and addresses for the server's certificate, joined by commas",
   },
   insecure: { schema: flag.default(false), help: "Serve plain HTTP; beyond loopback only with this" },
   "calls-per-second": {
     schema: z.coerce.number().int().min(1).max(1_000_000).default(500),
     help: "Calls a second that one key, or one address without a key, may make",
+  },
+  "egress-allow": {
+    schema: list,
+    help: "Addresses that outgoing calls may reach although this machine, its link and its cloud are refused: ranges, hosts or host:port, joined by commas",
+  },
+  "egress-private": {
+    schema: z.enum(["allow", "deny"]).default("allow"),
+    help: "Whether outgoing calls may reach private networks",
+  },
+  "egress-proxy": {
+    schema: z
+      .string()
+      .transform((text) => (/^[a-z]+:\/\//i.test(text) ? text : `http://${text}`))
+      .pipe(z.url({ protocol: /^https?$/ }))
+      .optional(),
+    help: "Forward proxy of outgoing calls",
+    variable: "HTTPS_PROXY",
+  },
+  "egress-no-proxy": {
+    schema: list,
+    help: "Hosts that outgoing calls reach without the proxy, with all below them, joined by commas",
+    variable: "NO_PROXY",
   },
   "log-level": {
     schema: z.enum(["silent", "error", "warn", "info", "debug"]).default("info"),

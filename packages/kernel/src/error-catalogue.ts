@@ -189,6 +189,33 @@ export const errorCatalogue = {
   ),
   "executions.finished": entry("conflict", "The execution has ended; a finished execution never changes."),
 
+  // Calendars: schedules and maintenance windows
+  "calendars.schedule-not-found": entry("not-found", "Check the schedule's name with `signalbox schedules list`."),
+  "calendars.window-not-found": entry("not-found", "Check the window's name with `signalbox windows list`."),
+  "calendars.invalid-timing": entry(
+    "invalid",
+    "Give exactly one of `cron` (five fields, with a zone), `at` and `every`; `signalbox schedules preview` shows what it means.",
+  ),
+  "calendars.call-refused": entry(
+    "invalid",
+    "A schedule calls an operation that changes something, with an input that the operation accepts and that holds no secret.",
+  ),
+  "calendars.author-refused": entry(
+    "forbidden",
+    "A schedule fires in the name of an API key that is in force; apply it again with such a key.",
+  ),
+  "calendars.schedule-paused": entry("conflict", "Resume the schedule with `signalbox schedules resume NAME` first."),
+  "calendars.firing-pending": entry(
+    "conflict",
+    "The firing before has no outcome yet; see `signalbox schedules firings NAME` and try again.",
+    true,
+  ),
+  "calendars.window-in-use": entry(
+    "conflict",
+    "Schedules name this window, and would never fire without it; take it out of them first.",
+  ),
+  "calendars.too-many": entry("limited", "Remove schedules or windows that are no longer needed; the limit is named."),
+
   // Events, audit, why
   "audit.unknown-subject": entry("not-found", "Nothing with this id is on record in this account."),
   "events.position-expired": entry(
@@ -250,6 +277,17 @@ export const errorCatalogue = {
   "storage.blob-damaged": entry("internal", "The stored content doesn't match its digest; restore it from a backup."),
   "storage.blob-quota": entry("limited", "The blob store is full; raise its quota or shorten the retention."),
 
+  // Calls to the outside
+  "egress.invalid-url": entry("invalid", "Give an http: or https: URL with a host and without user and password."),
+  "egress.invalid-request": entry("invalid", "Correct the method, the header or the body that the message names."),
+  "egress.refused-address": entry(
+    "forbidden",
+    "The server doesn't call this address; an administrator allows it with the settings egress-allow or egress-private.",
+  ),
+  "egress.unreachable": entry("unavailable", "Check the URL, the name service and the network of the server.", true),
+  "egress.timeout": entry("unavailable", "The other side took too long; try again or allow more time.", true),
+  "egress.response-too-large": entry("too-large", "Ask the other side for less, or allow more bytes."),
+
   // Command line and settings
   "cli.usage": entry("invalid", "See `signalbox help COMMAND`."),
   "cli.not-logged-in": entry(
@@ -289,6 +327,10 @@ export const errorCatalogue = {
   ),
   "agent.already-running": entry("conflict", "Another agent runs on this agent directory; stop it first."),
   "agent.state-damaged": entry("internal", "The agent's state can't be read; enrol the machine again."),
+  "agent.policy-damaged": entry(
+    "invalid",
+    "Correct the file and check it with `signalbox agent policy check FILE`; until then the agent refuses every order.",
+  ),
   "agent.path-refused": entry(
     "invalid",
     "Paths are relative to the agent's root and may not lead out of it, by `..` or by a symbolic link.",

@@ -4,6 +4,7 @@ import { assert } from "@signalbox/kernel/assert"
 import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
+import { createEgress, type Egress, type EgressOptions } from "./egress/egress.ts"
 import type { Handler, Service } from "./router/handler.ts"
 import { noGates, noUses, type Executor, type OperationCaller } from "./router/ports.ts"
 import { createRouter, type Router } from "./router/router.ts"
@@ -36,6 +37,8 @@ export interface CompositionOptions {
   /** How nodes and people reach this server. */
   readonly publicUrl: string
   readonly caFingerprint?: string
+  /** What outgoing calls may reach; left out, public and private networks. */
+  readonly egress?: EgressOptions
   /** Takes the place of agents' sessions where there are no agents: in benchmarks. */
   readonly executor?: Executor
   /** Keeps the first administrator's key, where this start makes it. */
@@ -60,6 +63,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   // Services call one another through the router and tell the watcher of changes; both are made of the services, so
   // they are bound when the first call happens.
   const late: { router?: Router; watcher?: ConfigurationWatcher } = {}
+  const egress = createEgress(options.egress ?? { allow: [], privateAllowed: true })
   const parts = makeServices(options, operations, late)
   const { services, expanders } = parts
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
@@ -80,7 +84,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     uses: noUses,
   })
   Object.assign(late, { router, watcher })
-  const stop = await startParts(options, services, { watcher, expanders })
+  const stop = await startParts(options, services, { watcher, expanders, egress })
   return { router, operations, stop }
 }
 
@@ -149,10 +153,14 @@ function makeServices(
 async function startParts(
   options: CompositionOptions,
   services: readonly Service[],
-  parts: { readonly watcher: ConfigurationWatcher; readonly expanders: ReadonlyMap<string, Expander> },
+  parts: {
+    readonly watcher: ConfigurationWatcher
+    readonly expanders: ReadonlyMap<string, Expander>
+    readonly egress: Egress
+  },
 ): Promise<() => Promise<void>> {
   const { connection, database, serverId, logger, clock } = options
-  const stops: Array<() => Promise<void>> = [() => parts.watcher.stop()]
+  const stops: Array<() => Promise<void>> = [() => parts.egress.close(), () => parts.watcher.stop()]
   const stop = (): Promise<void> => stopParts(stops, logger)
   try {
     const background = await startBackgroundQueue({

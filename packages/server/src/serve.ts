@@ -76,6 +76,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     serverId: newId("server", systemClock, systemRandom),
     isOnlyServer: settings.databaseUrl === undefined,
     publicUrl: url,
+    egress: settings.egress,
     ...(tls ? { caFingerprint: tls.caFingerprint } : {}),
     keepFirstKey: (key) => writeAdminFile(settings, { ...here, key }),
   })

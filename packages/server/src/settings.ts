@@ -4,6 +4,8 @@ import { join } from "node:path"
 import { settingDeclarations, variableOf, type SettingName } from "@signalbox/contracts/server-settings"
 import { AppError } from "@signalbox/kernel/app-error"
 import { parse } from "yaml"
+import type { EgressOptions } from "./egress/egress.ts"
+import { parseHostRule, type HostRule } from "./egress/host-rule.ts"
 
 export interface Settings {
   readonly data: string
@@ -15,6 +17,7 @@ export interface Settings {
   readonly tlsNames: readonly string[]
   readonly insecure: boolean
   readonly callsPerSecond: number
+  readonly egress: EgressOptions
   readonly logLevel: "silent" | "error" | "warn" | "info" | "debug"
 }
 
@@ -50,21 +53,44 @@ export function readSettings(sources: {
   }
   const [first] = issues
   if (first) throw new AppError("settings.invalid", `setting ${first.path}: ${first.message}`, { issues })
-  const tlsNames = values["tls-names"]
   return {
     data: (values["data"] as string | undefined) ?? defaultDataDirectory(),
     databaseConnections: values["database-connections"] as number,
     host: values["host"] as string,
     port: values["port"] as number,
-    tlsNames: (typeof tlsNames === "string" ? tlsNames.split(",") : (tlsNames as string[]))
-      .map((name) => name.trim())
-      .filter(Boolean),
+    tlsNames: listOf(values["tls-names"]),
+    egress: egressSettings(values),
     insecure: values["insecure"] as boolean,
     callsPerSecond: values["calls-per-second"] as number,
     logLevel: values["log-level"] as Settings["logLevel"],
     ...(values["database-url"] === undefined ? {} : { databaseUrl: values["database-url"] as string }),
     ...(values["public-url"] === undefined ? {} : { publicUrl: values["public-url"] as string }),
   }
+}
+
+function listOf(value: unknown): string[] {
+  return (typeof value === "string" ? value.split(",") : (value as string[])).map((text) => text.trim()).filter(Boolean)
+}
+
+/** @throws settings.invalid where an entry of a list is no host and no range */
+function egressSettings(values: Readonly<Record<string, unknown>>): EgressOptions {
+  const proxyUrl = values["egress-proxy"] as string | undefined
+  return {
+    allow: listOf(values["egress-allow"]).map(allowRule),
+    privateAllowed: values["egress-private"] === "allow",
+    // NO_PROXY is written for other programs too: a host means all below it, and what is no host is passed over.
+    noProxy: listOf(values["egress-no-proxy"])
+      .map(parseHostRule)
+      .filter((rule) => rule !== undefined)
+      .map((rule) => (rule.kind === "host" ? { ...rule, below: true } : rule)),
+    ...(proxyUrl === undefined ? {} : { proxyUrl }),
+  }
+}
+
+function allowRule(text: string): HostRule {
+  const rule = parseHostRule(text)
+  if (!rule) throw new AppError("settings.invalid", `setting egress-allow: "${text}" is no host, host:port or range`)
+  return rule
 }
 
 function readSettingsFile(path: string): Record<string, unknown> {

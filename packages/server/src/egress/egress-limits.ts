@@ -1,0 +1,10 @@
+/** The bounds of every call that leaves the server; a caller may ask for less, never for more. */
+export const egressLimits = {
+  timeoutMilliseconds: 30_000,
+  timeoutMillisecondsMax: 600_000,
+  connectMilliseconds: 10_000,
+  headersMax: 64,
+  headerBytesMax: 64 * 1024,
+  requestBytesMax: 16 * 1024 * 1024,
+  responseBytesMax: 64 * 1024 * 1024,
+} as const
