@@ -1,4 +1,5 @@
 import { assert } from "@signalbox/kernel/assert"
+import { wholeShare } from "./plan.ts"
 
 /** A limit as a person writes it: a count, or a share of the targets such as "25%" (up to three decimals: "0.5%"). */
 export type Limit = number | `${string}%`
@@ -9,10 +10,10 @@ export interface SelfSizedLimits {
 }
 
 const percentPattern = /^(\d{1,3})(?:\.(\d{1,3}))?%$/
-/** A percentage is computed in thousandths, so that "0.1%" of 1,000 is exactly 1. */
-const wholeShare = 100_000
-
-/** Thousandths of a percent of a percentage from "0%" to "100%"; undefined where the text is none. */
+/**
+ * Thousandths of a percent of a percentage from "0%" to "100%", so that "0.1%" of 1,000 is exactly 1; undefined where
+ * the text is none.
+ */
 export function findPercent(text: string): number | undefined {
   const match = percentPattern.exec(text)
   if (!match) return undefined

@@ -1,15 +1,22 @@
 import { assert } from "@signalbox/kernel/assert"
 import { isExecutionEnded } from "./execution-machine.ts"
+import { DomainCounts } from "./failure-domains.ts"
 import type { EnginePlan } from "./plan.ts"
+import { retryDelayOf } from "./retry-delay.ts"
 import { isRollbackOpen } from "./rollback-machine.ts"
+import { isAtWaveEnd } from "./room.ts"
+import { noClasses } from "./run-counts.ts"
 import { newState, step } from "./scheduler.ts"
 import { SlotTable } from "./slot-table.ts"
 import { isTaskEnded } from "./task-machine.ts"
+import { waveOf } from "./waves.ts"
 import type {
+  ClassCounts,
   EngineCommand,
   EngineInput,
   EngineState,
   ExecutionRows,
+  Hold,
   NeverStarted,
   OpenTask,
   Slot,
@@ -32,6 +39,24 @@ export function wishInputs(state: EngineState, wish: Wish): readonly EngineInput
     case "abort-kill":
       return stop?.mode === "kill" ? [] : [{ type: "abort", mode: "kill" }]
   }
+}
+
+/**
+ * The inputs that lead from this state to a width and a hold that people, or a calendar, want; none where it is so already or
+ * can't be any more.
+ */
+export function settingInputs(
+  state: EngineState,
+  settings: { readonly width: number; readonly hold: Hold | null },
+): readonly EngineInput[] {
+  if (state.execution === "aborting" || isExecutionEnded(state.execution)) return []
+  const { width, hold } = settings
+  const inputs: EngineInput[] = []
+  if (width !== state.width) inputs.push({ type: "set-width", width })
+  if (hold?.reason === state.hold?.reason && hold?.until === state.hold?.until) return inputs
+  if (!hold) inputs.push({ type: "release-starts" })
+  else inputs.push({ type: "hold-starts", reason: hold.reason, ...(hold.until !== null && { until: hold.until }) })
+  return inputs
 }
 
 function commandOf(state: EngineState, slot: Slot): EngineCommand | undefined {
@@ -59,7 +84,7 @@ export function openCommands(state: EngineState, ordinals: Iterable<number>): re
 /** How long this slot waits from now on, as if it had just come into its condition. */
 function waitOf(plan: EnginePlan, task: OpenTask): number {
   if (isRollbackOpen(task.rollback)) return plan.rollbackTimeoutMilliseconds + plan.graceMilliseconds
-  if (task.state === "queued") return plan.retryDelayMilliseconds
+  if (task.state === "queued") return retryDelayOf(plan, task.ordinal, task.attempt)
   if (task.state === "starting") return plan.startTimeoutMilliseconds
   return plan.taskTimeoutMilliseconds + plan.graceMilliseconds
 }
@@ -93,23 +118,50 @@ function countsOf(rows: ExecutionRows, rest: number): TaskCounts {
   return rows.stop === null ? rows.counts : { ...rows.counts, queued: waiting, "never-started": rest }
 }
 
+/** Failures by class, checked against the rows where they are needed. */
+function classesOf(plan: EnginePlan, rows: ExecutionRows): ClassCounts {
+  const { classes, counts } = rows
+  if (!classes) {
+    assert(!plan.errorsMaxByClass && !plan.stopWhen, "this plan's limits need the failures by class")
+    return noClasses
+  }
+  const sum = Object.values(classes).reduce((a, b) => a + b, 0)
+  const failed = counts.failed + counts.interrupted + counts.unreachable
+  assert(sum === failed, `the classes are of ${sum} failures, the rows of ${failed}`)
+  return classes
+}
+
+/** Engine time up to which a wave that has ended still bakes: never longer than from now, whatever the clocks said. */
+function bakeOf(base: EngineState, rows: ExecutionRows): number | null {
+  const { bakeUntil } = rows
+  if (bakeUntil === undefined || bakeUntil === null || rows.openTasks.length > 0 || !isAtWaveEnd(base)) return null
+  const left = Math.min(bakeUntil - base.clock.wall, base.plan.bakeMilliseconds ?? 0)
+  return base.clock.time + Math.max(0, left)
+}
+
 function stateOf(plan: EnginePlan, rows: ExecutionRows, now: number): EngineState {
   const { execution, stop, nextOrdinal, openTasks, rollbacks } = rows
   const counts = countsOf(rows, plan.targetsCount - nextOrdinal)
   for (const sum of [counts, rollbacks].map((group) => Object.values(group).reduce((a, b) => a + b, 0))) {
     assert(sum === plan.targetsCount, `the counts add up to ${sum}, not to the ${plan.targetsCount} targets`)
   }
-  const base: EngineState = { ...newState(plan, now), execution, stop, nextOrdinal, counts, rollbacks }
+  const { width = plan.width, hold = null } = rows
+  const wave = waveOf(plan.waves, nextOrdinal)
+  const classes = classesOf(plan, rows)
+  const pace = { width, hold, wave, classes }
+  const base: EngineState = { ...newState(plan, now), execution, stop, nextOrdinal, counts, rollbacks, ...pace }
   const slots = new SlotTable()
+  const domains = plan.domains ? new DomainCounts() : null
   let nextDeadline = Number.POSITIVE_INFINITY
   for (const task of openTasks) {
     assert(task.ordinal >= 0 && task.ordinal < nextOrdinal, `task ${task.ordinal} is open beyond nextOrdinal`)
     const slot = slotOf(base, task)
     slots.set(slot)
+    domains?.add(plan.domains?.[task.ordinal] ?? -1, 1)
     nextDeadline = Math.min(nextDeadline, slot.deadline)
   }
   assert(slots.size === openTasks.length, "each open task is given once")
-  return { ...base, slots, nextDeadline }
+  return { ...base, slots, domains, bakeUntil: bakeOf(base, rows), nextDeadline }
 }
 
 /**

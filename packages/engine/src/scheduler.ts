@@ -2,16 +2,21 @@ import { assert } from "@signalbox/kernel/assert"
 import { closeDraft, moveExecution, openDraft, type Draft } from "./draft.ts"
 import { newClock } from "./engine-clock.ts"
 import { isExecutionEnded } from "./execution-machine.ts"
-import { checkPlan, type EnginePlan } from "./plan.ts"
+import { DomainCounts } from "./failure-domains.ts"
+import { checkPlan, targetsCountMax, type EnginePlan } from "./plan.ts"
 import { rollbackStates } from "./rollback-machine.ts"
+import { isAtWaveEnd, hasDomainRoom, roomOf } from "./room.ts"
+import { noClasses } from "./run-counts.ts"
 import { SlotTable } from "./slot-table.ts"
+import { findConditionStop, findUnavailableStop, stopMessageLengthMax } from "./stop-criteria.ts"
 import { endedWell } from "./summarize.ts"
 import { taskStates } from "./task-machine.ts"
-import { applyAbortMode, applyTaskInput, expireDeadlines, startAttempt, stopRun } from "./task-steps.ts"
+import { applyAbortMode, applyTaskInput, expireDeadlines, startAttempt, stopByItself, stopRun } from "./task-steps.ts"
 import type {
   AbortMode,
   EngineInput,
   EngineState,
+  Hold,
   IgnoredWhy,
   RollbackState,
   Slot,
@@ -35,10 +40,16 @@ export function newState(plan: EnginePlan, now: number): EngineState {
     plan,
     execution: "planning",
     stop: null,
+    width: plan.width,
+    wave: 1,
+    bakeUntil: null,
+    hold: null,
     nextOrdinal: 0,
     slots: new SlotTable(),
     counts,
     rollbacks,
+    classes: noClasses,
+    domains: plan.domains ? new DomainCounts() : null,
     clock: newClock(now),
     nextDeadline: Number.POSITIVE_INFINITY,
   }
@@ -60,7 +71,10 @@ export function step(state: EngineState, inputs: readonly EngineInput[], now: nu
     if (why !== undefined) draft.ignored.push({ input, why })
   }
   expireDeadlines(draft)
+  if (draft.execution === "running" || draft.execution === "pausing") stopByItself(draft, findConditionStop(draft))
+  endWave(draft)
   startMore(draft)
+  stopByItself(draft, findUnavailableStop(draft))
   settle(draft)
   return closeDraft(draft)
 }
@@ -75,6 +89,14 @@ function applyInput(draft: Draft, input: EngineInput): IgnoredWhy | undefined {
     case "pause":
     case "resume":
       return moveExecution(draft, input.type) ? undefined : "execution-state"
+    case "set-width":
+      return setWidth(draft, input.width)
+    case "hold-starts":
+      return setHold(draft, { reason: input.reason, until: input.until ?? null })
+    case "release-starts":
+      return setHold(draft, null)
+    case "health":
+      return judgeHealth(draft, input)
     default:
       return applyTaskInput(draft, input)
   }
@@ -94,16 +116,47 @@ function abort(draft: Draft, mode: AbortMode): IgnoredWhy | undefined {
   return undefined
 }
 
-/** How many targets may start now. The place for ramp, waves and the strict bound. */
-function roomOf(draft: Draft): number {
-  if (draft.execution !== "running") return 0
-  const { plan, slots, nextOrdinal } = draft
-  return Math.min(plan.width - slots.size, plan.targetsCount - nextOrdinal, startsPerStepMax)
+/** Whether nothing will start any more, so that its pace can't change. */
+function isOver(draft: Draft): boolean {
+  return draft.execution === "aborting" || isExecutionEnded(draft.execution)
+}
+
+function setWidth(draft: Draft, width: number): IgnoredWhy | undefined {
+  if (isOver(draft)) return "execution-state"
+  if (!Number.isInteger(width) || width < 1 || width > targetsCountMax) return "out-of-range"
+  if (width === draft.width) return "repeated"
+  draft.width = width
+  return undefined
+}
+
+function setHold(draft: Draft, hold: Hold | null): IgnoredWhy | undefined {
+  if (isOver(draft)) return "execution-state"
+  if (hold?.reason === draft.hold?.reason && hold?.until === draft.hold?.until) return "repeated"
+  draft.hold = hold
+  return undefined
+}
+
+function judgeHealth(draft: Draft, { ok, message }: { ok: boolean; message: string }): IgnoredWhy | undefined {
+  if (isOver(draft)) return "execution-state"
+  if (!ok) stopByItself(draft, { by: "health", message: message.slice(0, stopMessageLengthMax) })
+  return undefined
+}
+
+/** Once every task of a wave has ended, rollbacks too, it bakes; in a pause as well. */
+function endWave(draft: Draft): void {
+  const { execution, slots, clock, plan } = draft
+  if (execution !== "running" && execution !== "pausing" && execution !== "paused") return
+  if (draft.bakeUntil !== null || slots.size > 0 || !isAtWaveEnd(draft)) return
+  draft.bakeUntil = clock.time + (plan.bakeMilliseconds ?? 0)
 }
 
 function startMore(draft: Draft): void {
-  const last = draft.nextOrdinal + roomOf(draft)
-  while (draft.nextOrdinal < last) {
+  const last = draft.nextOrdinal + Math.min(roomOf(draft).room, startsPerStepMax)
+  if (draft.nextOrdinal < last && isAtWaveEnd(draft)) {
+    draft.wave += 1
+    draft.bakeUntil = null
+  }
+  while (draft.nextOrdinal < last && hasDomainRoom(draft, draft.nextOrdinal)) {
     startAttempt(draft, newSlot(draft.nextOrdinal))
     draft.nextOrdinal += 1
   }
@@ -127,7 +180,7 @@ function newSlot(ordinal: number): Slot {
 function settle(draft: Draft): void {
   if (draft.slots.size > 0) return
   if (draft.execution === "aborting") {
-    moveExecution(draft, draft.stop?.by === "error-limit" ? "settle-by-itself" : "settle-by-person")
+    moveExecution(draft, draft.stop?.by === "person" ? "settle-by-person" : "settle-by-itself")
   } else if (draft.execution === "running" || draft.execution === "pausing") {
     const ended = draft.nextOrdinal === draft.plan.targetsCount
     if (ended) moveExecution(draft, endedWell(draft.counts) ? "end-well" : "end-badly")

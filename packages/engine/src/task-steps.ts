@@ -2,7 +2,8 @@
 import { assert } from "@signalbox/kernel/assert"
 import { moveExecution, put, type Draft } from "./draft.ts"
 import { isRollbackOpen, nextRollbackState, type RollbackEvent } from "./rollback-machine.ts"
-import { countFailures } from "./summarize.ts"
+import { retryDelayOf } from "./retry-delay.ts"
+import { findFailureStop } from "./stop-criteria.ts"
 import { isTaskEnded, nextTaskState, type TaskEvent } from "./task-machine.ts"
 import type {
   AbortMode,
@@ -13,6 +14,7 @@ import type {
   RollbackOutcome,
   Slot,
   Stop,
+  StopCause,
   TaskOutcome,
   TaskState,
 } from "./types.ts"
@@ -84,14 +86,12 @@ function endTask(draft: Draft, slot: Slot, end: { event: TaskEvent; class: Failu
   } else {
     put(draft, slot, ended)
   }
-  if (endedBadly) stopOverLimit(draft)
+  if (draft.execution === "running" || draft.execution === "pausing") stopByItself(draft, findFailureStop(draft))
 }
 
-function stopOverLimit(draft: Draft): void {
-  if (draft.execution !== "running" && draft.execution !== "pausing") return
-  const failures = countFailures(draft.plan, draft.counts)
-  const { errorsMax } = draft.plan
-  if (failures > errorsMax) stopRun(draft, { by: "error-limit", failures, errorsMax, mode: "finish" })
+/** Stops the run for a cause other than a person's will, if there is one. */
+export function stopByItself(draft: Draft, cause: StopCause | undefined): void {
+  if (cause) stopRun(draft, { ...cause, mode: draft.plan.stopMode ?? "finish" })
 }
 
 /** Nothing starts from here on: the rest is never started, waiting retries are given up, running tasks are killed if so asked. */
@@ -99,6 +99,8 @@ export function stopRun(draft: Draft, stop: Stop): void {
   const moved = moveExecution(draft, "stop")
   assert(moved, `a run can't stop while ${draft.execution}`)
   draft.stop = stop
+  draft.hold = null
+  draft.bakeUntil = null
   const { nextOrdinal, plan } = draft
   const rest = plan.targetsCount - nextOrdinal
   if (rest > 0) {
@@ -131,7 +133,7 @@ function finishTask(draft: Draft, slot: Slot, outcome: TaskOutcome): void {
   const ran = state === "interrupted" || state === "aborted" || (state === "failed" && !refused)
   const reported: Slot = { ...slot, touched: slot.touched || ran }
   if (state === "failed" && !refused && mayRetry(draft, slot)) {
-    const deadline = draft.clock.time + draft.plan.retryDelayMilliseconds
+    const deadline = draft.clock.time + retryDelayOf(draft.plan, slot.ordinal, slot.attempt)
     put(draft, slot, { ...reported, state: getNextTaskState(slot, "retry"), class: end.class, deadline })
   } else {
     endTask(draft, reported, end)

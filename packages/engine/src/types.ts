@@ -1,4 +1,6 @@
-import type { EnginePlan } from "./plan.ts"
+import type { AbortMode, EnginePlan, FailureGroup } from "./plan.ts"
+
+export type { AbortMode, FailureGroup } from "./plan.ts"
 
 /** Last four terminal: ended with every target well / ended with failures within the limit / stopped by itself / by a person. */
 export type ExecutionState =
@@ -46,8 +48,6 @@ export interface TaskOutcome {
   readonly class?: FailureClass
 }
 
-export type AbortMode = "finish" | "kill"
-
 /** What a person wants of the execution, as stored in its row; "run" where nobody wished anything. */
 export type Wish = "run" | "pause" | "abort-finish" | "abort-kill"
 
@@ -72,6 +72,13 @@ export type EngineInput =
   | { readonly type: "pause" }
   | { readonly type: "resume" }
   | { readonly type: "abort"; readonly mode: AbortMode }
+  /** How many may be in flight from now on. Where that is fewer than there are, the run drains down to it. */
+  | { readonly type: "set-width"; readonly width: number }
+  /** No target starts from now on (a closed window, a calendar); what runs goes on, retries too. Another hold replaces it. */
+  | { readonly type: "hold-starts"; readonly reason: string; readonly until?: number }
+  | { readonly type: "release-starts" }
+  /** What a health check found; the first that is not well stops the run. How many in a row that takes is the caller's to count. */
+  | { readonly type: "health"; readonly ok: boolean; readonly message: string }
   | { readonly type: "tick" }
 
 /** Why a kill is sent: a person's abort, a node that did not accept in time, a task over its time, or a report of a task that has ended here. */
@@ -101,17 +108,47 @@ export interface NeverStarted {
   readonly to: number
 }
 
-/** What ended the run before its end; the first stop stays, a later abort can only make the mode harsher. */
-export type Stop =
-  | { readonly by: "error-limit"; readonly failures: number; readonly errorsMax: number; readonly mode: AbortMode }
-  | { readonly by: "person"; readonly mode: AbortMode }
+/** Why a run ended before its end. */
+export type StopCause =
+  | { readonly by: "person" }
+  | { readonly by: "error-limit"; readonly failures: number; readonly errorsMax: number }
+  | {
+      readonly by: "class-limit"
+      readonly group: FailureGroup
+      readonly failures: number
+      readonly errorsMax: number
+    }
+  /** `thousandths` as in the plan's `errorRate`. */
+  | { readonly by: "error-rate"; readonly failures: number; readonly completed: number; readonly thousandths: number }
+  /** `error` is null where the expression held, else why it could not be evaluated: then the run stops too. */
+  | { readonly by: "expression"; readonly text: string; readonly error: string | null }
+  | { readonly by: "health"; readonly message: string }
+  /** Too many targets ended badly, and were not put back, for another one to start. */
+  | { readonly by: "unavailable-limit"; readonly unavailable: number; readonly unavailableMax: number }
 
-/** The execution's row after the step; present where its state or its stop changed. */
+/** What ended the run before its end; the first stop stays, a later abort can only make the mode harsher. */
+export type Stop = StopCause & { readonly mode: AbortMode }
+
+/** Why no target may start although the run goes on. */
+export interface Hold {
+  readonly reason: string
+  /** Wall-clock milliseconds, for people: only `release-starts` ends a hold. Null where nobody knows. */
+  readonly until: number | null
+}
+
+/** The execution's row after the step; present where any member but `reason` changed. All of it is to be stored. */
 export interface ExecutionChange {
   readonly state: ExecutionState
   readonly stop: Stop | null
   /** One sentence for people; null while nothing needs saying. */
   readonly reason: string | null
+  /** The width in force. */
+  readonly width: number
+  /** Number of the wave in hand, from 1; always 1 where the plan has no waves. */
+  readonly wave: number
+  /** Wall-clock milliseconds up to which the wave that has ended bakes; null unless a wave waits for that or for a start. */
+  readonly bakeUntil: number | null
+  readonly hold: Hold | null
 }
 
 export type IgnoredWhy =
@@ -122,6 +159,7 @@ export type IgnoredWhy =
   | "repeated" // says what is known already, or comes after what follows it
   | "no-rollback" // a rollback report where none was asked for
   | "execution-state" // the execution's state does not allow it
+  | "out-of-range" // no such width
 
 export interface Ignored {
   readonly input: EngineInput
@@ -130,6 +168,8 @@ export interface Ignored {
 
 export type TaskCounts = Readonly<Record<TaskState, number>>
 export type RollbackCounts = Readonly<Record<RollbackState, number>>
+/** Tasks that have ended for good, by the class of their failure. */
+export type ClassCounts = Readonly<Record<FailureClass, number>>
 
 /** One target that holds a place in the window. Immutable: a change is a new slot. */
 export interface Slot {
@@ -161,16 +201,31 @@ export interface SlotView {
   values(): IterableIterator<Slot>
 }
 
+/** How many slots each failure domain holds. Read-only to everyone but the scheduler. */
+export interface DomainView {
+  get(domain: number): number
+}
+
 /** A window over the execution, not the fleet: its size grows with `plan.width`, never with `plan.targetsCount`. */
 export interface EngineState {
   readonly plan: EnginePlan
   readonly execution: ExecutionState
   readonly stop: Stop | null
+  /** The width in force: the plan's, until a person changes it. */
+  readonly width: number
+  /** Number of the wave in hand, from 1: that of the last target which was started. */
+  readonly wave: number
+  /** Engine time at which the wave that has ended is baked; null before its end and once the next one has begun. */
+  readonly bakeUntil: number | null
+  readonly hold: Hold | null
   /** Ordinals below have been started at least once; this one and those above never. */
   readonly nextOrdinal: number
   readonly slots: SlotView
   readonly counts: TaskCounts
   readonly rollbacks: RollbackCounts
+  readonly classes: ClassCounts
+  /** Slots held by failure domain; null where the plan has none. */
+  readonly domains: DomainView | null
   readonly clock: EngineClock
   /** Engine time before which no deadline passes (a lower bound; Infinity where there is none). */
   readonly nextDeadline: number
@@ -202,7 +257,10 @@ export interface OpenTask {
   readonly class: FailureClass | null
 }
 
-/** The durable rows of one execution, enough to go on after any crash. */
+/**
+ * The durable rows of one execution, enough to go on after any crash. Ramp, strict bound, unavailable targets, error rate,
+ * wave and domains follow from counts, `nextOrdinal` and the open tasks; nothing is stored for them.
+ */
 export interface ExecutionRows {
   readonly execution: ExecutionState
   readonly stop: Stop | null
@@ -215,6 +273,14 @@ export interface ExecutionRows {
   readonly counts: TaskCounts
   /** All rows of the execution by rollback. */
   readonly rollbacks: RollbackCounts
+  /** As `state.classes` was. May be absent only where the plan has neither `errorsMaxByClass` nor `stopWhen`. */
+  readonly classes?: ClassCounts
+  /** As the last `ExecutionChange` gave it; absent is the plan's width. */
+  readonly width?: number
+  /** As the last `ExecutionChange` gave it; where absent or null, a wave that has ended bakes anew. */
+  readonly bakeUntil?: number | null
+  /** As the last `ExecutionChange` gave it. */
+  readonly hold?: Hold | null
 }
 
 export interface ExecutionSummary {
@@ -227,5 +293,18 @@ export interface ExecutionSummary {
   readonly draining: number
   /** Targets that count against `errorsMax`. */
   readonly failures: number
+  /** Targets that count against `unavailableMax`: in flight, or ended badly and not rolled back. */
+  readonly unavailable: number
+  readonly width: number
+  readonly wave: number
+  readonly wavesCount: number
+  /** Wall-clock milliseconds up to which the wave bakes; null where none does. */
+  readonly bakeUntil: number | null
+  readonly hold: Hold | null
+  /** What keeps the next target from starting now; null where nothing does or where the run is not running. */
+  readonly waitsFor: StartLimit | null
   readonly whyStopped: string | null
 }
+
+/** What can keep the next target from starting while the run goes on; see "What may start" in SPEC.md. */
+export type StartLimit = "hold" | "wave" | "bake" | "width" | "ramp" | "unavailable" | "strict" | "domain"

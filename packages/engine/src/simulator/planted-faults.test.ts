@@ -62,8 +62,8 @@ const faults: Readonly<Record<string, Fault>> = {
     caughtBy: ["I1"],
     engine: {
       step: (state, inputs, now) => {
-        const result = step({ ...state, plan: { ...state.plan, width: state.plan.width + 1 } }, inputs, now)
-        return { ...result, state: { ...result.state, plan: state.plan } }
+        const result = step({ ...state, width: state.width + 1 }, inputs, now)
+        return { ...result, state: { ...result.state, width: result.state.width - 1 } }
       },
     },
   },
