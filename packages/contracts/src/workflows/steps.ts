@@ -109,7 +109,7 @@ export const serviceChange = z
     name: z
       .string()
       .max(256)
-      .regex(/^[^\s/]+$/, "write a service's name"),
+      .regex(/^(?!-)[^/\n\0]+$/, "write a service's name"),
     state: z.enum(["started", "stopped", "restarted", "reloaded"]).optional(),
     enabled: z.boolean().optional().describe("Started at boot"),
   })

@@ -1,30 +1,39 @@
 /** Makes the order that a node gets, from the document, the run's parameters and the node. Pure. */
-import {
-  agentLimits,
-  type CommandOrder,
-  type StepOrder,
-  type TaskOrder,
-} from "@signalbox/contracts/fleet/agent-protocol"
-import type { WorkflowDocument, WorkflowStep } from "@signalbox/contracts/workflows/document"
-import { bytesOf, type CommandText } from "@signalbox/contracts/workflows/steps"
+import type { FileOrder, TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
+import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
+import { getStepKind, serverStepKinds } from "@signalbox/contracts/workflows/steps"
 import { AppError } from "@signalbox/kernel/app-error"
-import { assert } from "@signalbox/kernel/assert"
 import { getDuration } from "@signalbox/kernel/duration"
-import { templateTexts } from "./document-check.ts"
+import { tagsNamed } from "./conditions.ts"
+import { templateTexts, type TemplateText } from "./document-texts.ts"
+import { pathFiller, type ValueOf } from "./order-texts.ts"
 import type { ParameterValues } from "./parameters.ts"
-import { renderShell } from "./shell-template.ts"
-import { fillTemplate, parseTemplate, variableOf, type Reference, type TemplatePart } from "./template.ts"
+import { stepFiller } from "./step-order.ts"
+import { parseTemplate, variableOf, type Reference } from "./template.ts"
 
 export interface OrderNode {
   readonly id: string
   readonly name: string
-  /** Those that templates name; absent where none does. */
+  /** Those that templates and conditions name; absent where none does. */
   readonly tags?: Readonly<Record<string, string>> | null
 }
 
+export type FrozenArtifact = NonNullable<FileOrder["artifact"]>
+
+export interface OrderBuilderOptions {
+  /** Files that steps put, by the text that names them. */
+  readonly artifacts?: Readonly<Record<string, FrozenArtifact>> | undefined
+  /** How long nodes keep what a rollback of a succeeded task needs. */
+  readonly keepMilliseconds?: number | undefined
+}
+
 export interface OrderBuilder {
-  /** The tags that the document's templates name. */
+  /** The tags that the document's templates name: a node without one of them is no target. */
   readonly tagKeys: readonly string[]
+  /** The tags that conditions name, which a node may lack. */
+  readonly optionalTagKeys: readonly string[]
+  /** The secrets whose values nodes need; those of calls that the server makes are not among them. */
+  readonly secretNames: readonly string[]
   /** @throws workflows.invalid-template where the node lacks a tag, or a path or the order is not possible */
   build(node: OrderNode): TaskOrder
 }
@@ -32,42 +41,41 @@ export interface OrderBuilder {
 /** Frames may have 4 MiB; some of it is for the envelope and for escapes. */
 const orderLengthMax = 3 * 1024 * 1024
 
-type ValueOf = (reference: Reference) => string
-type Fill<T> = (valueOf: ValueOf) => T
-
 /** Prepares everything that doesn't depend on the node, once for a run. */
-export function createOrderBuilder(document: WorkflowDocument, parameters: ParameterValues): OrderBuilder {
-  const references = templateTexts(document)
-    .flatMap(({ text }) => parseTemplate(text))
-    .filter((part): part is Reference => typeof part !== "string")
-  const tagKeys = [...new Set(references.flatMap((reference) => (reference.kind === "tag" ? [reference.key] : [])))]
+export function createOrderBuilder(
+  document: WorkflowDocument,
+  parameters: ParameterValues,
+  options: OrderBuilderOptions = {},
+): OrderBuilder {
+  const tagKeys = distinct(referencesOf(templateTexts(document)), "tag", ({ key }) => key)
+  const conditions = document.steps.flatMap(({ when }) => when ?? [])
+  const optionalTagKeys = [...new Set(conditions.flatMap(tagsNamed))].filter((key) => !tagKeys.includes(key))
   const shared: Record<string, string> = {}
   for (const [name, value] of Object.entries(parameters))
     shared[variableOf({ kind: "parameter", name })] = String(value)
   const save = document.save.map((text) => pathFiller(text))
-  const steps = document.steps.map((step, index) => stepFiller({ document, step, index, shared, tagKeys }))
-  const timeoutMilliseconds = Math.max(1, getDuration(document.timeout))
-  if (references.length === 0) {
-    const fixedSave = save.map((fill) => fill(noValue))
-    return {
-      tagKeys,
-      build: (node) => ({
-        save: fixedSave,
-        steps: steps.map((fill) => fill(valuesOf(parameters, node))),
-        timeoutMilliseconds,
-      }),
-    }
+  const { artifacts } = options
+  const steps = document.steps.map((step, index) => stepFiller({ document, step, index, shared, tagKeys, artifacts }))
+  const fixed = {
+    timeoutMilliseconds: Math.max(1, getDuration(document.timeout)),
+    ...(document.exclusive ? {} : { exclusive: false as const }),
+    ...(document.restore === "whole" ? { whole: true as const } : {}),
+    ...(options.keepMilliseconds === undefined ? {} : { keepMilliseconds: options.keepMilliseconds }),
   }
   return {
     tagKeys,
+    optionalTagKeys,
+    secretNames: secretNamesOf(document),
     build(node) {
       const valueOf = valuesOf(parameters, node)
+      const { id, name, tags } = node
       const order = {
         save: save.map((fill) => fill(valueOf)),
         steps: steps.map((fill) => fill(valueOf)),
-        timeoutMilliseconds,
+        ...fixed,
+        ...(conditions.length > 0 && { facts: { params: { ...parameters }, node: { id, name, tags: { ...tags } } } }),
       }
-      if (JSON.stringify(order).length > orderLengthMax)
+      if (orderLength(order) > orderLengthMax)
         throw new AppError(
           "workflows.invalid-template",
           `the order for ${node.name} is longer than ${orderLengthMax} characters`,
@@ -77,11 +85,49 @@ export function createOrderBuilder(document: WorkflowDocument, parameters: Param
   }
 }
 
-function noValue(): never {
-  throw new AppError("workflows.invalid-template", "a text without templates asked for a value")
+/** A bound from below that costs little: the length of its JSON is only taken where it could be too much. */
+function orderLength(order: TaskOrder): number {
+  let length = 0
+  for (const step of order.steps) {
+    for (const text of Object.values(step.environment)) length += text.length
+    if (step.file ?? step.playbook ?? step.command) length += 64
+  }
+  return length > orderLengthMax / 8 || order.steps.some(isLong) ? JSON.stringify(order).length : length
 }
 
-function valuesOf(parameters: ParameterValues, node: OrderNode): ValueOf {
+const longText = 32 * 1024
+
+function isLong({ command, file, playbook }: TaskOrder["steps"][number]): boolean {
+  const words = command && "argv" in command ? command.argv.length : 0
+  const shell = command && "shell" in command ? command.shell.length : 0
+  return words > 100 || shell + (file?.content?.length ?? 0) + (playbook?.content?.length ?? 0) > longText
+}
+
+function referencesOf(texts: readonly TemplateText[]): Reference[] {
+  return texts.flatMap(({ text }) => parseTemplate(text)).filter((part): part is Reference => typeof part !== "string")
+}
+
+function distinct<K extends Reference["kind"]>(
+  references: readonly Reference[],
+  kind: K,
+  nameOf: (reference: Extract<Reference, { kind: K }>) => string,
+): string[] {
+  const found = references.filter((reference): reference is Extract<Reference, { kind: K }> => reference.kind === kind)
+  return [...new Set(found.map(nameOf))]
+}
+
+/** What stands in a step that the server performs, or in such an undo, never leaves it. */
+function secretNamesOf(document: WorkflowDocument): string[] {
+  const onNode = templateTexts(document).filter(({ step, path }) => {
+    const its = step === undefined ? undefined : document.steps[step]
+    if (its === undefined) return true
+    if (path[2] !== "undo") return !serverStepKinds.has(getStepKind(its))
+    return path[3] !== "http" && path[3] !== "operation"
+  })
+  return distinct(referencesOf(onNode), "secret", ({ name }) => name)
+}
+
+export function valuesOf(parameters: ParameterValues, node: OrderNode): ValueOf {
   return (reference) => {
     switch (reference.kind) {
       case "parameter":
@@ -94,78 +140,5 @@ function valuesOf(parameters: ParameterValues, node: OrderNode): ValueOf {
         throw new AppError("workflows.invalid-template", `node ${node.name} has no tag "${reference.key}"`)
       }
     }
-  }
-}
-
-interface StepPlace {
-  readonly document: WorkflowDocument
-  readonly step: WorkflowStep
-  readonly index: number
-  readonly shared: Readonly<Record<string, string>>
-  readonly tagKeys: readonly string[]
-}
-
-function stepFiller({ document, step, index, shared, tagKeys }: StepPlace): Fill<StepOrder> {
-  assert(step.run !== undefined, "a document is checked before its orders are made")
-  const run = commandFiller(step.run)
-  const undo = isCommand(step.undo) ? commandFiller(step.undo) : undefined
-  const directory = step.directory === undefined ? undefined : pathFiller(step.directory)
-  const own = Object.entries(step.env ?? {}).map(([name, value]) => [name, parseTemplate(String(value))] as const)
-  const fixed = {
-    name: step.name ?? `step ${index + 1}`,
-    timeoutMilliseconds: Math.max(1, getDuration(step.timeout ?? document.timeout)),
-    outputKeptBytes: step.outputLimit === undefined ? agentLimits.outputKeptBytesDefault : bytesOf(step.outputLimit),
-    attemptsMax: step.retry?.attempts ?? 1,
-    retryDelayMilliseconds: getDuration(step.retry?.delay ?? "0s"),
-    ...(step.user === undefined ? {} : { user: step.user }),
-  }
-  return (valueOf) => ({
-    ...fixed,
-    command: run(valueOf),
-    ...(undo && { undo: undo(valueOf) }),
-    ...(directory && { directory: directory(valueOf) }),
-    environment: { ...shared, ...nodeEnvironment(valueOf, tagKeys), ...fillEnvironment(own, valueOf) },
-  })
-}
-
-function nodeEnvironment(valueOf: ValueOf, tagKeys: readonly string[]): Record<string, string> {
-  const environment: Record<string, string> = {}
-  const references: Reference[] = [
-    { kind: "node", field: "id" },
-    { kind: "node", field: "name" },
-    ...tagKeys.map((key) => ({ kind: "tag", key }) as const),
-  ]
-  for (const reference of references) environment[variableOf(reference)] = valueOf(reference)
-  return environment
-}
-
-function fillEnvironment(
-  own: ReadonlyArray<readonly [string, readonly TemplatePart[]]>,
-  valueOf: ValueOf,
-): Record<string, string> {
-  return Object.fromEntries(own.map(([name, parts]) => [name, fillTemplate(parts, valueOf)]))
-}
-
-function isCommand(undo: WorkflowStep["undo"]): undo is CommandText {
-  return typeof undo === "string" || Array.isArray(undo)
-}
-
-function commandFiller(command: CommandText): Fill<CommandOrder> {
-  if (typeof command === "string") {
-    const shell = renderShell(parseTemplate(command))
-    return () => ({ shell })
-  }
-  const words = command.map((word) => parseTemplate(word))
-  return (valueOf) => ({ argv: words.map((parts) => fillTemplate(parts, valueOf)) })
-}
-
-/** A path within the node's root: `/etc/x` is `etc/x` there. */
-function pathFiller(text: string): Fill<string> {
-  const parts = parseTemplate(text)
-  return (valueOf) => {
-    const path = fillTemplate(parts, valueOf).replace(/^\/+/, "")
-    if (path.split("/").includes("..") || path.includes("\0"))
-      throw new AppError("workflows.invalid-template", `the path "${path.slice(0, 200)}" leads upwards`)
-    return path === "" ? "." : path
   }
 }

@@ -6,7 +6,8 @@ import { AppError } from "@signalbox/kernel/app-error"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import { isMap, isNode, isPair, isScalar, Lexer, LineCounter, parseDocument, visit, type Document } from "yaml"
 import type { z } from "zod"
-import { findDocumentFaults, type Fault, type FaultPath } from "./document-check.ts"
+import { findDocumentFaults } from "./document-check.ts"
+import type { Fault, FaultPath } from "./document-fault.ts"
 
 export interface DocumentIssue {
   readonly path: string
