@@ -4,19 +4,20 @@ import type { IFlattenedRuleSet, IRegularForbiddenRuleType } from "dependency-cr
 export const packageDependencies: Readonly<Record<string, readonly string[]>> = {
   kernel: [],
   contracts: ["kernel"],
+  expressions: ["kernel"],
   engine: ["kernel"],
   sdk: ["kernel", "contracts"],
-  agent: ["kernel", "contracts"],
-  server: ["kernel", "contracts", "engine"],
+  agent: ["kernel", "contracts", "expressions"],
+  server: ["kernel", "contracts", "engine", "expressions"],
   cli: ["kernel", "contracts", "sdk", "server", "agent"],
   testkit: ["kernel", "contracts", "engine", "server"],
 }
 
 /** Libraries that compute and do nothing else. */
-const pureLibraries = ["zod", "yaml"]
+const pureLibraries = ["zod", "yaml", "@bufbuild/cel", "@bufbuild/re2"]
 
 const testFile = "[.](?:test|fixture)[.]ts$"
-const pureFile = "^packages/(?:kernel|contracts|engine)/src/|^packages/.+/model[.]ts$"
+const pureFile = "^packages/(?:kernel|expressions|contracts|engine)/src/|^packages/.+/model[.]ts$"
 const service = "^packages/server/src/services/([^/]+)/"
 
 function forbid(

@@ -14,6 +14,7 @@ const cleanTree: Tree = {
   "packages/kernel/src/base.ts": "export const base = 1",
   "packages/contracts/src/base.ts":
     'import { z } from "zod"\nexport { base } from "@signalbox/kernel/base"\nexport const schema = z',
+  "packages/expressions/src/base.ts": 'export { base } from "@signalbox/kernel/base"',
   "packages/engine/src/base.ts": 'export { base } from "@signalbox/kernel/base"',
   "packages/engine/src/base.test.ts": 'import "node:fs"\nimport "@signalbox/testkit/base"\nimport "./base.ts"',
   "packages/sdk/src/base.ts": 'import "node:fs"\nexport { base } from "@signalbox/contracts/base"',
@@ -35,6 +36,7 @@ const cleanTree: Tree = {
 const planted: Readonly<Record<string, Tree>> = {
   "layer-kernel": { "packages/kernel/src/bad.ts": 'import "@signalbox/contracts/base"' },
   "layer-contracts": { "packages/contracts/src/bad.ts": 'import "@signalbox/engine/base"' },
+  "layer-expressions": { "packages/expressions/src/bad.ts": 'import "@signalbox/contracts/base"' },
   "layer-engine": { "packages/engine/src/bad.ts": 'import type {} from "@signalbox/contracts/base"' },
   "layer-sdk": { "packages/sdk/src/bad.ts": 'import "@signalbox/engine/base"' },
   "layer-agent": { "packages/agent/src/bad.ts": 'export const late = () => import("@signalbox/sdk/base")' },

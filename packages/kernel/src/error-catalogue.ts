@@ -143,6 +143,16 @@ export const errorCatalogue = {
   ),
   "fleet.unknown-task": entry("invalid", "The agent reported a task that it was never given; the report was dropped."),
 
+  // Expressions
+  "expressions.invalid": entry(
+    "invalid",
+    "Correct the expression at the line and column given; docs/expressions.md lists names, operators and functions.",
+  ),
+  "expressions.evaluation-failed": entry(
+    "invalid",
+    "The data didn't fit the expression; guard fields that may be absent with has(…) and convert with int(…) or string(…).",
+  ),
+
   // Workflows and executions
   "workflows.invalid-document": entry(
     "invalid",
@@ -186,6 +196,22 @@ export const errorCatalogue = {
   "executions.invalid-transition": entry(
     "conflict",
     "The execution's state doesn't allow this; see `signalbox executions get ID`.",
+  ),
+  "executions.invalid-strategy": entry(
+    "invalid",
+    "Correct the strategy's member that is named; docs/workflows.md describes each.",
+  ),
+  "executions.plan-changed": entry(
+    "conflict",
+    "Something else would run now than what was planned; look at a new plan with `signalbox run … --plan`.",
+  ),
+  "executions.not-finished": entry(
+    "conflict",
+    "The execution still runs; wait for its end, or abort it with `signalbox executions abort ID`.",
+  ),
+  "executions.rollback-running": entry(
+    "conflict",
+    "A rollback of this execution is under way; follow it with `signalbox executions watch ID`.",
   ),
   "executions.finished": entry("conflict", "The execution has ended; a finished execution never changes."),
 
@@ -276,6 +302,31 @@ export const errorCatalogue = {
   "storage.blob-not-found": entry("not-found", "The content is past its retention or was never stored."),
   "storage.blob-damaged": entry("internal", "The stored content doesn't match its digest; restore it from a backup."),
   "storage.blob-quota": entry("limited", "The blob store is full; raise its quota or shorten the retention."),
+
+  // Secrets
+  "secrets.not-found": entry("not-found", "Check the secret's name with `signalbox secrets list`."),
+  "secrets.too-many": entry("conflict", "Remove secrets that nothing uses; the limit is named in the message."),
+  "secrets.reference-refused": entry(
+    "forbidden",
+    "References need the permission secrets.refer, and their kind in the server's setting secret-references.",
+  ),
+  "secrets.reference-unreadable": entry(
+    "unavailable",
+    "The server can't read the secret where its reference points; check it there, as the server's user.",
+    true,
+  ),
+  "secrets.unreadable": entry(
+    "internal",
+    "The stored secret was altered or belongs to another master key; put it again, or restore the right key.",
+  ),
+  "secrets.master-key-missing": entry(
+    "internal",
+    "Put the installation's master key in its place again (DATA/master.key or the setting master-key-file).",
+  ),
+  "secrets.master-key-wrong": entry(
+    "internal",
+    "Give the master key under which the secrets were stored; every server of an installation has the same one.",
+  ),
 
   // Calls to the outside
   "egress.invalid-url": entry("invalid", "Give an http: or https: URL with a host and without user and password."),

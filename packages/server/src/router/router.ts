@@ -7,6 +7,7 @@ import { assert } from "@signalbox/kernel/assert"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
+import { findNearNames } from "@signalbox/kernel/near-names"
 import type { Random } from "@signalbox/kernel/random"
 import type { WebSocket } from "ws"
 import type { Database, Tx } from "../storage/database.ts"
@@ -14,7 +15,7 @@ import { claimIdempotencyKey, isRepeatedKey, writeChangeRecord, writeRefusalReco
 import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage } from "./handler.ts"
 import type { Authenticator, GateFinder, OperationCaller, UseRecorder } from "./ports.ts"
 import { refuseUnstorable } from "./storable-text.ts"
-import { findNearNames, type RoutingMap } from "./routing-map.ts"
+import type { RoutingMap } from "./routing-map.ts"
 
 /**
  * The one entry point. Every call, whoever makes it, passes the stages in `carryOut` in this order: route,

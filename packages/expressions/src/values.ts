@@ -1,0 +1,95 @@
+import { findDuration } from "@signalbox/kernel/duration"
+import { EvaluationFault } from "./expression-fault.ts"
+import type { Kind } from "./variable-type.ts"
+
+/** A moment, while an expression runs; JSON has none, so it comes in and goes out as RFC 3339 text. */
+export class Timestamp {
+  readonly milliseconds: number
+  constructor(milliseconds: number) {
+    this.milliseconds = milliseconds
+  }
+}
+
+/** A length of time, while an expression runs; it goes out as text such as `90s`. */
+export class Duration {
+  readonly milliseconds: number
+  constructor(milliseconds: number) {
+    this.milliseconds = milliseconds
+  }
+}
+
+const rfc3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)$/
+
+export function readTimestamp(text: string): Timestamp {
+  const milliseconds = rfc3339.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isNaN(milliseconds)) throw new EvaluationFault(`${quote(text)} is no RFC 3339 timestamp`)
+  return new Timestamp(milliseconds)
+}
+
+export function readDuration(text: string): Duration {
+  const isNegative = text.startsWith("-")
+  const milliseconds = findDuration(isNegative ? text.slice(1) : text)
+  if (milliseconds === undefined) throw new EvaluationFault(`${quote(text)} is no duration; write 90s, 5m or 1h30m`)
+  return new Duration(isNegative ? -milliseconds : milliseconds)
+}
+
+/** The kind of a value at run time. A whole number is `int` here; where it matters the static type decides. */
+export function kindOfValue(value: unknown): Kind {
+  switch (typeof value) {
+    case "string":
+      return "string"
+    case "boolean":
+      return "bool"
+    case "number":
+      return Number.isInteger(value) ? "int" : "double"
+    case "object":
+      if (value === null) return "null"
+      if (Array.isArray(value)) return "list"
+      if (value instanceof Timestamp) return "timestamp"
+      return value instanceof Duration ? "duration" : "map"
+    default:
+      throw new EvaluationFault(`a value of type ${typeof value} can't be used in an expression`)
+  }
+}
+
+export function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && kindOfValue(value) === "map"
+}
+
+/** Equality by content. Numbers compare by value, whatever their type; values of different kinds are not equal. */
+export function isEqual(a: unknown, b: unknown): boolean {
+  if (a === b) return true
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
+  if (Array.isArray(a)) {
+    return Array.isArray(b) && a.length === b.length && a.every((item, index) => isEqual(item, b[index]))
+  }
+  if (a instanceof Timestamp) return b instanceof Timestamp && a.milliseconds === b.milliseconds
+  if (a instanceof Duration) return b instanceof Duration && a.milliseconds === b.milliseconds
+  if (!isMap(a) || !isMap(b)) return false
+  const keys = Object.keys(a)
+  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && isEqual(a[key], b[key]))
+}
+
+/** A result as JSON. */
+export function toJsonValue(value: unknown): unknown {
+  if (value instanceof Timestamp) return timestampText(value)
+  if (value instanceof Duration) return durationText(value)
+  if (Array.isArray(value)) return value.map(toJsonValue)
+  if (isMap(value)) return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, toJsonValue(each)]))
+  return value
+}
+
+export function timestampText(value: Timestamp): string {
+  const date = new Date(value.milliseconds)
+  if (Number.isNaN(date.getTime())) throw new EvaluationFault("a timestamp is out of range")
+  return date.toISOString()
+}
+
+export function durationText(value: Duration): string {
+  return `${value.milliseconds / 1000}s`
+}
+
+/** Text for a message: short, and on one line. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
+}
