@@ -38,8 +38,10 @@ export const agentRunLimits = {
   /** After a refusal (401, 403, a `refused` frame) the agent keeps trying, but less often. */
   refusedBackoffMillisecondsMin: 2_000,
   refusedBackoffMillisecondsMax: 60_000,
-  /** A session that lived for so long starts the backoff from the beginning. */
+  /** A session that was welcome for so long starts the backoff from the beginning. */
   sessionStableMilliseconds: 10_000,
+  /** After such a session, or one whose server said that it goes away, the next try comes within this. */
+  reconnectMillisecondsMax: 1_000,
   resendIntervalMilliseconds: 15_000,
 
   /** Handshakes in a row that were cut while plain calls got through; then exchanges carry the session. */
@@ -57,6 +59,10 @@ export const agentRunLimits = {
   exchangeGapMilliseconds: 625,
   exchangeTokenSeconds: 30,
   exchangeQueuedBytesMax: 16 * 1024 * 1024,
+
+  /** Nodes that one process may host, and how often it looks for new ones and for those that could not start. */
+  hostedNodesMax: 200,
+  hostScanIntervalMilliseconds: 5_000,
 
   /** So long after the last task or connecting, unused memory is given back. */
   idleMilliseconds: 20_000,

@@ -2,7 +2,8 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { type RunningAgent, startAgent } from "./agent.ts"
-import type { AgentRunLimits } from "./agent-limits.ts"
+import { agentRunLimits, type AgentRunLimits } from "./agent-limits.ts"
+import { pauseAfter } from "./backoff.ts"
 import { eventually, makeMachine, newKey, orderOf, shell, type TestMachine } from "./protocol-server.fixture.ts"
 
 const limits = {
@@ -390,5 +391,27 @@ describe("session", () => {
     })
     expect(existsSync(`/proc/${pid}`)).toBe(false)
     agent = await start()
+  })
+})
+
+describe("after a session", () => {
+  test("that was good, or whose server says that it goes away, the next comes within a second, at a random time", () => {
+    const pause = (ending: "lost" | "leaving" | "refused", failures: number, fraction: number) =>
+      pauseAfter({ ending, failures }, agentRunLimits, fraction)
+    expect([0, 0.5, 0.999].map((fraction) => pause("leaving", 0, fraction))).toEqual([200, 600, 999])
+    expect(pause("lost", 0, 0.5)).toBe(600)
+    expect(pause("lost", 30, 0.999)).toBeGreaterThan(25_000)
+    expect(pause("refused", 1, 0)).toBe(2_000)
+  })
+
+  test("a server that restarts time and again is come back to without the backoff growing", async () => {
+    const { server } = machine
+    await agent.stop()
+    agent = await start({ backoffMillisecondsMin: 10, reconnectMillisecondsMax: 20, backoffMillisecondsMax: 60_000 })
+    await server.session(2)
+    for (let session = 3; session <= 18; session++) {
+      server.leave()
+      await server.session(session)
+    }
   })
 })

@@ -16,6 +16,7 @@ import { ChannelFinder, type ChannelFinderOptions } from "./channel-finder.ts"
 import { giveBackMemory, IdleTimer } from "./idle-memory.ts"
 import { InventoryReporter } from "./inventory-reporter.ts"
 import { Journal } from "./journal.ts"
+import { PolicyGuard } from "./policy-file.ts"
 import { readBootId } from "./process-identity.ts"
 import { recoverAttempts } from "./recovery.ts"
 import { pruneAttempts } from "./retention.ts"
@@ -30,6 +31,8 @@ export interface AgentOptions {
   readonly dataDirectory: string
   /** Prefix of all saved and restored paths and working directory of commands (D18); `/` where absent. */
   readonly root?: string
+  /** The local policy, which must be there; where absent, the usual file counts if there is one (`defaultPolicyFile`). */
+  readonly policyFile?: string
   readonly logger?: AgentLogger
   readonly clock?: Clock
   readonly random?: Random
@@ -106,11 +109,12 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
     send: (frame) => session.send(frame),
     backedUp: () => session.bufferedBytes > limits.socketBufferedBytesMax,
   }
+  const policy = new PolicyGuard(options.policyFile)
   const executor = new AttemptExecutor(context)
+  executor.refuses = (order) => policy.refuses(order, root)
   const inventory: InventoryReporter = new InventoryReporter({
-    root,
-    limits,
-    logger,
+    ...{ root, limits, logger },
+    policy: () => policy.state(),
     send: (frame) => session.send(frame),
     flush: () => session.flush(),
   })
@@ -147,15 +151,14 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   const timers = startTimers(context, executor)
   inventory.start()
   session.start()
-  return {
-    stop: async () => {
-      for (const timer of timers) clearInterval(timer)
-      idle.stop()
-      await executor.stop()
-      inventory.stop()
-      await session.stop()
-    },
+  const stop = async () => {
+    for (const timer of timers) clearInterval(timer)
+    idle.stop()
+    await executor.stop()
+    inventory.stop()
+    await session.stop()
   }
+  return { stop }
 }
 
 function findChannels(

@@ -42,6 +42,8 @@ export class AttemptExecutor {
   #stopping = false
   /** Called when a task or a rollback has ended. */
   onFinished: () => void = () => undefined
+  /** Asked just before a task begins: why the local policy refuses it, where it does. */
+  refuses: (order: TaskOrder) => Promise<string | undefined> = () => Promise.resolve(undefined)
 
   constructor(context: AttemptContext) {
     this.#context = context
@@ -188,6 +190,11 @@ export class AttemptExecutor {
       return await this.#finishTask(key, killedBefore(order, attempt.killedReason))
     const startBefore = attempt.startBefore ?? 0
     if (this.#context.serverNow() > startBefore) return await this.#finishTask(key, refusedLate(order, startBefore))
+    const refusal = await this.refuses(order)
+    if (refusal !== undefined) {
+      const message = refusal.slice(0, 2000)
+      return await this.#finishTask(key, failed(order, { class: "refused", message, steps: [] }))
+    }
     let outcome: TaskOutcome
     try {
       outcome = await runTask({ context: this.#context, key, order, startBefore, stop })

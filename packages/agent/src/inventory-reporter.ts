@@ -5,12 +5,14 @@ import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import type { AgentRunLimits } from "./agent-limits.ts"
 import { type AgentLogger, errorText } from "./agent-logger.ts"
 import { collectInventory } from "./inventory.ts"
+import type { PolicyState } from "./policy-file.ts"
 import type { PackageCache } from "./package-lists.ts"
 
 export interface InventoryReporterOptions {
   readonly root: string
   readonly limits: AgentRunLimits
   readonly logger: AgentLogger
+  readonly policy: () => Promise<PolicyState>
   readonly send: (frame: AgentFrame) => boolean
   /** True once the server's socket has what was sent. */
   readonly flush: () => Promise<boolean>
@@ -66,11 +68,13 @@ export class InventoryReporter {
     try {
       do {
         this.#again = false
-        this.#inventory = await collectInventory({
+        const inventory = await collectInventory({
           root: this.#options.root,
           cache: this.#cache,
           commandMilliseconds: this.#options.limits.inventoryCommandMilliseconds,
         })
+        const { state, digest } = await this.#options.policy()
+        this.#inventory = { ...inventory, policy: { state, ...(digest !== undefined && { digest }) } }
         await this.#deliver()
       } while (this.#again && !this.#stopped)
     } catch (error) {

@@ -124,6 +124,11 @@ export class ProtocolServer {
     this.#socket?.terminate()
   }
 
+  /** Ends the session as a server does that restarts. */
+  leave(): void {
+    this.#socket?.close(1012)
+  }
+
   /** As the death of the server: nobody listens any more. The port stays the same for a later `listen`. */
   async close(): Promise<void> {
     for (const client of this.#sockets?.clients ?? []) client.terminate()

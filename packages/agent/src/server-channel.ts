@@ -1,7 +1,10 @@
 import { type AgentFrame, serverFrame, type ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
 
-/** How a session ended: to be tried again soon, or refused, and then less often. */
-export type Ending = "lost" | "refused"
+/**
+ * How a session ended: to be tried again soon, refused, and then less often, or `leaving`: the server said that it goes
+ * away (it restarts, say), which is no failure.
+ */
+export type Ending = "lost" | "refused" | "leaving"
 
 /**
  * What carries the frames of the agent's session to the server: a WebSocket, or exchanges where WebSockets are cut. A

@@ -3,7 +3,7 @@ import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { AgentRunLimits } from "./agent-limits.ts"
 import { type AgentLogger, errorText } from "./agent-logger.ts"
-import { backoffMilliseconds, drawFraction } from "./backoff.ts"
+import { drawFraction, pauseAfter } from "./backoff.ts"
 import type { ChannelFinder } from "./channel-finder.ts"
 import type { Ending, ServerChannel } from "./server-channel.ts"
 
@@ -36,6 +36,8 @@ export class SessionKeeper {
   readonly #stop = new AbortController()
   #channel: ServerChannel | undefined
   #welcomed = false
+  /** When the session that ended last had been welcomed. */
+  #welcomedAt: number | undefined
   #failures = 0
   #inbox: Promise<void> = Promise.resolve()
   #inboxCount = 0
@@ -75,10 +77,10 @@ export class SessionKeeper {
   }
 
   async #run(): Promise<void> {
-    const { logger, limits, random, clock, channels } = this.#options
+    const { logger, limits, random, channels } = this.#options
     const { signal } = this.#stop
     while (!signal.aborted) {
-      const began = clock.now()
+      this.#welcomedAt = undefined
       let ending: Ending = "lost"
       try {
         const found = await channels.find(signal)
@@ -88,12 +90,11 @@ export class SessionKeeper {
       }
       if (signal.aborted) break
       if (channels.hasBetter) continue
-      this.#failures = clock.now() - began > limits.sessionStableMilliseconds ? 0 : this.#failures + 1
-      const bounds =
-        ending === "refused"
-          ? { least: limits.refusedBackoffMillisecondsMin, longest: limits.refusedBackoffMillisecondsMax }
-          : { least: limits.backoffMillisecondsMin, longest: limits.backoffMillisecondsMax }
-      await this.#sleep(backoffMilliseconds(this.#failures, bounds, drawFraction(random)))
+      // The time before the welcome doesn't count: a connection that hangs is no good session.
+      const openMilliseconds = this.#welcomedAt === undefined ? 0 : performance.now() - this.#welcomedAt
+      const was = openMilliseconds >= limits.sessionStableMilliseconds ? "good" : "short"
+      this.#failures = ending !== "refused" && (was === "good" || ending === "leaving") ? 0 : this.#failures + 1
+      await this.#sleep(pauseAfter({ ending, failures: this.#failures }, limits, drawFraction(random)))
     }
     channels.stop()
   }
@@ -143,6 +144,7 @@ export class SessionKeeper {
     const now = Date.parse(frame.now)
     if (Number.isFinite(now)) this.#options.onServerTime(now)
     this.#welcomed = true
+    this.#welcomedAt = performance.now()
     channel.keepAlive(frame.heartbeatSeconds, this.#options.load)
     this.#options.logger.info("session open", { session: frame.session })
     this.#options.onWelcome()

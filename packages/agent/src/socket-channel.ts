@@ -31,6 +31,9 @@ export type Dialled =
 const unreachableCodes =
   /^(?:ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL)/
 
+/** "Going away" and "service restart" (RFC 6455, 7.4.1, and the registry it founded). */
+const leavingCodes = new Set([1001, 1012])
+
 /** With these the server says that it won't have this agent, now or at all. */
 const refusalStatuses = new Set([401, 403, 429])
 
@@ -109,7 +112,7 @@ export class SocketChannel implements ServerChannel {
     socket.once("close", (code) => {
       clearInterval(this.#heartbeat)
       this.#logger.info("session closed", { code })
-      receiver.ended("lost")
+      receiver.ended(leavingCodes.has(code) ? "leaving" : "lost")
     })
     if (socket.readyState !== WebSocket.OPEN) receiver.ended("lost")
     else this.send(hello)

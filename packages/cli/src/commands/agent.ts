@@ -4,9 +4,11 @@ import { addCommand, type CommandContext, type CommandFrame, onRun, textOption }
 import { exitCodes } from "../exit-codes.ts"
 import { readRecord } from "../generated/field-option.ts"
 import { readInputFile } from "../input-file.ts"
-import type { Io } from "../io.ts"
 import { renderDetails } from "../output/details.ts"
 import { safeLine } from "../output/safe-text.ts"
+import { addAgentHost, enrollHostedNodes } from "./agent-host.ts"
+import { lineLogger } from "./agent-logger.ts"
+import { addAgentPolicy, policyOf, policyOption } from "./agent-policy.ts"
 import { collect } from "./run-options.ts"
 import { stopSignal } from "./serve.ts"
 
@@ -39,11 +41,17 @@ export function addAgent(program: Command, frame: CommandFrame): void {
     .option("--name <name>", "the node's name (default: made of the host name)")
     .option("--tag <key=value>", "a tag of the node, where the key allows it (repeatable)", collect)
     .option(...dataOption)
+    .option("--nodes <directory>", "make nodes for `agent host` instead, a folder each in this one")
+    .option("--count <number>", "with --nodes: how many")
+    .option("--name-prefix <text>", "with --nodes: their names, followed by 1, 2, 3 and so on")
   onRun(enroll, frame, { connects: false, run: enrollThisMachine })
   const run = addCommand(agent, "run", "Be the agent of this machine until told to stop")
     .option(...dataOption)
     .option(...rootOption)
+    .option(...policyOption)
   onRun(run, frame, { connects: false, run: runAgent })
+  addAgentHost(agent, frame)
+  addAgentPolicy(agent, frame)
 }
 
 async function printInventory(context: CommandContext): Promise<void> {
@@ -61,26 +69,30 @@ async function dataDirectory(context: CommandContext): Promise<string> {
   return textOption(context, "data") ?? (context.io.environment["SIGNALBOX_AGENT_DATA"] || defaultDataDirectory())
 }
 
-async function enrollThisMachine(context: CommandContext): Promise<void> {
+async function enrollThisMachine(context: CommandContext): Promise<number | void> {
   const { options } = context
-  const { enrollAgent } = await import("@signalbox/agent/enroll")
   const keyFile = textOption(context, "keyFile")
   const variable = context.io.environment["SIGNALBOX_ENROLLMENT_KEY"]
   const key =
     keyFile === undefined ? (textOption(context, "key") ?? variable) : await readInputFile(keyFile, context.io)
   if (!key) throw new AppError("cli.usage", "give the enrolment key with --key, --key-file or SIGNALBOX_ENROLLMENT_KEY")
-  const name = textOption(context, "name")
   const caFingerprint = textOption(context, "caFingerprint")
   const caFile = textOption(context, "caFile")
-  const identity = await enrollAgent({
+  const terms = {
     serverUrl: textOption(context, "server") ?? "",
     key: key.trim(),
-    dataDirectory: await dataDirectory(context),
     tags: readRecord((options["tag"] as string[] | undefined) ?? [], "--tag"),
-    ...(name === undefined ? {} : { name }),
     ...(caFingerprint === undefined ? {} : { caFingerprint }),
     ...(caFile === undefined ? {} : { caFile }),
     ...(options["insecure"] === true ? { insecure: true } : {}),
+  }
+  if (options["nodes"] !== undefined) return await enrollHostedNodes(context, terms)
+  const name = textOption(context, "name")
+  const { enrollPatiently } = await import("@signalbox/agent/enroll-patiently")
+  const identity = await enrollPatiently({
+    ...terms,
+    dataDirectory: await dataDirectory(context),
+    ...(name === undefined ? {} : { name }),
   })
   await context.show(
     identity,
@@ -99,6 +111,7 @@ async function runAgent(context: CommandContext): Promise<number> {
       dataDirectory: await dataDirectory(context),
       logger: lineLogger(context.io, context.json),
       ...(root === undefined ? {} : { root }),
+      ...policyOf(context),
     })
     await stopping.asked
     await agent.stop()
@@ -106,23 +119,4 @@ async function runAgent(context: CommandContext): Promise<number> {
   } finally {
     stopping.release()
   }
-}
-
-type Fields = Readonly<Record<string, unknown>>
-
-/** The agent's messages on standard error: JSON lines with --json, else lines for people. */
-function lineLogger(io: Io, json: boolean) {
-  const write =
-    (level: string) =>
-    (message: string, fields: Fields = {}) => {
-      const time = new Date().toISOString()
-      const facts = Object.entries(fields)
-        .filter(([, value]) => value !== undefined)
-        .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)
-      const line = json
-        ? JSON.stringify({ time, level, message, ...fields })
-        : safeLine([time, level, message, ...facts].join(" "))
-      io.stderr.write(`${line}\n`)
-    }
-  return { info: write("info"), warn: write("warn"), error: write("error") }
 }

@@ -74,6 +74,14 @@ export interface TestNode {
   agent: TestProcess
 }
 
+/** A process that runs many nodes. */
+export interface TestHost {
+  readonly prefix: string
+  readonly names: readonly string[]
+  readonly nodesDirectory: string
+  process: TestProcess
+}
+
 export interface CommandResult {
   readonly code: number | null
   readonly stdout: string
@@ -164,6 +172,45 @@ export class TestInstallation {
       this.nodes.set(name, { name, root, agentDirectory, agent: this.#startAgent(name, { root, agentDirectory }) })
     }
     await this.waitForNodes(names.length)
+  }
+
+  /**
+   * Enrols nodes `PREFIX1`, `PREFIX2` and so on, and runs all of them in one process; resolves when they are online.
+   * Their folders are `<directory>/<prefix>nodes/NAME/{agent,root}`.
+   */
+  async addHostedNodes(prefix: string, count: number): Promise<TestHost> {
+    const reply = await this.client.call(enrollmentKeysCreate, { usesMax: count, tags: { role: "web" } })
+    if (reply.status === "held") throw new Error("held")
+    const { url, caFingerprint } = await this.admin()
+    const pinned = caFingerprint === undefined ? [] : ["--ca-fingerprint", caFingerprint]
+    const nodesDirectory = join(this.directory, `${prefix}nodes`)
+    const many = ["--nodes", nodesDirectory, "--count", String(count), "--name-prefix", prefix]
+    await this.succeed(["agent", "enroll", "--server", url, "--key", reply.value.key, ...pinned, ...many])
+    const names = Array.from({ length: count }, (_, index) => `${prefix}${index + 1}`)
+    const host = { prefix, names, nodesDirectory, process: this.#startHost(prefix, nodesDirectory) }
+    await this.eventually(
+      `the nodes ${prefix}… to be online`,
+      async () => (await this.#onlineNames()).filter((name) => names.includes(name)).length === count,
+      waits.onlineMilliseconds,
+    )
+    return host
+  }
+
+  /** Starts a host's process again, after it was killed. */
+  restartHost(host: TestHost): void {
+    host.process = this.#startHost(host.prefix, host.nodesDirectory)
+  }
+
+  async #onlineNames(): Promise<string[]> {
+    const names: string[] = []
+    for await (const { items } of this.client.pages(nodesList, { state: "online" })) {
+      names.push(...items.map(({ name }) => name))
+    }
+    return names
+  }
+
+  #startHost(prefix: string, nodesDirectory: string): TestProcess {
+    return this.#start(`host of ${prefix}`, ["agent", "host", "--nodes", nodesDirectory])
   }
 
   node(name: string): TestNode {

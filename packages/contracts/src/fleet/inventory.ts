@@ -36,6 +36,13 @@ export const inventory = z.object({
       }),
     )
     .max(inventoryPackagesMax),
+  policy: z
+    .object({
+      state: z.enum(["none", "in-force", "damaged"]).describe("damaged: this node refuses every order"),
+      digest: z.string().max(80).optional().describe("Of its content, as `signalbox agent policy check` shows it"),
+    })
+    .optional()
+    .describe("The agent's local policy"),
   problems: z.array(z.string().max(500)).max(20).describe("What could not be read, and why"),
 })
 
