@@ -4,13 +4,17 @@ import { duration, instant, limits, pageInput, pageOf, resourceName, tags } from
 import { exchangeCall, exchangeReply } from "./agent-protocol.ts"
 import { inventory } from "./inventory.ts"
 
-export const nodeStates = ["online", "offline", "held"] as const
+export const nodeStates = ["online", "offline", "held", "registered"] as const
 
 export const node = z
   .object({
     id: z.string(),
     name: resourceName,
-    state: z.enum(nodeStates).describe("held: two machines use this node's key, neither gets work"),
+    kind: z.string().describe("`node`, or what a resource without an agent is: database, service, …"),
+    state: z
+      .enum(nodeStates)
+      .describe("held: two machines use this node's key, neither gets work; registered: a resource without an agent"),
+    runner: z.string().optional().describe("Of a resource: the id of the node that runs its tasks"),
     tags,
     agentVersion: z.string().optional(),
     os: z.string().optional().describe("Name and version, as in `Debian GNU/Linux 12`"),
@@ -20,7 +24,7 @@ export const node = z
     enrolledAt: instant,
     lastSeenAt: instant.optional(),
   })
-  .describe("A managed machine with an agent")
+  .describe("A managed machine with an agent, or a resource without one")
 
 export const nodeReference = z.string().min(1).max(128).describe("A node's id or name")
 export const tagQuery = z
@@ -107,6 +111,31 @@ export const nodesRemove = defineOperation({
   errors: ["fleet.node-not-found"],
 })
 
+export const resourcesApply = defineOperation({
+  name: "resources.apply",
+  service: "fleet",
+  summary: "Register a resource without an agent, or change it",
+  description:
+    "A resource is a target like a node: it has a name and tags, and groups and queries find it. Its tasks run on its " +
+    "runner node, or as operations and HTTP calls where it has none. nodes.list shows it, nodes.remove removes it.",
+  method: "PUT",
+  path: "/v1/resources/{name}",
+  effect: "change",
+  permission: "nodes.write",
+  input: z.strictObject({
+    name: resourceName,
+    kind: z
+      .string()
+      .regex(/^[a-z][a-z0-9-]{0,31}$/, "use 1 to 32 of a-z, 0-9 and dash, beginning with a letter")
+      .refine((kind) => kind !== "node", "a node has an agent; enrol it")
+      .default("resource"),
+    tags: tags.default({}),
+    runner: nodeReference.optional().describe("The node that runs this resource's tasks"),
+  }),
+  output: node.extend({ changed: z.boolean() }),
+  errors: ["fleet.node-not-found", "fleet.node-name-taken", "request.invalid-input"],
+})
+
 export const nodesEnroll = defineOperation({
   name: "nodes.enroll",
   service: "fleet",
@@ -152,7 +181,14 @@ export const nodesResolve = defineOperation({
     count: z.boolean().optional().describe("With the number of all targets, of every page"),
   }),
   output: z.object({
-    items: z.array(z.object({ id: z.string(), name: z.string(), tags })),
+    items: z.array(
+      z.object({
+        id: z.string(),
+        name: z.string(),
+        tags,
+        runner: z.string().optional().describe("What runs the tasks of a resource: a node's id, or `server`"),
+      }),
+    ),
     unknown: z.array(z.string()).describe("Entries of `nodes` that don't exist (first page only)"),
     count: z.int().optional(),
     nextCursor: z.string().optional(),
@@ -347,6 +383,7 @@ export const fleetOperations = [
   nodesInventory,
   nodesUpdate,
   nodesRemove,
+  resourcesApply,
   nodesEnroll,
   nodesResolve,
   sessionsOpen,

@@ -121,7 +121,10 @@ async function resolve(
   const unknown = firstPage && input.nodes ? await findUnknown(sql, account, input.nodes) : []
   return {
     ...pageOfRows(rows, input.limit, {
-      item: ({ id, name, tags }) => ({ id, name, tags: { ...tags } }),
+      item: ({ id, name, tags, kind, runner }) => ({
+        ...{ id, name, tags: { ...tags } },
+        ...(kind === "node" ? {} : { runner: runner ?? "server" }),
+      }),
       key: (row) => [row.id],
     }),
     unknown,

@@ -1,3 +1,4 @@
+import type { nodeStates } from "@signalbox/contracts/fleet/operations"
 import type { TagQuery } from "@signalbox/contracts/fleet/tag-query"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Sql, Tx } from "../../storage/database.ts"
@@ -9,9 +10,13 @@ export interface NodeRow {
   readonly id: string
   readonly account: string
   readonly name: string
-  readonly publicKey: string
+  /** `node`, or what kind of resource without an agent this is. */
+  readonly kind: string
+  /** Of a resource: the node that runs its tasks; null: the server. */
+  readonly runner: string | null
+  readonly publicKey: string | null
   readonly machineId: string | null
-  readonly enrolledWith: string
+  readonly enrolledWith: string | null
   readonly tags: Readonly<Record<string, string>>
   readonly agentVersion: string | null
   readonly os: string | null
@@ -25,7 +30,7 @@ export interface NodeRow {
   readonly lastSeenAt: number | null
 }
 
-const columns = `id, account, name, public_key as "publicKey", machine_id as "machineId", enrolled_with as "enrolledWith",
+const columns = `id, account, name, kind, runner, public_key as "publicKey", machine_id as "machineId", enrolled_with as "enrolledWith",
   tags, agent_version as "agentVersion", os, architecture, packages_installed as "packagesInstalled",
   packages_pending as "packagesPending", online, held_at as "heldAt", version, enrolled_at as "enrolledAt",
   last_seen_at as "lastSeenAt"`
@@ -36,7 +41,7 @@ export interface NodeFilter {
   readonly queries?: readonly TagQuery[]
   /** Lists of ids and names. */
   readonly references?: ReadonlyArray<readonly string[]>
-  readonly state?: "online" | "offline" | "held"
+  readonly state?: (typeof nodeStates)[number]
 }
 
 /** A node by its id or name. */
@@ -76,11 +81,11 @@ export async function resolveNodes(
   sql: Sql,
   filter: NodeFilter,
   page: { readonly afterId: string; readonly limit: number },
-): Promise<Array<Pick<NodeRow, "id" | "name" | "tags">>> {
+): Promise<Array<Pick<NodeRow, "id" | "name" | "tags" | "kind" | "runner">>> {
   const { conditions, values, bind } = compileFilter(filter)
   conditions.push(`id > ${bind(page.afterId)}`)
   return sql.query(
-    `select id, name, tags from nodes where ${conditions.join(" and ")} order by id limit ${bind(page.limit)}`,
+    `select id, name, tags, kind, runner from nodes where ${conditions.join(" and ")} order by id limit ${bind(page.limit)}`,
     values,
   )
 }
@@ -125,7 +130,9 @@ function compileFilter(filter: NodeFilter): { conditions: string[]; values: unkn
     conditions.push(`(id = any(${bind(ids)}::text[]) or name = any(${bind(names)}::text[]))`)
   }
   if (filter.state === "held") conditions.push("held_at is not null")
-  else if (filter.state) conditions.push(`held_at is null and online = ${bind(filter.state === "online")}`)
+  else if (filter.state === "registered") conditions.push("kind <> 'node'")
+  else if (filter.state)
+    conditions.push(`held_at is null and kind = 'node' and online = ${bind(filter.state === "online")}`)
   return { conditions, values, bind }
 }
 
@@ -175,13 +182,41 @@ export async function findClaim(
 
 export async function insertNode(
   tx: Tx,
-  node: Pick<NodeRow, "id" | "account" | "name" | "publicKey" | "enrolledWith" | "tags" | "enrolledAt">,
+  node: Pick<NodeRow, "id" | "account" | "name" | "tags" | "enrolledAt"> & {
+    readonly publicKey: string
+    readonly enrolledWith: string
+  },
 ): Promise<void> {
   await tx.query(
     `insert into nodes (id, account, name, public_key, enrolled_with, tags, enrolled_at)
      values ($1, $2, $3, $4, $5, $6, to_timestamp($7 / 1000.0))`,
     [node.id, node.account, node.name, node.publicKey, node.enrolledWith, JSON.stringify(node.tags), node.enrolledAt],
   )
+}
+
+export async function insertResource(
+  tx: Tx,
+  resource: Pick<NodeRow, "id" | "account" | "name" | "kind" | "runner" | "tags" | "enrolledAt">,
+): Promise<void> {
+  const { id, account, name, kind, runner, tags, enrolledAt } = resource
+  await tx.query(
+    `insert into nodes (id, account, name, kind, runner, tags, enrolled_at)
+     values ($1, $2, $3, $4, $5, $6, to_timestamp($7 / 1000.0))`,
+    [id, account, name, kind, runner, JSON.stringify(tags), enrolledAt],
+  )
+}
+
+export async function updateResource(
+  tx: Tx,
+  resource: Pick<NodeRow, "id" | "account" | "kind" | "runner" | "tags">,
+): Promise<NodeRow | undefined> {
+  const { id, account, kind, runner, tags } = resource
+  const [row] = await tx.query<NodeRow>(
+    `update nodes set kind = $3, runner = $4, tags = $5, version = version + 1
+     where id = $1 and account = $2 returning ${columns}`,
+    [id, account, kind, runner, JSON.stringify(tags)],
+  )
+  return row
 }
 
 /** Sets the tags; a release also forgets the machine, so that the next one that connects is taken. */

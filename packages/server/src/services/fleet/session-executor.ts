@@ -6,7 +6,7 @@
 import type { ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
 import { assert } from "@signalbox/kernel/assert"
 import { toInstant } from "@signalbox/kernel/clock"
-import type { Executor, ExecutorOrder, ExecutorReport } from "../../router/ports.ts"
+import type { Executor, ExecutorOrder, ExecutorReport, StepAnswer } from "../../router/ports.ts"
 import { LiveReports } from "./live-reports.ts"
 import { OrderBook } from "./order-book.ts"
 import { RemovedNodes } from "./removed-nodes.ts"
@@ -62,6 +62,11 @@ export class SessionExecutor implements Executor, RegistryListener {
     for (const { nodeId, key, phase } of reports) this.#sessions.find(nodeId)?.send({ type: "acknowledge", key, phase })
   }
 
+  answer(nodeId: string, answer: StepAnswer): void {
+    const { reply, ...rest } = answer
+    this.#sessions.find(nodeId)?.send({ type: "step-result", ...rest, ...(reply && { reply: { ...reply } }) })
+  }
+
   listen(listener: (report: ExecutorReport) => void): void {
     assert(this.#listener === undefined, "the executor has one listener")
     this.#listener = listener
@@ -100,6 +105,10 @@ export class SessionExecutor implements Executor, RegistryListener {
         this.#orders.finished(nodeId, frame.key, "rollback")
         this.#live.flushAttempt(nodeId, frame.key)
         return this.#forward({ type: frame.type, nodeId, key: frame.key, outcome: frame.outcome })
+      case "step-request": {
+        const { key, phase, step, values } = frame
+        return this.#forward({ type: frame.type, nodeId, key, phase, step, try: frame.try, values })
+      }
       case "heartbeat":
       case "inventory":
         return undefined
@@ -122,9 +131,15 @@ export class SessionExecutor implements Executor, RegistryListener {
 function toFrame(order: ExecutorOrder): ServerFrame {
   switch (order.type) {
     case "start":
-      return { type: "start", key: order.key, startBefore: toInstant(order.startBefore), order: order.order }
+      return {
+        type: "start",
+        key: order.key,
+        startBefore: toInstant(order.startBefore),
+        order: order.order,
+        ...(order.secrets && { secrets: { ...order.secrets } }),
+      }
     case "rollback":
-      return { type: "rollback", key: order.key }
+      return { type: "rollback", key: order.key, ...(order.secrets && { secrets: { ...order.secrets } }) }
     case "kill":
       return { type: "kill", key: order.key, reason: order.reason.slice(0, 500) }
   }

@@ -15,7 +15,7 @@ const admissionColumns = `name, machine_id as "machineId", agent_version as "age
 
 export async function findAdmission(sql: Sql, account: string, nodeId: string): Promise<Admission | undefined> {
   const [row] = await sql.query<Admission>(
-    `select ${admissionColumns} from nodes where id = $1 and account = $2`,
+    `select ${admissionColumns} from nodes where id = $1 and account = $2 and kind = 'node'`,
     [nodeId, account],
     { name: "fleet-find-admission" },
   )
@@ -59,7 +59,7 @@ export async function findAgentKey(
   nodeId: string,
 ): Promise<{ publicKey: string; heldAt: number | null } | undefined> {
   const [row] = await sql.query<{ publicKey: string; heldAt: number | null }>(
-    `select public_key as "publicKey", held_at as "heldAt" from nodes where id = $1 and account = $2`,
+    `select public_key as "publicKey", held_at as "heldAt" from nodes where id = $1 and account = $2 and kind = 'node'`,
     [nodeId, account],
     { name: "fleet-find-agent-key" },
   )

@@ -11,7 +11,9 @@ export function toNode(row: NodeRow): z.output<typeof node> {
   return {
     id: row.id,
     name: row.name,
-    state: row.heldAt === null ? (row.online ? "online" : "offline") : "held",
+    kind: row.kind,
+    state: stateOf(row),
+    ...(row.runner === null ? {} : { runner: row.runner }),
     tags: { ...row.tags },
     ...(row.agentVersion === null ? {} : { agentVersion: row.agentVersion }),
     ...(row.os === null ? {} : { os: row.os }),
@@ -21,6 +23,12 @@ export function toNode(row: NodeRow): z.output<typeof node> {
     enrolledAt: toInstant(row.enrolledAt),
     ...(row.lastSeenAt === null ? {} : { lastSeenAt: toInstant(row.lastSeenAt) }),
   }
+}
+
+function stateOf({ kind, heldAt, online }: NodeRow): z.output<typeof node>["state"] {
+  if (kind !== "node") return "registered"
+  if (heldAt !== null) return "held"
+  return online ? "online" : "offline"
 }
 
 export function toEnrollmentKey(row: EnrollmentKeyRow): z.output<typeof enrollmentKey> {
