@@ -1,5 +1,5 @@
-import type { RollbackOutcome, TaskOrder, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
-import type { CallInputOf, OperationDeclaration, OutputOf } from "@signalbox/contracts/operation"
+import type { RollbackOutcome, StepResult, TaskOrder, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
+import type { CallInputOf, OperationDeclaration, OutputOf, Reply } from "@signalbox/contracts/operation"
 import type { RoleName } from "@signalbox/contracts/identity/roles"
 import type { z } from "zod"
 import type { Caller } from "./handler.ts"
@@ -66,6 +66,49 @@ export interface OperationCaller {
   ): Promise<OutputOf<O>>
 }
 
+/** A call that nobody makes at this moment: a schedule's, later a rule's or a held operation's. */
+export interface StandingCall {
+  readonly operation: string
+  /** The raw input: checked against the operation's schema, as it is then. */
+  readonly input: unknown
+  /** In whose name, with the authority that its author has now. */
+  readonly caller: Caller
+  /** The same for each repeat of this call: it is carried out once. */
+  readonly idempotencyKey: string
+  readonly cause: string
+  readonly causedBy: string
+  readonly depth: number
+}
+
+/** How standing calls enter: through every stage of the router but authentication (D3: origin `edge`). */
+export interface StandingCaller {
+  /** @throws request.invalid-input where the operation changes nothing, and whatever the operation throws */
+  callStanding(call: StandingCall): Promise<Reply<unknown>>
+  /** The subject of the change that a standing call made; undefined where none is on record. */
+  findStandingChange(call: Pick<StandingCall, "cause" | "causedBy"> & { account: string }): Promise<string | undefined>
+}
+
+/** Says what a principal may do now, for what it left behind to be done later. */
+export interface PrincipalDirectory {
+  /** Undefined where its credential was revoked, has expired or never was. */
+  findPrincipal(account: string, principal: string, now: number): Caller | undefined
+}
+
+/** Answers in memory whether maintenance windows are open, so that an execution may ask every second. */
+export interface WindowState {
+  /** Open where any of the windows is; no names: always open. A window that doesn't exist is closed for ever. */
+  stateOf(account: string, names: readonly string[], now: number): WindowsAnswer
+}
+
+export interface WindowsAnswer {
+  /** New work may start: inside a window, before its cutoff. */
+  readonly open: boolean
+  /** When `open` changes next; null where it never does. */
+  readonly changesAt: number | null
+  /** The window that is open, or that opens next. */
+  readonly name: string | null
+}
+
 /**
  * Carries orders of the execution engine to nodes and their reports back. The fleet implements it over agent
  * sessions; the benchmark in process. An order may be given again; a report may come again: both are told apart by
@@ -78,6 +121,8 @@ export interface Executor {
   acknowledge(
     reports: ReadonlyArray<{ readonly nodeId: string; readonly key: string; readonly phase: "task" | "rollback" }>,
   ): void
+  /** What came of a step that the node asked the server to perform; lost where the node has no session, and asked again. */
+  answer(nodeId: string, answer: StepAnswer): void
   /** Whoever owns executions listens here; there is one listener. */
   listen(listener: (report: ExecutorReport) => void): void
 }
@@ -89,11 +134,39 @@ export type ExecutorOrder =
       readonly key: string
       readonly startBefore: number
       readonly order: TaskOrder
+      /** Values of the secrets that the order names: sent to the node, kept nowhere. */
+      readonly secrets?: Readonly<Record<string, string>>
     }
-  | { readonly type: "rollback"; readonly nodeId: string; readonly key: string }
+  | {
+      readonly type: "rollback"
+      readonly nodeId: string
+      readonly key: string
+      readonly secrets?: Readonly<Record<string, string>>
+    }
   | { readonly type: "kill"; readonly nodeId: string; readonly key: string; readonly reason: string }
 
+/** Which step of which attempt a node asks the server to perform. */
+export interface StepRequest {
+  readonly key: string
+  readonly phase: "task" | "rollback"
+  readonly step: number
+  readonly try: number
+  /** Outputs of earlier steps, by step id and name. */
+  readonly values: Readonly<Record<string, Readonly<Record<string, string>>>>
+}
+
+export interface StepAnswer {
+  readonly key: string
+  readonly phase: "task" | "rollback"
+  readonly step: number
+  readonly try: number
+  readonly result: StepResult
+  /** What the step's `outputs` are made of. */
+  readonly reply?: Readonly<Record<string, unknown>>
+}
+
 export type ExecutorReport =
+  | ({ readonly type: "step-request"; readonly nodeId: string } & StepRequest)
   /** The node of a start order doesn't exist any more: the order was not sent and will not be. */
   | { readonly type: "vanished"; readonly nodeId: string; readonly key: string }
   | {
@@ -127,6 +200,29 @@ export type ExecutorReport =
       readonly key: string
       readonly outcome: RollbackOutcome
     }
+
+/** A secret as it is used: for masking and for steps, never for a record. */
+export interface SecretValue {
+  readonly version: number
+  readonly value: string
+}
+
+/** Gives services the values of secrets. Values stay in memory: nothing that is written down may hold one. */
+export interface SecretReader {
+  /**
+   * The current values, by name.
+   *
+   * @throws secrets.not-found, secrets.unreadable, secrets.reference-refused, secrets.reference-unreadable
+   */
+  read(account: string, names: readonly string[]): Promise<Readonly<Record<string, SecretValue>>>
+  /** The values that these versions had; the last few are kept. @throws as `read` */
+  readVersions(
+    account: string,
+    places: ReadonlyArray<{ readonly name: string; readonly version: number }>,
+  ): Promise<Readonly<Record<string, SecretValue>>>
+  /** The current versions, by name, of those that there are: what plans record. */
+  versions(account: string, names: readonly string[]): Promise<Readonly<Record<string, number>>>
+}
 
 /** Nothing is gated until the services that gate exist. */
 export const noGates: GateFinder = { find: () => ({ kind: "pass" }) }

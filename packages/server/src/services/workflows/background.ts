@@ -9,6 +9,7 @@ import type { ExecutorReport } from "../../router/ports.ts"
 import { claimExecutions, readWishes, releaseExecution, renewLeases } from "./lease-store.ts"
 import { ExecutionRunner, type RunnerDependencies } from "./execution-runner.ts"
 import { LateReports } from "./late-reports.ts"
+import type { ServerSteps } from "./server-steps.ts"
 
 export interface OwnerSettings {
   /** How long an owner that says nothing keeps its executions; the longest time to a takeover is this and a scan. */
@@ -31,6 +32,7 @@ export interface OwnerOptions extends Omit<RunnerDependencies, "onCommit"> {
   /** Progress and output of running tasks, for those who follow an execution here. */
   readonly onLive: (executionId: string, ordinal: number, report: ExecutorReport) => void
   readonly onCommit: (executionId: string) => void
+  readonly steps: ServerSteps
 }
 
 const claimsPerScan = 50
@@ -84,6 +86,7 @@ export class ExecutionOwner {
     for (const runner of this.#runners.values()) runner.end("stopped")
     await Promise.all(this.#runs)
     await this.#late.idle()
+    await this.#options.steps.idle()
   }
 
   /** Ends without giving anything back, as a process does that is killed. For tests of the takeover. */
@@ -179,6 +182,7 @@ export class ExecutionOwner {
   }
 
   #hear(report: ExecutorReport): void {
+    if (report.type === "step-request") return this.#performStep(report)
     const attempt = parseAttemptKey(report.key)
     const runner = this.#runners.get(attempt.executionId)
     const offered = runner ? runner.offer(report, attempt) : "late"
@@ -186,6 +190,15 @@ export class ExecutionOwner {
     if (offered === "late") this.#late.add({ report, ...attempt, owned: runner !== undefined })
     if (offered === "taken" && (report.type === "progress" || report.type === "output"))
       this.#options.onLive(attempt.executionId, attempt.ordinal, report)
+  }
+
+  /** Whoever has the node's session performs its steps, whichever server owns the execution. */
+  #performStep({ nodeId, ...request }: Extract<ExecutorReport, { type: "step-request" }>): void {
+    const { steps, executor } = this.#options
+    steps.perform(nodeId, request).then(
+      (answer) => answer && executor.answer(nodeId, answer),
+      (error: unknown) => this.#warn(error),
+    )
   }
 
   #countForeign(report: ExecutorReport): void {

@@ -1,0 +1,216 @@
+/**
+ * Performs the steps of tasks that are the server's: HTTP calls and operations. Owns the calls that are under way here.
+ * A node asks, again after each new session, until it has the answer; each call is a row, written before the call leaves
+ * and completed before the node is answered. What another process left incomplete is performed again where that is safe
+ * (operations: the router carries a key out once; HTTP: `retrySafe`), else its outcome is unknown and the step fails.
+ */
+import type { KeptOutput, StepResult } from "@signalbox/contracts/fleet/agent-protocol"
+import { parseAttemptKey } from "@signalbox/contracts/fleet/agent-protocol"
+import { AppError, isAppError } from "@signalbox/kernel/app-error"
+import { toInstant, type Clock } from "@signalbox/kernel/clock"
+import type { Logger } from "pino"
+import type { Egress } from "../../egress/egress.ts"
+import type { PrincipalDirectory, SecretReader, StandingCaller, StepAnswer, StepRequest } from "../../router/ports.ts"
+import type { Sql } from "../../storage/database.ts"
+import { createMask } from "./masked-text.ts"
+import { resolveCall, secretsOf, type ServerCall } from "./server-call.ts"
+import {
+  claimCall,
+  findPerformedNode,
+  findRun,
+  keepAnswer,
+  type CallRow,
+  type PerformedNode,
+  type PerformedRun,
+} from "./step-call-store.ts"
+import { valuesOf } from "./task-order.ts"
+
+export const serverStepLimits = {
+  /** Calls under way at once; more requests are dropped, and the nodes ask again. */
+  callsMax: 500,
+  responseBytesMax: 1024 * 1024,
+  /** Of a reply's body, as it is shown. */
+  shownLengthMax: 16 * 1024,
+  /** Of a reply's body, as the step's outputs see it. */
+  replyLengthMax: 256 * 1024,
+} as const
+
+/** Where calls go: the parts of the server that carry them out. */
+export interface StepPorts {
+  readonly egress: Egress
+  readonly standing: StandingCaller
+  readonly principals: PrincipalDirectory
+  readonly secrets: SecretReader
+}
+
+export interface ServerStepsOptions extends StepPorts {
+  readonly sql: Sql
+  readonly clock: Clock
+  readonly logger: Logger
+  /** This process of the server. */
+  readonly performer: string
+}
+
+interface Carried {
+  readonly result: StepResult
+  readonly reply?: Readonly<Record<string, unknown>>
+}
+
+export class ServerSteps {
+  readonly #options: ServerStepsOptions
+  readonly #underWay = new Map<string, Promise<StepAnswer | undefined>>()
+
+  constructor(options: ServerStepsOptions) {
+    this.#options = options
+  }
+
+  /** Performs a step, or gives what came of it; undefined where nobody waits for it, or nothing can be said now. */
+  perform(nodeId: string, request: StepRequest): Promise<StepAnswer | undefined> {
+    const id = `${request.key}/${request.phase}/${request.step}/${request.try}`
+    const before = this.#underWay.get(id)
+    if (before) return before
+    if (this.#underWay.size >= serverStepLimits.callsMax) return Promise.resolve(undefined)
+    const call = this.#perform(nodeId, request)
+      .catch((error: unknown) => {
+        this.#options.logger.warn({ err: error, step: id }, "performing a step failed; the node asks again")
+        return undefined
+      })
+      .finally(() => this.#underWay.delete(id))
+    this.#underWay.set(id, call)
+    return call
+  }
+
+  async idle(): Promise<void> {
+    await Promise.all(this.#underWay.values())
+  }
+
+  async #perform(nodeId: string, request: StepRequest): Promise<StepAnswer | undefined> {
+    const { sql, performer } = this.#options
+    const row: CallRow = { ...request, ...parseAttemptKey(request.key) }
+    const run = await findRun(sql, row.executionId)
+    const node = run && (await findPerformedNode(sql, row, run.account))
+    if (!run || !node?.waits || node.performedBy !== nodeId) return undefined
+    const found = await claimCall(sql, row, { account: run.account, performer })
+    if (found.answer) return found.answer
+    const isOurs = found.isNew || found.performer === performer
+    const carried = await this.#carryOut(row, { run, node, mayBeRepeat: !isOurs })
+    const { key, phase, step } = request
+    const answer: StepAnswer = { key, phase, step, try: request.try, ...carried }
+    await keepAnswer(sql, row, { account: run.account, answer })
+    return answer
+  }
+
+  async #carryOut(
+    row: CallRow,
+    at: { readonly run: PerformedRun; readonly node: PerformedNode; readonly mayBeRepeat: boolean },
+  ): Promise<Carried> {
+    const { run, node } = at
+    const { clock } = this.#options
+    const startedAt = clock.now()
+    let name = run.document.steps[row.step]?.name ?? `step ${row.step + 1}`
+    let mask = (text: string): string => text
+    const ended = (state: StepResult["state"], more: Omit<Carried, "result"> & Partial<StepResult> = {}): Carried => {
+      const { reply, ...rest } = more
+      const durationMilliseconds = Math.max(0, Math.round(clock.now() - startedAt))
+      const result = { name, state, attempts: 1, startedAt: toInstant(startedAt), durationMilliseconds, ...rest }
+      return { result, ...(reply && { reply }) }
+    }
+    try {
+      const secrets = await this.#readSecrets(run, row)
+      mask = createMask(Object.values(secrets))
+      const call = resolveCall(run.document, row, {
+        valueOf: valuesOf(run.parameters, node),
+        late: { secrets, values: row.values },
+      })
+      if (!call) return ended("failed", { message: "the server has no such step to perform" })
+      ;({ name } = call)
+      if (at.mayBeRepeat && !call.retrySafe)
+        return ended("failed", {
+          message: "the server stopped during this call: whether it was carried out is not known",
+        })
+      const done = call.kind === "http" ? await this.#send(call, mask) : await this.#call(call, row, { run, mask })
+      return ended(done.state, done.more)
+    } catch (error) {
+      if (!isAppError(error)) throw error
+      return ended(error.code === "egress.timeout" ? "timed-out" : "failed", { message: messageOf(error, mask) })
+    }
+  }
+
+  async #readSecrets(run: PerformedRun, row: CallRow): Promise<Record<string, string>> {
+    const names = secretsOf(run.document, row)
+    if (names.length === 0) return {}
+    const found = await this.#options.secrets.read(run.account, names)
+    return Object.fromEntries(Object.entries(found).map(([name, { value }]) => [name, value]))
+  }
+
+  async #send(call: Extract<ServerCall, { kind: "http" }>, mask: (text: string) => string) {
+    const { method, url, headers, body, timeoutMilliseconds } = call
+    const response = await this.#options.egress.request({
+      ...{ method, url, headers, timeoutMilliseconds },
+      ...(body === undefined ? {} : { body }),
+      responseBytesMax: serverStepLimits.responseBytesMax,
+    })
+    const text = mask(response.body.toString("utf8"))
+    const json = parseJson(text)
+    const expected = call.isExpected(response.status)
+    const reply = {
+      status: response.status,
+      headers: Object.fromEntries(Object.entries(response.headers).map(([header, value]) => [header, mask(value)])),
+      body: text.slice(0, serverStepLimits.replyLengthMax),
+      ...(json !== undefined && text.length <= serverStepLimits.replyLengthMax ? { json } : {}),
+    }
+    const message = `${method} ${new URL(url).host} answered with ${response.status}`
+    return {
+      state: expected ? ("succeeded" as const) : ("failed" as const),
+      more: { stdout: shown(text), reply, message: mask(message) },
+    }
+  }
+
+  async #call(
+    call: Extract<ServerCall, { kind: "operation" }>,
+    row: CallRow,
+    { run, mask }: { readonly run: PerformedRun; readonly mask: (text: string) => string },
+  ) {
+    const { standing, principals, clock } = this.#options
+    const caller = principals.findPrincipal(run.account, run.createdBy, clock.now())
+    if (!caller)
+      throw new AppError("identity.permission-denied", `${run.createdBy}, who started the run, may not call anything any more`)
+    const reply = await standing.callStanding({
+      operation: call.operation,
+      input: call.input,
+      caller,
+      idempotencyKey: `${row.key}/${row.phase}/${row.step}/${row.try}`,
+      cause: run.cause,
+      causedBy: row.executionId,
+      depth: run.depth + 1,
+    })
+    if (reply.status === "held")
+      return { state: "failed" as const, more: { message: `${call.operation} is held until it is approved` } }
+    const text = mask(JSON.stringify(reply.value ?? null))
+    return {
+      state: "succeeded" as const,
+      more: {
+        stdout: shown(text),
+        reply: { output: parseJson(text) ?? null },
+        message: `${call.operation} was called`,
+      },
+    }
+  }
+}
+
+function messageOf(error: AppError, mask: (text: string) => string): string {
+  return mask(`${error.code}: ${error.message}`).slice(0, 2000)
+}
+
+function shown(text: string): KeptOutput {
+  const head = text.slice(0, serverStepLimits.shownLengthMax)
+  return { head, tail: "", bytes: Buffer.byteLength(text), truncated: head.length < text.length }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
