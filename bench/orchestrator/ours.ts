@@ -55,6 +55,11 @@ const composition = await compose({
   logger: pino({ level: "error" }),
   serverId: "srv_bench",
   publicUrl: "http://127.0.0.1",
+  masterKey: {
+    place: "memory",
+    read: () => Promise.resolve(Buffer.alloc(32, 7)),
+    create: () => Promise.reject(new Error()),
+  },
   executor,
   keepFirstKey: (key) => {
     token = key

@@ -13,6 +13,7 @@ const serviceDescriptions: Readonly<Record<ServiceName, string>> = {
   fleet: "Nodes, their agents, enrolment and groups",
   identity: "Accounts, API keys and what they may do",
   routing: "The operations and the map that routes them",
+  secrets: "Values that steps use and that nothing shows",
   workflows: "Workflow documents and their executions over nodes",
 }
 

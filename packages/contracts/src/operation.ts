@@ -4,7 +4,7 @@ import type { z } from "zod"
 import type { Permission } from "./identity/roles.ts"
 
 /** The sub-services that are built in. Each has a folder in the server and a row per operation in the routing map. */
-export type ServiceName = "identity" | "routing" | "audit" | "fleet" | "workflows"
+export type ServiceName = "identity" | "routing" | "audit" | "fleet" | "workflows" | "secrets"
 
 /**
  * What an operation does to the world:
@@ -39,6 +39,8 @@ export interface OperationDeclaration<
   readonly audited?: true
   /** Members of the output that are shown once: never stored, so a repeated call gets `secretShownOnce` instead. */
   readonly secretOutput?: readonly string[]
+  /** Members of the input, texts, that no record may tell: digests are taken over a keyed mark in their place. */
+  readonly secretInput?: readonly string[]
   /** How the command line shows the reply as a table: which member holds the rows, and their columns. */
   readonly table?: { readonly rows?: string; readonly columns: readonly string[] }
 }

@@ -3,6 +3,7 @@ import { fleetOperations } from "./fleet/operations.ts"
 import { identityOperations } from "./identity/operations.ts"
 import type { AnyOperation } from "./operation.ts"
 import { routingOperations } from "./routing/operations.ts"
+import { secretsOperations } from "./secrets/operations.ts"
 import { workflowsOperations } from "./workflows/operations.ts"
 
 /** Every operation of the built-in services. A new service adds its list here. */
@@ -12,6 +13,7 @@ export const operations: readonly AnyOperation[] = [
   ...auditOperations,
   ...fleetOperations,
   ...workflowsOperations,
+  ...secretsOperations,
 ]
 
 const byName = new Map(operations.map((operation) => [operation.name, operation]))

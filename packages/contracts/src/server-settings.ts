@@ -49,6 +49,15 @@ export const settingDeclarations = {
     schema: z.coerce.number().int().min(1).max(1_000_000).default(500),
     help: "Calls a second that one key, or one address without a key, may make",
   },
+  "master-key-file": {
+    schema: z.string().min(1).optional(),
+    help: "File with the master key of the secrets: 32 bytes in base64",
+    defaultText: "master.key in the data directory, made at the first start",
+  },
+  "secret-references": {
+    schema: list,
+    help: "Which references to this machine secrets may be: env, file and exec, joined by commas; none unless given",
+  },
   "egress-allow": {
     schema: list,
     help: "Addresses that outgoing calls may reach although this machine, its link and its cloud are refused: ranges, hosts or host:port, joined by commas",
@@ -70,6 +79,22 @@ export const settingDeclarations = {
     schema: list,
     help: "Hosts that outgoing calls reach without the proxy, with all below them, joined by commas",
     variable: "NO_PROXY",
+  },
+  "smtp-url": {
+    schema: z.url({ protocol: /^smtps?$/ }).optional(),
+    help: "Mail server for notifications: smtp://user:password@host:587, or smtps:// for TLS from the first byte",
+  },
+  "smtp-starttls": {
+    schema: z.enum(["require", "try", "never"]).default("require"),
+    help: "Whether mail goes out only encrypted (smtps:// always is)",
+  },
+  "smtp-from": {
+    schema: z.string().min(3).max(320).optional(),
+    help: "Sender of mail, such as Signalbox <signalbox@example.org>; needed with smtp-url",
+  },
+  "smtp-ca-file": {
+    schema: z.string().min(1).optional(),
+    help: "Certificate authorities of the mail server, in PEM, beside the system's",
   },
   "log-level": {
     schema: z.enum(["silent", "error", "warn", "info", "debug"]).default("info"),

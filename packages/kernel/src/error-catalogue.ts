@@ -242,6 +242,30 @@ export const errorCatalogue = {
   ),
   "calendars.too-many": entry("limited", "Remove schedules or windows that are no longer needed; the limit is named."),
 
+  // Notifications
+  "notifications.channel-not-found": entry("not-found", "Check the channel's name with `signalbox channels list`."),
+  "notifications.subscription-not-found": entry(
+    "not-found",
+    "Check the subscription's name with `signalbox subscriptions list`.",
+  ),
+  "notifications.delivery-not-found": entry(
+    "not-found",
+    "Check the delivery's id with `signalbox deliveries list`; deliveries are kept for 30 days.",
+  ),
+  "notifications.delivery-pending": entry(
+    "conflict",
+    "The delivery is still being tried; wait until it is delivered or dead.",
+  ),
+  "notifications.invalid-channel": entry(
+    "invalid",
+    "Correct the fields listed; docs/notifications.md says what each kind of channel needs.",
+  ),
+  "notifications.channel-in-use": entry(
+    "conflict",
+    "Remove or change the subscriptions that use the channel first; `signalbox subscriptions list` shows them.",
+  ),
+  "notifications.too-many": entry("limited", "Remove channels or subscriptions that nobody needs."),
+
   // Events, audit, why
   "audit.unknown-subject": entry("not-found", "Nothing with this id is on record in this account."),
   "events.position-expired": entry(
@@ -389,6 +413,19 @@ export const errorCatalogue = {
   "agent.user-refused": entry(
     "invalid",
     "Name a user that exists on the node; only an agent run by root can change to it.",
+  ),
+  "agent.secret-refused": entry(
+    "invalid",
+    "Give secrets of fewer lines, or put such a file on the node by an artifact.",
+  ),
+  "agent.step-refused": entry(
+    "invalid",
+    "The message has what this step needs on the node; install it, or correct the step in the workflow.",
+  ),
+  "agent.artifact-failed": entry(
+    "unavailable",
+    "The node could not get a file from its server; the step can be tried again and goes on where it ended.",
+    true,
   ),
   "agent.save-refused": entry(
     "invalid",

@@ -13,6 +13,7 @@ import { createFleetService } from "./services/fleet/service.ts"
 import { bootstrapIdentity, createIdentityService } from "./services/identity/service.ts"
 import { addBuiltInRoutes, createRoutingService } from "./services/routing/service.ts"
 import { createWorkflowsService } from "./services/workflows/service.ts"
+import { createSecretsService, type SecretsOptions } from "./services/secrets/service.ts"
 import { watchConfiguration, type ConfigurationWatcher } from "./storage/configuration-versions.ts"
 import { startBackgroundQueue } from "./storage/background-queue.ts"
 import type { Connection, Database } from "./storage/database.ts"
@@ -38,6 +39,10 @@ export interface CompositionOptions {
   readonly publicUrl: string
   readonly caFingerprint?: string
   /** What outgoing calls may reach; left out, public and private networks. */
+  /** Where the master key of the secrets is kept. */
+  readonly masterKey: SecretsOptions["masterKey"]
+  /** Which references to this machine secrets may be; left out, none. */
+  readonly secretReferences?: SecretsOptions["references"]
   readonly egress?: EgressOptions
   /** Takes the place of agents' sessions where there are no agents: in benchmarks. */
   readonly executor?: Executor
@@ -64,8 +69,14 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   // they are bound when the first call happens.
   const late: { router?: Router; watcher?: ConfigurationWatcher } = {}
   const egress = createEgress(options.egress ?? { allow: [], privateAllowed: true })
+  const secrets = await createSecretsService({
+    database,
+    masterKey: options.masterKey,
+    references: options.secretReferences ?? { kinds: [], environment: {} },
+  })
   const parts = makeServices(options, operations, late)
-  const { services, expanders } = parts
+  const { expanders } = parts
+  const services = [...parts.services, secrets.service]
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
   parts.handlers.push(...services.flatMap((service) => service.handlers))
   const watcher = await watchConfiguration({
@@ -83,6 +94,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     gates: noGates,
     uses: noUses,
   })
+    markSecretInput: secrets.markInput,
   Object.assign(late, { router, watcher })
   const stop = await startParts(options, services, { watcher, expanders, egress })
   return { router, operations, stop }

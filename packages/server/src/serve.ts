@@ -12,6 +12,7 @@ import { ensureServerTls } from "./http/certificate-authority.ts"
 import type { Settings } from "./settings.ts"
 import { components } from "./storage/components.ts"
 import { openDatabase, type Connection, type Database } from "./storage/database.ts"
+import { masterKeyInFile } from "./storage/master-key-file.ts"
 import { migrate } from "./storage/migrator.ts"
 import { startPrivatePostgres } from "./storage/private-postgres.ts"
 import { stopParts } from "./stop-parts.ts"
@@ -77,6 +78,12 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     isOnlyServer: settings.databaseUrl === undefined,
     publicUrl: url,
     egress: settings.egress,
+    masterKey: masterKeyInFile({ dataDirectory: settings.data, file: settings.masterKeyFile }),
+    secretReferences: {
+      kinds: settings.secretReferences,
+      dataDirectory: settings.data,
+      environment: process.env,
+    },
     ...(tls ? { caFingerprint: tls.caFingerprint } : {}),
     keepFirstKey: (key) => writeAdminFile(settings, { ...here, key }),
   })

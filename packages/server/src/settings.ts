@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs"
 import { homedir } from "node:os"
 import { join } from "node:path"
+import { referenceKinds, type ReferenceKind } from "@signalbox/contracts/secrets/operations"
 import { settingDeclarations, variableOf, type SettingName } from "@signalbox/contracts/server-settings"
 import { AppError } from "@signalbox/kernel/app-error"
 import { parse } from "yaml"
@@ -18,6 +19,8 @@ export interface Settings {
   readonly insecure: boolean
   readonly callsPerSecond: number
   readonly egress: EgressOptions
+  readonly masterKeyFile?: string
+  readonly secretReferences: readonly ReferenceKind[]
   readonly logLevel: "silent" | "error" | "warn" | "info" | "debug"
 }
 
@@ -60,16 +63,24 @@ export function readSettings(sources: {
     port: values["port"] as number,
     tlsNames: listOf(values["tls-names"]),
     egress: egressSettings(values),
+    secretReferences: listOf(values["secret-references"]).map(referenceKind),
     insecure: values["insecure"] as boolean,
     callsPerSecond: values["calls-per-second"] as number,
     logLevel: values["log-level"] as Settings["logLevel"],
     ...(values["database-url"] === undefined ? {} : { databaseUrl: values["database-url"] as string }),
+    ...(values["master-key-file"] === undefined ? {} : { masterKeyFile: values["master-key-file"] as string }),
     ...(values["public-url"] === undefined ? {} : { publicUrl: values["public-url"] as string }),
   }
 }
 
 function listOf(value: unknown): string[] {
   return (typeof value === "string" ? value.split(",") : (value as string[])).map((text) => text.trim()).filter(Boolean)
+}
+
+function referenceKind(text: string): ReferenceKind {
+  const kind = referenceKinds.find((known) => known === text)
+  if (kind) return kind
+  throw new AppError("settings.invalid", `setting secret-references: "${text}" is none of ${referenceKinds.join(", ")}`)
 }
 
 /** @throws settings.invalid where an entry of a list is no host and no range */

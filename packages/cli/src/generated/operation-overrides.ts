@@ -47,6 +47,8 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   },
   "nodes.list": { shorts: { query: "t", group: "g" } },
   "nodes.resolve": { shorts: { query: "t", group: "g" } },
+  "secrets.put": { file: "value" },
+  "secrets.remove": { aliases: ["delete"] },
   "tasks.get": { render: renderTask },
   "why.explain": { words: ["why"], render: renderStory },
   "workflows.apply": { file: "document" },
@@ -77,6 +79,7 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   nodes: "Managed machines",
   operations: "All operations of this installation",
   routes: "The routing map",
+  secrets: "Values that steps use and that nothing shows",
   tasks: "The single nodes of a run",
   workflows: "What can be run",
 }

@@ -26,6 +26,16 @@ export const permissions = [
   "executions.read",
   "executions.run",
   "executions.control",
+  "schedules.read",
+  "schedules.write",
+  "windows.read",
+  "windows.write",
+  "secrets.read",
+  "secrets.write",
+  "secrets.refer",
+  "notifications.read",
+  "notifications.write",
+  "notifications.send",
 ] as const
 
 export type Permission = (typeof permissions)[number]
@@ -38,6 +48,9 @@ const viewer: readonly Permission[] = [
   "groups.read",
   "workflows.read",
   "executions.read",
+  "schedules.read",
+  "windows.read",
+  "notifications.read",
 ]
 const operator: readonly Permission[] = [
   ...viewer,
@@ -46,6 +59,9 @@ const operator: readonly Permission[] = [
   "workflows.write",
   "executions.run",
   "executions.control",
+  "schedules.write",
+  "secrets.read",
+  "notifications.send",
 ]
 const admin: readonly Permission[] = [
   ...operator,
@@ -55,6 +71,9 @@ const admin: readonly Permission[] = [
   "audit.read",
   "enrollment-keys.read",
   "enrollment-keys.write",
+  "windows.write",
+  "secrets.write",
+  "notifications.write",
 ]
 
 export const roles = {
@@ -62,8 +81,11 @@ export const roles = {
   operator,
   approver: viewer,
   admin,
-  /** The installation's own administrator: everything of an account's, and the accounts and the routing map. */
-  platform: [...admin, "accounts.read", "accounts.write", "routes.write"],
+  /**
+   * The installation's own administrator: everything of an account's, the accounts, the routing map, and secrets that
+   * refer to the server's own machine.
+   */
+  platform: [...admin, "accounts.read", "accounts.write", "routes.write", "secrets.refer"],
   backend: ownSession,
   "job-server": ownSession,
   /** Held by an enrolled node's own signature, never by a key. */

@@ -1,8 +1,8 @@
 import { generateKeyPairSync } from "node:crypto"
 import { connect, type AddressInfo } from "node:net"
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
-import { pino } from "pino"
-import { compose, type Composition } from "../compose.ts"
+import { pino, type DestinationStream } from "pino"
+import { compose, type Composition, type CompositionOptions } from "../compose.ts"
 import { systemClock, systemRandom } from "../system.ts"
 import { publicDocuments } from "./documents.ts"
 import { createEdge } from "./edge.ts"
@@ -29,18 +29,35 @@ export interface Answer {
 
 let sequence = 0
 
-export async function startServerFixture(options: { callsPerSecondMax?: number } = {}): Promise<ServerFixture> {
+const masterKeyInMemory = {
+  place: "memory",
+  read: () => Promise.resolve(Buffer.alloc(32, "key")),
+  create: () => Promise.reject(new Error("the key is there")),
+}
+
+export interface ServerFixtureOptions extends Partial<Pick<CompositionOptions, "clock" | "masterKey" | "secretReferences">> {
+  readonly callsPerSecondMax?: number
+  /** Takes the log, every level of it, instead of nobody. */
+  readonly log?: DestinationStream
+}
+
+export async function startServerFixture(options: ServerFixtureOptions = {}): Promise<ServerFixture> {
   const test = await createTestDatabase()
-  const logger = pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2))
+  const logger = options.log
+    ? pino({ level: "trace" }, options.log)
+    : pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2))
+  const clock = options.clock ?? systemClock
   let platformKey = ""
   const composition = await compose({
     database: test.database,
     connection: test.connection,
-    clock: systemClock,
+    clock,
     random: systemRandom,
     logger,
     serverId: "srv_test",
     publicUrl: "http://127.0.0.1",
+    masterKey: options.masterKey ?? masterKeyInMemory,
+    ...(options.secretReferences ? { secretReferences: options.secretReferences } : {}),
     keepFirstKey: (key) => {
       platformKey = key
       return Promise.resolve()
@@ -49,7 +66,7 @@ export async function startServerFixture(options: { callsPerSecondMax?: number }
   const edge = await createEdge({
     router: composition.router,
     operations: composition.operations,
-    clock: systemClock,
+    clock,
     random: systemRandom,
     logger,
     callsPerSecondMax: options.callsPerSecondMax ?? 100_000,

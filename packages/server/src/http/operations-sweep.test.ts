@@ -47,6 +47,7 @@ async function fill(key: string): Promise<Record<string, string>> {
     targets: { nodes: ["secret-node-of-one"] },
   })
   expect(run.status, JSON.stringify(run.body)).toBe(200)
+  expect((await server.call(key, "PUT", "/v1/secrets/own", { value: "secret-value-of-one" })).status).toBe(200)
   const apiKey = await server.call(key, "POST", "/v1/keys", { name: "secret-key-of-one", roles: ["viewer"] })
   return {
     node: enrolled.body["node"] as string,
@@ -80,6 +81,7 @@ const bodies: Record<string, unknown> = {
   "nodes.update": { tags: { stolen: "yes" } },
   "groups.put": { query: "role=web" },
   "workflows.apply": { document },
+  "secrets.put": { value: "another value" },
   "routes.put": { services: [] },
   "keys.revoke": {},
   "enrollment-keys.revoke": {},
@@ -134,6 +136,9 @@ describe("X2: every operation is refused", () => {
       const creates =
         name === "groups.put" ||
         name === "workflows.apply" ||
+        name === "secrets.put" ||
+        name === "secrets.get" ||
+        name === "secrets.remove" ||
         name === "groups.remove" ||
         name === "groups.get" ||
         name === "workflows.get"
@@ -171,6 +176,7 @@ async function snapshot(): Promise<unknown> {
     database.query("select id, revoked_at from api_keys where account = 'one' and name like 'secret%' order by id"),
     database.query("select name, query from node_groups where account = 'one'").catch(() => []),
     database.query("select name, version from workflow_versions where account = 'one'"),
+    database.query("select name, version, removed from secrets where account = 'one'"),
     database.query("select wish from executions where account = 'one'"),
     database.query("select operation, services from routes order by operation"),
   ])

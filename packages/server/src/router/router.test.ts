@@ -60,6 +60,7 @@ beforeAll(async () => {
     authenticators: [identity.keys],
     gates: noGates,
     uses: noUses,
+    markSecretInput: (text) => `marked:${text.length}`,
   })
 })
 

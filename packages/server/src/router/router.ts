@@ -59,6 +59,8 @@ export interface Router extends OperationCaller {
   /** Who a token stands for, for the parts of the edge that are no operations (limits). */
   authenticate(token: string | undefined, sourceAddress: string | undefined): Promise<Caller>
 }
+  /** Stands for a secret input in digests: the same for the same text, and nothing to guess it by. */
+  readonly markSecretInput: (text: string) => string
 
 /** Set while a handler's transaction is open: a call from inside would wait for itself (D2). */
 const openTransaction = new AsyncLocalStorage<string>()
@@ -179,7 +181,7 @@ async function authorize(
     await writeRefusalRecord(options.database, {
       ...context,
       operation: operation.name,
-      inputDigest: digestOf(operation.name, call.rawInput),
+      inputDigest: digestOf(options, operation, call.rawInput),
       outcome: "identity.permission-denied",
     })
   }
@@ -246,7 +248,7 @@ async function change(
   assert(handler.effect === "change", "only changes run in a transaction")
   const idempotency = {
     id: createHash("sha256").update(`${context.account}\0${context.caller.principal}\0${key}`).digest("hex"),
-    bodyHash: digestOf(handler.operation.name, input),
+    bodyHash: digestOf(options, handler.operation, input),
   }
   await handler.prepare?.(input as never, context)
   for (let retry = 0; ; retry++) {
@@ -305,11 +307,11 @@ function withoutSecrets(operation: AnyOperation, value: unknown): unknown {
   return { ...value, ...Object.fromEntries(hidden) }
 }
 
-function digestOf(operation: string, input: unknown): string {
+function digestOf(options: RouterOptions, operation: AnyOperation, input: unknown): string {
   return createHash("sha256")
     .update(operation)
     .update("\0")
-    .update(canonicalJson(input ?? {}))
+    .update(canonicalJson(withSecretsMarked(options, operation, input ?? {})))
     .digest("hex")
 }
 
@@ -318,3 +320,15 @@ export function toAppError(error: unknown): AppError {
   if (isAppError(error)) return error
   return new AppError("request.internal", "the call failed inside Signalbox", { cause: error })
 }
+/** A plain digest of a short secret could be found again by trying. */
+function withSecretsMarked(options: RouterOptions, { secretInput }: AnyOperation, input: unknown): unknown {
+  if (!secretInput || typeof input !== "object" || input === null) return input
+  const marked = Object.entries(input).map(([member, value]) => [
+    member,
+    value !== undefined && secretInput.includes(member)
+      ? options.markSecretInput(canonicalJson(value))
+      : (value as unknown),
+  ])
+  return Object.fromEntries(marked)
+}
+

@@ -1,6 +1,7 @@
 /**
  * What a data directory holds beside the database and the blobs and what nothing can make again: without the authority
- * no enrolled agent would trust the server, without the first administrator's key nobody may have one.
+ * no enrolled agent would trust the server, without the first administrator's key nobody may have one, and without the
+ * master key no stored secret could be read.
  */
 import { randomBytes } from "node:crypto"
 import { chmod, link, mkdir, open, readFile, rm } from "node:fs/promises"
@@ -9,7 +10,7 @@ import { AppError } from "@signalbox/kernel/app-error"
 import { syncDirectory } from "./sync-directory.ts"
 
 /** A new secret of an installation that is kept in a file has to be named here. */
-const keptPaths = ["admin.json", "tls/authority.pem"] as const
+const keptPaths = ["admin.json", "master.key", "tls/authority.pem"] as const
 
 export interface KeptFile {
   /** Relative to the data directory. */

@@ -1,0 +1,84 @@
+import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from "node:crypto"
+import { AppError } from "@signalbox/kernel/app-error"
+
+/**
+ * Envelopes (D24): each value is sealed by AES-256-GCM under a key of its own, and that key is wrapped under the master
+ * key. Both are bound to account, name and version, so that no row can be put in the place of another.
+ */
+export interface Envelope {
+  readonly wrappedKey: Buffer
+  readonly sealed: Buffer
+}
+
+export interface SecretPlace {
+  readonly account: string
+  readonly name: string
+  readonly version: number
+}
+
+const cipher = "aes-256-gcm"
+const keyBytes = 32
+const nonceBytes = 12
+const tagBytes = 16
+
+export function seal(masterKey: Uint8Array, place: SecretPlace, value: string): Envelope {
+  const key = randomBytes(keyBytes)
+  return {
+    wrappedKey: encrypt(wrappingKey(masterKey), associated("key", place), key),
+    sealed: encrypt(key, associated("value", place), Buffer.from(value, "utf8")),
+  }
+}
+
+/** @throws secrets.unreadable where the envelope is not what was sealed for this place under this key */
+export function unseal(masterKey: Uint8Array, place: SecretPlace, { wrappedKey, sealed }: Envelope): string {
+  try {
+    const key = decrypt(wrappingKey(masterKey), associated("key", place), wrappedKey)
+    return decrypt(key, associated("value", place), sealed).toString("utf8")
+  } catch (cause) {
+    throw new AppError(
+      "secrets.unreadable",
+      `version ${place.version} of the secret "${place.name}" can't be decrypted with this master key`,
+      { cause },
+    )
+  }
+}
+
+/** Tells master keys apart without telling anything of them. */
+export function fingerprintOf(masterKey: Uint8Array): string {
+  return createHash("sha256").update(derive(masterKey, "fingerprint")).digest("hex").slice(0, 32)
+}
+
+/** What stands for a secret text in digests of inputs: without the master key nobody can try values against it. */
+export function markSecretInput(masterKey: Uint8Array): (text: string) => string {
+  const key = derive(masterKey, "input digests")
+  return (text) => `hmac:${createHmac("sha256", key).update(text).digest("hex")}`
+}
+
+/** One use, one key: none of them gives another away. */
+function derive(masterKey: Uint8Array, use: string): Buffer {
+  return Buffer.from(hkdfSync("sha256", masterKey, "", `signalbox secrets ${use}`, keyBytes))
+}
+
+function wrappingKey(masterKey: Uint8Array): Buffer {
+  return derive(masterKey, "wrapping")
+}
+
+function associated(part: "key" | "value", { account, name, version }: SecretPlace): Buffer {
+  return Buffer.from(JSON.stringify(["signalbox secret", 1, part, account, name, version]))
+}
+
+function encrypt(key: Uint8Array, associatedData: Uint8Array, plain: Uint8Array): Buffer {
+  const nonce = randomBytes(nonceBytes)
+  const encryption = createCipheriv(cipher, key, nonce).setAAD(associatedData)
+  const text = Buffer.concat([encryption.update(plain), encryption.final()])
+  return Buffer.concat([nonce, encryption.getAuthTag(), text])
+}
+
+function decrypt(key: Uint8Array, associatedData: Uint8Array, bytes: Uint8Array): Buffer {
+  const nonce = bytes.subarray(0, nonceBytes)
+  const tag = bytes.subarray(nonceBytes, nonceBytes + tagBytes)
+  const decryption = createDecipheriv(cipher, key, nonce, { authTagLength: tagBytes })
+    .setAAD(associatedData)
+    .setAuthTag(tag)
+  return Buffer.concat([decryption.update(bytes.subarray(nonceBytes + tagBytes)), decryption.final()])
+}

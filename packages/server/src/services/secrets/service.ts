@@ -1,0 +1,34 @@
+import type { Service } from "../../router/handler.ts"
+import type { SecretReader } from "../../router/ports.ts"
+import type { Database } from "../../storage/database.ts"
+import { markSecretInput } from "./envelope.ts"
+import { secretsHandlers } from "./handlers.ts"
+import { openMasterKey, type MasterKeySource } from "./master-key.ts"
+import type { ReferencePolicy } from "./reference.ts"
+import { createSecretReader } from "./secret-reader.ts"
+
+export interface SecretsOptions {
+  readonly database: Database
+  readonly masterKey: MasterKeySource
+  readonly references: ReferencePolicy
+}
+
+/**
+ * The encrypted store of values that steps use. Resolves once the master key is known to be the installation's.
+ *
+ * @throws secrets.master-key-missing, secrets.master-key-wrong
+ */
+export async function createSecretsService(options: SecretsOptions): Promise<{
+  readonly service: Service
+  readonly reader: SecretReader
+  /** What stands for a secret input in the router's digests. */
+  readonly markInput: (text: string) => string
+}> {
+  const { database, references } = options
+  const masterKey = await openMasterKey(database, options.masterKey)
+  return {
+    service: { name: "secrets", handlers: secretsHandlers({ masterKey, references }) },
+    reader: createSecretReader({ sql: database, masterKey, references }),
+    markInput: markSecretInput(masterKey),
+  }
+}

@@ -1,0 +1,137 @@
+import type { Sql, Tx } from "../../storage/database.ts"
+
+export interface SecretRow {
+  readonly name: string
+  readonly version: number
+  readonly kind: string
+  readonly reference: string | null
+  readonly created_at: number
+  readonly created_by: string
+  readonly used_at: number | null
+}
+
+export interface SecretVersionRow {
+  readonly name: string
+  readonly version: number
+  readonly kind: string
+  readonly reference: string | null
+  readonly wrapped_key: Buffer | null
+  readonly sealed: Buffer | null
+}
+
+const usedAtPrecisionSeconds = 60
+const current = `select s.name, s.version, v.kind, v.reference, v.created_at, v.created_by, s.used_at
+  from secrets s join secret_versions v using (account, name, version)
+  where s.account = $1 and not s.removed`
+
+export async function findSecret(sql: Sql, account: string, name: string): Promise<SecretRow | undefined> {
+  const [row] = await sql.query<SecretRow>(`${current} and s.name = $2`, [account, name])
+  return row
+}
+
+export function listSecrets(sql: Sql, account: string, page: { after: string; limit: number }): Promise<SecretRow[]> {
+  return sql.query<SecretRow>(`${current} and s.name > $2 order by s.name limit $3`, [account, page.after, page.limit])
+}
+
+export async function countSecrets(sql: Sql, account: string): Promise<number> {
+  const [row] = await sql.query<{ count: number }>(
+    "select count(*)::int as count from secrets where account = $1 and not removed",
+    [account],
+  )
+  return row?.count ?? 0
+}
+
+/** Takes the secret's next version and keeps its row locked until the transaction ends. Also one removed before. */
+export async function raiseVersion(tx: Tx, account: string, name: string): Promise<number> {
+  const [row] = await tx.query<{ version: number }>(
+    `insert into secrets (account, name, version) values ($1, $2, 1)
+     on conflict (account, name) do update set version = secrets.version + 1, removed = false
+     returning version`,
+    [account, name],
+  )
+  return (row as { version: number }).version
+}
+
+export async function insertVersion(
+  tx: Tx,
+  account: string,
+  row: SecretVersionRow & { readonly created_by: string },
+): Promise<void> {
+  await tx.query(
+    `insert into secret_versions (account, name, version, kind, reference, wrapped_key, sealed, created_by)
+     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    [account, row.name, row.version, row.kind, row.reference, row.wrapped_key, row.sealed, row.created_by],
+  )
+}
+
+export async function removeOldVersions(
+  tx: Tx,
+  account: string,
+  old: { readonly name: string; readonly versionsKept: number },
+): Promise<void> {
+  await tx.query(
+    `delete from secret_versions where account = $1 and name = $2 and version not in (
+       select version from secret_versions where account = $1 and name = $2 order by version desc limit $3)`,
+    [account, old.name, old.versionsKept],
+  )
+}
+
+/** Gives the version of the removal; undefined where there is no such secret. */
+export async function removeSecret(tx: Tx, account: string, name: string): Promise<number | undefined> {
+  const [row] = await tx.query<{ version: number }>(
+    `update secrets set removed = true, version = version + 1, used_at = null
+     where account = $1 and name = $2 and not removed returning version`,
+    [account, name],
+  )
+  if (row) await tx.query("delete from secret_versions where account = $1 and name = $2", [account, name])
+  return row?.version
+}
+
+/** The current versions of those names that there are. */
+export function readCurrent(sql: Sql, account: string, names: readonly string[]): Promise<SecretVersionRow[]> {
+  return sql.query<SecretVersionRow>(
+    `select v.name, v.version, v.kind, v.reference, v.wrapped_key, v.sealed
+     from secrets s join secret_versions v using (account, name, version)
+     where s.account = $1 and s.name = any($2) and not s.removed`,
+    [account, names],
+  )
+}
+
+/** Those of the given versions that are kept still. */
+export function readVersions(
+  sql: Sql,
+  account: string,
+  places: ReadonlyArray<{ readonly name: string; readonly version: number }>,
+): Promise<SecretVersionRow[]> {
+  return sql.query<SecretVersionRow>(
+    `select v.name, v.version, v.kind, v.reference, v.wrapped_key, v.sealed
+     from unnest($2::text[], $3::bigint[]) as p (name, version)
+     join secret_versions v on v.account = $1 and v.name = p.name and v.version = p.version`,
+    [account, places.map(({ name }) => name), places.map(({ version }) => version)],
+  )
+}
+
+/** Notes a use, at most once a minute, so that a rollout doesn't write a row for each node. */
+export async function noteUse(sql: Sql, account: string, names: readonly string[]): Promise<void> {
+  await sql.query(
+    `update secrets set used_at = now() where account = $1 and name = any($2)
+       and (used_at is null or used_at < now() - make_interval(secs => $3))`,
+    [account, names, usedAtPrecisionSeconds],
+  )
+}
+
+/** Records the key's fingerprint where none is on record; gives the one that is. */
+export async function claimFingerprint(sql: Sql, fingerprint: string): Promise<string> {
+  const [row] = await sql.query<{ fingerprint: string }>(
+    `with claimed as (
+       insert into secret_master_key (fingerprint) values ($1) on conflict do nothing returning fingerprint)
+     select fingerprint from claimed union all select fingerprint from secret_master_key limit 1`,
+    [fingerprint],
+  )
+  return row?.fingerprint ?? fingerprint
+}
+
+export async function findFingerprint(sql: Sql): Promise<string | undefined> {
+  const [row] = await sql.query<{ fingerprint: string }>("select fingerprint from secret_master_key")
+  return row?.fingerprint
+}

@@ -1,0 +1,67 @@
+import { randomBytes } from "node:crypto"
+import { link, mkdir, open, readFile, rm, stat } from "node:fs/promises"
+import { dirname, join } from "node:path"
+import { AppError } from "@signalbox/kernel/app-error"
+import { syncDirectory } from "./sync-directory.ts"
+
+export const masterKeyFile = "master.key"
+const keyBytes = 32
+
+/**
+ * The master key of a data directory, or of a file that somebody else provides, which is never made here.
+ *
+ * @throws settings.invalid where the file is not such a key or others may read it
+ */
+export function masterKeyInFile(options: { readonly dataDirectory: string; readonly file?: string | undefined }): {
+  readonly place: string
+  read(): Promise<Buffer | undefined>
+  create(): Promise<Buffer>
+} {
+  const path = options.file ?? join(options.dataDirectory, masterKeyFile)
+  return {
+    place: path,
+    async read() {
+      const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
+        if (cause.code === "ENOENT" && options.file === undefined) return undefined
+        throw new AppError(
+          "settings.invalid",
+          `the master key ${path} can't be read (${cause.code ?? cause.message})`,
+          {
+            cause,
+          },
+        )
+      })
+      if (text === undefined) return undefined
+      if (((await stat(path)).mode & 0o007) !== 0)
+        throw new AppError("settings.invalid", `everybody on this machine can open the master key ${path}: chmod 600`)
+      const key = Buffer.from(text.trim(), "base64")
+      if (key.length !== keyBytes || key.toString("base64") !== text.trim())
+        throw new AppError("settings.invalid", `${path} is no master key: ${keyBytes} bytes in base64`)
+      return key
+    },
+    async create() {
+      const key = randomBytes(keyBytes)
+      await writeNew(path, `${key.toString("base64")}\n`)
+      return key
+    },
+  }
+}
+
+/** Whole or not at all, and never over a file that is there. */
+async function writeNew(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  const unfinished = `${path}.${randomBytes(6).toString("hex")}.unfinished`
+  try {
+    const handle = await open(unfinished, "wx", 0o600)
+    try {
+      await handle.writeFile(text)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await link(unfinished, path)
+    await syncDirectory(dirname(path))
+  } finally {
+    await rm(unfinished, { force: true })
+  }
+}
