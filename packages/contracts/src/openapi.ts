@@ -10,10 +10,11 @@ const methodOrder = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const
 
 const serviceDescriptions: Readonly<Record<ServiceName, string>> = {
   audit: "Events, the audit record, and the story behind an id",
+  calendars: "Schedules and maintenance windows",
   fleet: "Nodes, their agents, enrolment and groups",
   identity: "Accounts, API keys and what they may do",
-  routing: "The operations and the map that routes them",
   secrets: "Values that steps use and that nothing shows",
+  routing: "The operations and the map that routes them",
   workflows: "Workflow documents and their executions over nodes",
 }
 

@@ -1,4 +1,5 @@
 import { auditOperations } from "./audit/operations.ts"
+import { calendarsOperations } from "./calendars/operations.ts"
 import { fleetOperations } from "./fleet/operations.ts"
 import { identityOperations } from "./identity/operations.ts"
 import type { AnyOperation } from "./operation.ts"
@@ -14,6 +15,7 @@ export const operations: readonly AnyOperation[] = [
   ...fleetOperations,
   ...workflowsOperations,
   ...secretsOperations,
+  ...calendarsOperations,
 ]
 
 const byName = new Map(operations.map((operation) => [operation.name, operation]))

@@ -57,3 +57,14 @@ export function formatDuration(milliseconds: number): string {
     .map(([count, unit]) => `${count}${unit}`)
     .join("")
 }
+
+/** A duration on the wire, in whole milliseconds. @example toIsoDuration(90_000) // "PT1M30S" */
+export function toIsoDuration(milliseconds: number): string {
+  const days = Math.floor(milliseconds / 86_400_000)
+  const hours = Math.floor(milliseconds / 3_600_000) % 24
+  const minutes = Math.floor(milliseconds / 60_000) % 60
+  const seconds = (milliseconds % 60_000) / 1000
+  const time = `${hours > 0 ? `${hours}H` : ""}${minutes > 0 ? `${minutes}M` : ""}${seconds > 0 ? `${seconds}S` : ""}`
+  if (days === 0 && time === "") return "PT0S"
+  return `P${days > 0 ? `${days}D` : ""}${time === "" ? "" : `T${time}`}`
+}

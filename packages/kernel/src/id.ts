@@ -18,6 +18,12 @@ export const idPrefixes = {
   execution: "exe",
   server: "srv",
   audit: "aud",
+  schedule: "sch",
+  firing: "fir",
+  window: "win",
+  channel: "chn",
+  subscription: "sub",
+  delivery: "dlv",
 } as const
 
 export type IdKind = keyof typeof idPrefixes

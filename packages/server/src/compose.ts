@@ -6,14 +6,15 @@ import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
 import { createEgress, type Egress, type EgressOptions } from "./egress/egress.ts"
 import type { Handler, Service } from "./router/handler.ts"
-import { noGates, noUses, type Executor, type OperationCaller } from "./router/ports.ts"
+import { noGates, noUses, type Executor, type OperationCaller, type StandingCaller } from "./router/ports.ts"
 import { createRouter, type Router } from "./router/router.ts"
 import { createAuditService } from "./services/audit/service.ts"
+import { createCalendarsService } from "./services/calendars/service.ts"
 import { createFleetService } from "./services/fleet/service.ts"
 import { bootstrapIdentity, createIdentityService } from "./services/identity/service.ts"
 import { addBuiltInRoutes, createRoutingService } from "./services/routing/service.ts"
-import { createWorkflowsService } from "./services/workflows/service.ts"
 import { createSecretsService, type SecretsOptions } from "./services/secrets/service.ts"
+import { createWorkflowsService } from "./services/workflows/service.ts"
 import { watchConfiguration, type ConfigurationWatcher } from "./storage/configuration-versions.ts"
 import { startBackgroundQueue } from "./storage/background-queue.ts"
 import type { Connection, Database } from "./storage/database.ts"
@@ -38,11 +39,11 @@ export interface CompositionOptions {
   /** How nodes and people reach this server. */
   readonly publicUrl: string
   readonly caFingerprint?: string
-  /** What outgoing calls may reach; left out, public and private networks. */
   /** Where the master key of the secrets is kept. */
   readonly masterKey: SecretsOptions["masterKey"]
   /** Which references to this machine secrets may be; left out, none. */
   readonly secretReferences?: SecretsOptions["references"]
+  /** What outgoing calls may reach; left out, public and private networks. */
   readonly egress?: EgressOptions
   /** Takes the place of agents' sessions where there are no agents: in benchmarks. */
   readonly executor?: Executor
@@ -68,12 +69,12 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   // Services call one another through the router and tell the watcher of changes; both are made of the services, so
   // they are bound when the first call happens.
   const late: { router?: Router; watcher?: ConfigurationWatcher } = {}
-  const egress = createEgress(options.egress ?? { allow: [], privateAllowed: true })
   const secrets = await createSecretsService({
     database,
     masterKey: options.masterKey,
     references: options.secretReferences ?? { kinds: [], environment: {} },
   })
+  const egress = createEgress(options.egress ?? { allow: [], privateAllowed: true })
   const parts = makeServices(options, operations, late)
   const { expanders } = parts
   const services = [...parts.services, secrets.service]
@@ -81,7 +82,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   parts.handlers.push(...services.flatMap((service) => service.handlers))
   const watcher = await watchConfiguration({
     sql: database,
-    listeners: [parts.keys, parts.table],
+    listeners: [parts.keys, parts.table, parts.windows],
     onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
   })
   const router = createRouter({
@@ -93,8 +94,8 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     authenticators: [parts.keys, ...parts.authenticators],
     gates: noGates,
     uses: noUses,
-  })
     markSecretInput: secrets.markInput,
+  })
   Object.assign(late, { router, watcher })
   const stop = await startParts(options, services, { watcher, expanders, egress })
   return { router, operations, stop }
@@ -112,12 +113,7 @@ function makeServices(
   const configurationChanged = (): void => {
     late.watcher?.refresh().catch((error: unknown) => logger.warn({ err: error }, "loading configuration failed"))
   }
-  const caller: OperationCaller = {
-    call: (operation, input, as) => {
-      assert(late.router !== undefined, "the router is made before the first call")
-      return late.router.call(operation, input, as)
-    },
-  }
+  const caller = lateCaller(late)
   const identity = createIdentityService({ database, clock, random, operations, configurationChanged })
   const routing = createRoutingService({
     database,
@@ -143,12 +139,23 @@ function makeServices(
     executor: options.executor ?? fleet.executor,
     serverId: options.isOnlyServer === true ? onlyServerName : options.serverId,
   })
+  const calendars = createCalendarsService({
+    database,
+    clock,
+    random,
+    logger,
+    operations,
+    caller,
+    principals: identity.keys,
+    configurationChanged,
+  })
   const audit = createAuditService({ operations: caller, expanders })
   const services: readonly Service[] = [
     identity.service,
     routing.service,
     fleet.service,
     workflows.service,
+    calendars.service,
     audit.service,
   ]
   return {
@@ -156,8 +163,21 @@ function makeServices(
     handlers,
     expanders,
     keys: identity.keys,
+    windows: calendars.windows,
     table: routing.table,
     authenticators: fleet.authenticators,
+  }
+}
+
+function lateCaller(late: { readonly router?: Router }): OperationCaller & StandingCaller {
+  const router = (): Router => {
+    assert(late.router !== undefined, "the router is made before the first call")
+    return late.router
+  }
+  return {
+    call: (operation, input, as) => router().call(operation, input, as),
+    callStanding: (call) => router().callStanding(call),
+    findStandingChange: (call) => router().findStandingChange(call),
   }
 }
 

@@ -104,7 +104,7 @@ export const authWhoami = defineOperation({
   output: z.object({
     account: z.string(),
     principal: z.string(),
-    kind: z.enum(["key", "agent", "enrollment", "system"]),
+    kind: z.enum(["key", "agent", "enrollment", "system", "schedule"]),
     roles: z.array(z.string()),
     permissions: z.array(z.enum(permissions)),
     expiresAt: instant.optional(),

@@ -70,6 +70,18 @@ export async function writeChangeRecord(tx: Tx, record: ChangeRecord): Promise<v
   )
 }
 
+/** The subject of the change that a standing call made, where one is on record: how a repeat knows that it is one. */
+export async function findChangeCausedBy(
+  sql: Sql,
+  call: { readonly account: string; readonly cause: string; readonly causedBy: string },
+): Promise<string | undefined> {
+  const [row] = await sql.query<{ subject: string }>(
+    `select subject from audit where account = $1 and cause = $2 and caused_by = $3 and outcome = 'done' limit 1`,
+    [call.account, call.cause, call.causedBy],
+  )
+  return row?.subject
+}
+
 /** An audit record of a call that was refused for lack of authority; nothing else of the call remains. */
 export async function writeRefusalRecord(
   sql: Sql,

@@ -10,9 +10,9 @@ import type { Expander } from "../storage/outbox.ts"
 /** Who calls. Made by an authenticator, never by a handler. */
 export interface Caller {
   readonly account: string
-  /** `key:key_…`, `node:nod_…`, `enrollment:enk_…` or `system:<service>`. */
+  /** `key:key_…`, `node:nod_…`, `enrollment:enk_…`, `schedule:<name>` or `system:<service>`. */
   readonly principal: string
-  readonly kind: "key" | "agent" | "enrollment" | "system"
+  readonly kind: "key" | "agent" | "enrollment" | "system" | "schedule"
   readonly roles: readonly RoleName[]
   readonly permissions: ReadonlySet<Permission>
   readonly expiresAt?: number

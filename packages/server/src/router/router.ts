@@ -11,16 +11,23 @@ import { findNearNames } from "@signalbox/kernel/near-names"
 import type { Random } from "@signalbox/kernel/random"
 import type { WebSocket } from "ws"
 import type { Database, Tx } from "../storage/database.ts"
-import { claimIdempotencyKey, isRepeatedKey, writeChangeRecord, writeRefusalRecord } from "./change-record.ts"
+import {
+  claimIdempotencyKey,
+  isRepeatedKey,
+  writeChangeRecord,
+  writeRefusalRecord,
+  findChangeCausedBy,
+} from "./change-record.ts"
 import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage } from "./handler.ts"
-import type { Authenticator, GateFinder, OperationCaller, UseRecorder } from "./ports.ts"
+import type { Authenticator, GateFinder, OperationCaller, StandingCall, StandingCaller, UseRecorder } from "./ports.ts"
 import { refuseUnstorable } from "./storable-text.ts"
 import type { RoutingMap } from "./routing-map.ts"
 
 /**
  * The one entry point. Every call, whoever makes it, passes the stages in `carryOut` in this order: route,
  * authenticate, authorize, validate, gates (rules, calendars, approvals), handler, record (events, audit, idempotency
- * in the handler's transaction), use. Calls between services skip authentication and gates (D3), nothing else.
+ * in the handler's transaction), use. Calls between services skip authentication and gates (D3), standing calls (a
+ * schedule's) skip authentication; nothing else is skipped.
  */
 
 /** A call from outside: API, console, link, command line. */
@@ -52,15 +59,15 @@ export interface RouterOptions {
   readonly authenticators: readonly Authenticator[]
   readonly gates: GateFinder
   readonly uses: UseRecorder
+  /** Stands for a secret input in digests: the same for the same text, and nothing to guess it by. */
+  readonly markSecretInput: (text: string) => string
 }
 
-export interface Router extends OperationCaller {
+export interface Router extends OperationCaller, StandingCaller {
   carryOut(call: EdgeCall): Promise<RouterReply>
   /** Who a token stands for, for the parts of the edge that are no operations (limits). */
   authenticate(token: string | undefined, sourceAddress: string | undefined): Promise<Caller>
 }
-  /** Stands for a secret input in digests: the same for the same text, and nothing to guess it by. */
-  readonly markSecretInput: (text: string) => string
 
 /** Set while a handler's transaction is open: a call from inside would wait for itself (D2). */
 const openTransaction = new AsyncLocalStorage<string>()
@@ -79,6 +86,8 @@ export function createRouter(options: RouterOptions): Router {
     authenticate: (token, sourceAddress) => authenticate(options, token, sourceAddress),
     carryOut: (call) => carryOut(options, call),
     call: (operation, input, as) => callBetween(options, { operation, input, as }) as Promise<never>,
+    callStanding: (call) => carryOutStanding(options, call),
+    findStandingChange: (call) => findChangeCausedBy(options.database, call),
   }
 }
 
@@ -100,14 +109,13 @@ async function carryOut(options: RouterOptions, call: EdgeCall): Promise<RouterR
   const map = options.map()
   const caller = await authenticate(options, call.token, call.sourceAddress)
   const handler = route(options, map, call.operation)
-  const now = options.clock.now()
   const context: ReadContext = {
     caller,
     account: caller.account,
     requestId: call.requestId,
     cause: call.requestId,
     depth: 0,
-    now,
+    now: options.clock.now(),
     signal: call.signal,
     sql: options.database,
     ...(call.sourceAddress ? { sourceAddress: call.sourceAddress } : {}),
@@ -115,15 +123,48 @@ async function carryOut(options: RouterOptions, call: EdgeCall): Promise<RouterR
   await authorize(options, handler, { context, rawInput: call.input })
   const routed: Routed = { handler, context, input: validate(handler.operation, call.input) }
   if (handler.effect !== "change") return answer(routed)
-  const { input } = routed
-  const gate = await options.gates.find({ operation: call.operation, caller, input, cause: context.cause, now })
+  return changeThroughGates(options, routed, () => requireIdempotencyKey(call))
+}
+
+async function changeThroughGates(
+  options: RouterOptions,
+  routed: Routed,
+  idempotencyKey: () => string,
+): Promise<Extract<RouterReply, { effect: "change" }>> {
+  const { context, input } = routed
+  const { caller, cause, now, requestId } = context
+  const operation = routed.handler.operation.name
+  const gate = await options.gates.find({ operation, caller, input, cause, now })
   if (gate.kind === "deny") throw new AppError("identity.permission-denied", gate.reason)
   if (gate.kind === "hold") {
     return { effect: "change", reply: { status: "held", requestUrl: gate.requestUrl }, repeated: false }
   }
-  const outcome = await change(options, routed, requireIdempotencyKey(call))
-  options.uses.record({ operation: call.operation, caller, requestId: call.requestId, now })
+  const outcome = await change(options, routed, idempotencyKey())
+  options.uses.record({ operation, caller, requestId, now })
   return { effect: "change", reply: { status: "done", value: outcome.value }, repeated: outcome.repeated }
+}
+
+/** A call of origin `edge` whose caller is established already: nobody waits for it with a credential in hand. */
+async function carryOutStanding(options: RouterOptions, call: StandingCall): Promise<Reply<unknown>> {
+  assert(openTransaction.getStore() === undefined, `${call.operation} was called while a transaction was open`)
+  const { caller, cause, causedBy, depth } = call
+  const handler = route(options, options.map(), call.operation)
+  if (handler.effect !== "change")
+    throw new AppError("request.invalid-input", `${call.operation} changes nothing, so it can't be called later`)
+  const context: ReadContext = {
+    caller,
+    account: caller.account,
+    requestId: newId("request", options.clock, options.random),
+    cause,
+    causedBy,
+    depth,
+    now: options.clock.now(),
+    signal: new AbortController().signal,
+    sql: options.database,
+  }
+  await authorize(options, handler, { context, rawInput: call.input })
+  const routed: Routed = { handler, context, input: validate(handler.operation, call.input) }
+  return (await changeThroughGates(options, routed, () => call.idempotencyKey)).reply
 }
 
 type CallBetween = Parameters<OperationCaller["call"]>
@@ -309,17 +350,12 @@ function withoutSecrets(operation: AnyOperation, value: unknown): unknown {
 
 function digestOf(options: RouterOptions, operation: AnyOperation, input: unknown): string {
   return createHash("sha256")
-    .update(operation)
+    .update(operation.name)
     .update("\0")
     .update(canonicalJson(withSecretsMarked(options, operation, input ?? {})))
     .digest("hex")
 }
 
-/** The code and the words of any error, for the edges; a bug becomes `request.internal` without its details. */
-export function toAppError(error: unknown): AppError {
-  if (isAppError(error)) return error
-  return new AppError("request.internal", "the call failed inside Signalbox", { cause: error })
-}
 /** A plain digest of a short secret could be found again by trying. */
 function withSecretsMarked(options: RouterOptions, { secretInput }: AnyOperation, input: unknown): unknown {
   if (!secretInput || typeof input !== "object" || input === null) return input
@@ -332,3 +368,8 @@ function withSecretsMarked(options: RouterOptions, { secretInput }: AnyOperation
   return Object.fromEntries(marked)
 }
 
+/** The code and the words of any error, for the edges; a bug becomes `request.internal` without its details. */
+export function toAppError(error: unknown): AppError {
+  if (isAppError(error)) return error
+  return new AppError("request.internal", "the call failed inside Signalbox", { cause: error })
+}

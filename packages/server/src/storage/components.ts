@@ -1,2 +1,12 @@
 /** The parts that keep tables, in the order in which their migrations run: a later one may refer to an earlier one. */
-export const components = ["storage", "router", "identity", "audit", "routing", "fleet", "workflows", "secrets"] as const
+export const components = [
+  "storage",
+  "router",
+  "identity",
+  "audit",
+  "routing",
+  "fleet",
+  "workflows",
+  "calendars",
+  "secrets",
+] as const

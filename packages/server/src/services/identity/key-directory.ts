@@ -1,7 +1,7 @@
 import { permissionsOf, type RoleName } from "@signalbox/contracts/identity/roles"
 import { isSameHash, parseKeyText } from "../../router/key-text.ts"
 import type { Caller } from "../../router/handler.ts"
-import type { Authenticator } from "../../router/ports.ts"
+import type { Authenticator, PrincipalDirectory } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
 import type { ConfigurationListener } from "../../storage/configuration-versions.ts"
 import { readKeys } from "./store.ts"
@@ -16,7 +16,7 @@ interface KnownKey {
   readonly caller: Caller
 }
 
-export interface KeyDirectory extends Authenticator, ConfigurationListener {}
+export interface KeyDirectory extends Authenticator, PrincipalDirectory, ConfigurationListener {}
 
 export const keysComponent = "identity.keys"
 
@@ -47,6 +47,12 @@ export function createKeyDirectory(sql: Sql): KeyDirectory {
       const good =
         known && isSameHash(known.secretHash, parsed.secretHash) && (known.expiresAt === null || known.expiresAt > now)
       return Promise.resolve(good ? known.caller : undefined)
+    },
+    findPrincipal(account, principal, now) {
+      const known = accounts.get(account)?.get(principal.replace(/^key:/, ""))
+      return known && principal === known.caller.principal && (known.expiresAt ?? Infinity) > now
+        ? known.caller
+        : undefined
     },
   }
 }

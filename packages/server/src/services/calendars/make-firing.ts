@@ -1,0 +1,170 @@
+import { assert } from "@signalbox/kernel/assert"
+import { toInstant } from "@signalbox/kernel/clock"
+import { newId } from "@signalbox/kernel/id"
+import type { ChangeContext } from "../../router/handler.ts"
+import type { Tx } from "../../storage/database.ts"
+import { appendEvents } from "../../storage/outbox.ts"
+import { decideDue, type DueDecision } from "./due-model.ts"
+import { insertFiring, type FiringRow } from "./firing-store.ts"
+import type { CalendarsContext } from "./options.ts"
+import { advanceSchedule, lockDueSchedules, type ScheduleRow } from "./schedule-store.ts"
+import { dueOf } from "./schedule-wire.ts"
+
+/**
+ * Makes firings: a row, the event that a consumer carries out, and the schedule's next instant, in one transaction. The
+ * schedule's row is locked meanwhile and an instant has one firing at most, so any number of servers may do this.
+ */
+export const firingDueEvent = "firing.due"
+
+const claimedMax = 50
+/** Missed instants are told of by a count up to this one. */
+const countedMax = 1_000
+
+type Making = Pick<CalendarsContext, "clock" | "random" | "logger">
+
+/** Decides about the schedules that are due. True where more may wait. */
+export async function makeDueFirings(tx: Tx, context: Making): Promise<boolean> {
+  const now = context.clock.now()
+  const rows = await lockDueSchedules(tx, { now, limit: claimedMax })
+  for (const row of rows) {
+    const decision = decide(context, row, now)
+    if (decision === undefined) continue
+    const missed = await recordMissed(tx, { context, row, now, decision })
+    const fired =
+      decision.fire === undefined ? undefined : await makeFiring(tx, { context, row, now, dueAt: decision.fire })
+    await advanceSchedule(tx, {
+      account: row.account,
+      name: row.name,
+      nextAt: decision.nextAt,
+      pendingFiring: fired?.id ?? null,
+      lastFiring: fired?.id ?? missed?.id ?? null,
+    })
+  }
+  return rows.length === claimedMax
+}
+
+/** One schedule that can't be understood (a newer server wrote it) must not keep the others from firing. */
+function decide({ logger }: Making, row: ScheduleRow, now: number): DueDecision | undefined {
+  try {
+    return decideDue(dueOf(row), now)
+  } catch (error) {
+    logger.error({ err: error, schedule: row.id }, "a schedule can't be understood; it fires nothing")
+    return undefined
+  }
+}
+
+interface Step {
+  readonly context: Making
+  readonly row: ScheduleRow
+  readonly now: number
+}
+
+async function makeFiring(tx: Tx, step: Step & { readonly dueAt: number }): Promise<FiringRow | undefined> {
+  const { context, row, now, dueAt } = step
+  const id = newId("firing", context.clock, context.random)
+  const firing = await insertFiring(tx, {
+    ...firingOf(row, { id, now, dueAt }),
+    input: row.input,
+    outcome: "pending",
+    reason: null,
+    instantsCount: 1,
+    cause: id,
+    causedBy: row.id,
+    depth: 0,
+  })
+  if (!firing) return undefined
+  await tell(tx, { context, row, firing, type: firingDueEvent })
+  return firing
+}
+
+async function recordMissed(tx: Tx, step: Step & { readonly decision: DueDecision }): Promise<FiringRow | undefined> {
+  const { context, row, now, decision } = step
+  const { missed } = decision
+  if (missed === undefined) return undefined
+  const id = newId("firing", context.clock, context.random)
+  const firing = await insertFiring(tx, {
+    ...firingOf(row, { id, now, dueAt: missed.last }),
+    input: null,
+    outcome: "missed",
+    reason: missedReason(missed, row),
+    instantsCount: missed.count,
+    cause: id,
+    causedBy: row.id,
+    depth: 0,
+  })
+  if (firing) await tell(tx, { context, row, firing, type: "firing.missed" })
+  return firing
+}
+
+function missedReason(missed: NonNullable<DueDecision["missed"]>, { catchUp }: ScheduleRow): string {
+  const { first, last, count } = missed
+  const why = `nothing could fire in time, and catchUp is ${catchUp}`
+  if (count === 1) return why
+  const many = count >= countedMax ? `${countedMax} or more` : String(count)
+  return `${many} instants from ${toInstant(first)} to ${toInstant(last)}: ${why}`
+}
+
+function firingOf(row: ScheduleRow, of: { id: string; now: number; dueAt: number | null }) {
+  return {
+    scheduleId: row.id,
+    id: of.id,
+    account: row.account,
+    schedule: row.name,
+    dueAt: of.dueAt,
+    createdAt: of.now,
+    startBefore: (of.dueAt ?? of.now) + row.startWithinMs,
+    operation: row.operation,
+  }
+}
+
+async function tell(tx: Tx, of: { context: Making; row: ScheduleRow; firing: FiringRow; type: string }): Promise<void> {
+  const { context, row, firing, type } = of
+  await appendEvents(tx, [
+    {
+      id: newId("event", context.clock, context.random),
+      account: row.account,
+      aggregateId: row.id,
+      type,
+      subject: firing.id,
+      subjectVersion: 1,
+      cause: firing.cause,
+      causedBy: firing.causedBy,
+      depth: firing.depth,
+      principal: `schedule:${row.name}`,
+      data: dataOf(firing),
+    },
+  ])
+}
+
+function dataOf({ schedule, operation, dueAt, createdAt, reason }: FiringRow): Record<string, unknown> {
+  return { name: schedule, operation, dueAt: toInstant(dueAt ?? createdAt), ...(reason === null ? {} : { reason }) }
+}
+
+/** A firing that somebody asked for; the caller holds the schedule's lock and has seen that none is pending. */
+export async function makeManualFiring(
+  context: CalendarsContext,
+  ctx: ChangeContext,
+  row: ScheduleRow,
+): Promise<FiringRow> {
+  const id = newId("firing", context.clock, context.random)
+  const firing = await insertFiring(ctx.tx, {
+    ...firingOf(row, { id, now: ctx.now, dueAt: null }),
+    input: row.input,
+    outcome: "pending",
+    reason: null,
+    instantsCount: 1,
+    cause: ctx.cause,
+    causedBy: ctx.requestId,
+    depth: ctx.depth,
+  })
+  assert(firing, "a firing without an instant meets no other")
+  await advanceSchedule(ctx.tx, {
+    account: row.account,
+    name: row.name,
+    nextAt: row.nextAt,
+    pendingFiring: id,
+    lastFiring: id,
+  })
+  ctx.emit({ aggregate: row.id, type: firingDueEvent, subject: id, version: 1, data: dataOf(firing) })
+  return firing
+}

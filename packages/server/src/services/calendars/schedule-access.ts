@@ -1,0 +1,31 @@
+import { AppError } from "@signalbox/kernel/app-error"
+import type { ChangeContext } from "../../router/handler.ts"
+import type { Sql } from "../../storage/database.ts"
+import { findSchedule, lockSchedule, type ScheduleRow } from "./schedule-store.ts"
+
+/** @throws calendars.schedule-not-found */
+export async function getSchedule(sql: Sql, account: string, name: string): Promise<ScheduleRow> {
+  const row = await findSchedule(sql, account, name)
+  if (!row) throw scheduleNotFound(name)
+  return row
+}
+
+/** @throws calendars.schedule-not-found */
+export async function getLockedSchedule(ctx: ChangeContext, name: string): Promise<ScheduleRow> {
+  const row = await lockSchedule(ctx.tx, ctx.account, name)
+  if (!row) throw scheduleNotFound(name)
+  return row
+}
+
+export function emitSchedule(ctx: ChangeContext, row: ScheduleRow, type: string): void {
+  ctx.emit({
+    aggregate: row.id,
+    type,
+    subject: row.id,
+    version: row.version,
+    data: { name: row.name, operation: row.operation, ...(row.pausedReason ? { reason: row.pausedReason } : {}) },
+  })
+}
+
+const scheduleNotFound = (name: string): AppError =>
+  new AppError("calendars.schedule-not-found", `there is no schedule "${name}" in this account`)
