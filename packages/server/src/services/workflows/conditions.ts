@@ -1,4 +1,6 @@
 /** What a step's `when` and `outputs` see, for whoever checks, evaluates or explains them. Pure. */
+import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
+import { compileExpression } from "@signalbox/expressions/compile-expression"
 import type { VariableType } from "@signalbox/expressions/variable-type"
 
 export const conditionVariables: Readonly<Record<string, VariableType>> = {
@@ -24,4 +26,42 @@ export function tagsNamed(condition: string): string[] {
       ...[...inside].map((match) => match[2] ?? ""),
     ]),
   ]
+}
+
+/** What later steps see of one that has ended. */
+export interface StepFacts {
+  readonly state: string
+  readonly outputs: Readonly<Record<string, string>>
+  readonly exitCode?: number
+  readonly changed?: boolean
+}
+
+export interface TaskFacts {
+  readonly params: Readonly<Record<string, string | number | boolean>>
+  readonly node: { readonly id: string; readonly name: string; readonly tags: Readonly<Record<string, string>> }
+}
+
+/** Whether a step is to run. @throws expressions.invalid, expressions.evaluation-failed */
+export function isWanted(
+  when: string | undefined,
+  facts: TaskFacts,
+  steps: Readonly<Record<string, StepFacts>>,
+): boolean {
+  if (when === undefined) return true
+  const condition = compileExpression(when, { variables: conditionVariables, resultType: "bool" })
+  return condition.evaluate({ ...facts, steps }) === true
+}
+
+/** The outputs that a step makes of its result, as texts. @throws expressions.invalid, expressions.evaluation-failed */
+export function outputsOf(
+  declared: Readonly<Record<string, string>> | undefined,
+  result: Readonly<Record<string, unknown>>,
+): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(declared ?? {}).map(([name, text]) => {
+      const value = compileExpression(text, { variables: outputVariables, resultType: "any" }).evaluate({ result })
+      const shown = typeof value === "string" ? value : (JSON.stringify(value) ?? "null")
+      return [name, shown.slice(0, agentLimits.outputValueLengthMax)]
+    }),
+  )
 }

@@ -13,7 +13,7 @@ import type { Egress } from "../../egress/egress.ts"
 import type { PrincipalDirectory, SecretReader, StandingCaller, StepAnswer, StepRequest } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
 import { createMask } from "./masked-text.ts"
-import { resolveCall, secretsOf, type ServerCall } from "./server-call.ts"
+import { findCall, resolveCall, secretsOf, type ServerCall } from "./server-call.ts"
 import {
   claimCall,
   findPerformedNode,
@@ -51,6 +51,11 @@ export interface ServerStepsOptions extends StepPorts {
   readonly performer: string
 }
 
+export interface DescribedStep {
+  readonly name: string
+  readonly hasUndo: boolean
+}
+
 interface Carried {
   readonly result: StepResult
   readonly reply?: Readonly<Record<string, unknown>>
@@ -78,6 +83,16 @@ export class ServerSteps {
       .finally(() => this.#underWay.delete(id))
     this.#underWay.set(id, call)
     return call
+  }
+
+  /** The steps of a run, by their numbers; none where the run is gone. */
+  async describe(executionId: string): Promise<DescribedStep[]> {
+    const run = await findRun(this.#options.sql, executionId)
+    if (!run) return []
+    return run.document.steps.map((step, index) => ({
+      name: step.name ?? `step ${index + 1}`,
+      hasUndo: findCall(run.document, { step: index, phase: "rollback" }) !== undefined,
+    }))
   }
 
   async idle(): Promise<void> {
@@ -174,7 +189,10 @@ export class ServerSteps {
     const { standing, principals, clock } = this.#options
     const caller = principals.findPrincipal(run.account, run.createdBy, clock.now())
     if (!caller)
-      throw new AppError("identity.permission-denied", `${run.createdBy}, who started the run, may not call anything any more`)
+      throw new AppError(
+        "identity.permission-denied",
+        `${run.createdBy}, who started the run, may not call anything any more`,
+      )
     const reply = await standing.callStanding({
       operation: call.operation,
       input: call.input,

@@ -105,3 +105,16 @@ export async function keepAnswer(
     ],
   )
 }
+
+/** The steps of a task that the server has begun to perform. */
+export async function listBegunSteps(
+  sql: Sql,
+  task: { readonly executionId: string; readonly ordinal: number; readonly attempt: number },
+): Promise<number[]> {
+  const rows = await sql.query<{ step: number }>(
+    `select distinct step from execution_step_calls
+     where execution_id = $1 and ordinal = $2 and attempt = $3 and phase = 'task' order by step`,
+    [task.executionId, task.ordinal, task.attempt],
+  )
+  return rows.map(({ step }) => step)
+}
