@@ -16,9 +16,9 @@ import type {
   EngineInput,
   EngineState,
   ExecutionRows,
-  Hold,
   NeverStarted,
   OpenTask,
+  RunSettings,
   Slot,
   StepResult,
   TaskCounts,
@@ -45,10 +45,7 @@ export function wishInputs(state: EngineState, wish: Wish): readonly EngineInput
  * The inputs that lead from this state to a width and a hold that people, or a calendar, want; none where it is so already or
  * can't be any more.
  */
-export function settingInputs(
-  state: EngineState,
-  settings: { readonly width: number; readonly hold: Hold | null },
-): readonly EngineInput[] {
+export function settingInputs(state: EngineState, settings: RunSettings): readonly EngineInput[] {
   if (state.execution === "aborting" || isExecutionEnded(state.execution)) return []
   const { width, hold } = settings
   const inputs: EngineInput[] = []
@@ -166,7 +163,7 @@ function stateOf(plan: EnginePlan, rows: ExecutionRows, now: number): EngineStat
 
 /**
  * Goes on from the rows after a crash or a change of owner, at wall-clock `now` (milliseconds). The same attempts are
- * sent again (never new ones), and the stored wish is applied. Commit and use the result like that of any step.
+ * sent again (never new ones), and the stored wish and settings are applied. Commit and use the result like that of any step.
  */
 export function recoverState(plan: EnginePlan, rows: ExecutionRows, now: number): StepResult {
   const base = stateOf(plan, rows, now)
@@ -175,7 +172,8 @@ export function recoverState(plan: EnginePlan, rows: ExecutionRows, now: number)
     base,
     [...base.slots.values()].map((slot) => slot.ordinal),
   )
-  const result = step(base, wishInputs(base, rows.wish), now)
+  const settings = rows.settings ? settingInputs(base, rows.settings) : []
+  const result = step(base, [...settings, ...wishInputs(base, rows.wish)], now)
   const neverStarted = result.neverStarted ?? restOf(base)
   return { ...result, ...(neverStarted && { neverStarted }), commands: [...repeated, ...result.commands] }
 }

@@ -11,7 +11,15 @@ import { SlotTable } from "./slot-table.ts"
 import { findConditionStop, findUnavailableStop, stopMessageLengthMax } from "./stop-criteria.ts"
 import { endedWell } from "./summarize.ts"
 import { taskStates } from "./task-machine.ts"
-import { applyAbortMode, applyTaskInput, expireDeadlines, startAttempt, stopByItself, stopRun } from "./task-steps.ts"
+import {
+  applyAbortMode,
+  applyTaskInput,
+  expireDeadlines,
+  startAttempt,
+  startRetries,
+  stopByItself,
+  stopRun,
+} from "./task-steps.ts"
 import type {
   AbortMode,
   EngineInput,
@@ -72,6 +80,7 @@ export function step(state: EngineState, inputs: readonly EngineInput[], now: nu
   }
   expireDeadlines(draft)
   if (draft.execution === "running" || draft.execution === "pausing") stopByItself(draft, findConditionStop(draft))
+  startRetries(draft)
   endWave(draft)
   startMore(draft)
   stopByItself(draft, findUnavailableStop(draft))

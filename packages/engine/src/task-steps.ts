@@ -219,17 +219,23 @@ function expire(draft: Draft, slot: Slot): void {
   }
 }
 
-/** Acts on every deadline that has passed. Costs nothing before the earliest one, the width after it. */
+/** Gives up what is over its time. Costs nothing before the earliest deadline, the width after it. */
 export function expireDeadlines(draft: Draft): void {
   const { time } = draft.clock
   if (time < draft.nextDeadline) return
-  const due = [...draft.slots.values()].filter((slot) => slot.deadline <= time)
-  for (const slot of due) if (slot.state !== "queued") expire(draft, slot)
-  // Retries last, and read again: what expired may have stopped the run, and with it the retries that waited.
-  for (const { ordinal, state } of due) {
-    const slot = state === "queued" ? draft.slots.get(ordinal) : undefined
-    if (slot?.state === "queued") startAttempt(draft, slot)
-  }
+  const due = [...draft.slots.values()].filter((slot) => slot.deadline <= time && slot.state !== "queued")
+  for (const slot of due) expire(draft, slot)
+}
+
+/**
+ * Sends the attempts that are due. Last of all, once everything that may stop the run has been looked at: what it
+ * stops gives the waiting retries up.
+ */
+export function startRetries(draft: Draft): void {
+  const { time } = draft.clock
+  if (time < draft.nextDeadline) return
+  const due = [...draft.slots.values()].filter((slot) => slot.deadline <= time && slot.state === "queued")
+  for (const slot of due) startAttempt(draft, slot)
   let earliest = Number.POSITIVE_INFINITY
   for (const slot of draft.slots.values()) earliest = Math.min(earliest, slot.deadline)
   draft.nextDeadline = earliest

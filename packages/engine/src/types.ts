@@ -257,6 +257,12 @@ export interface OpenTask {
   readonly class: FailureClass | null
 }
 
+/** The pace that people, or a calendar, want of a run, as the server has it on record. */
+export interface RunSettings {
+  readonly width: number
+  readonly hold: Hold | null
+}
+
 /**
  * The durable rows of one execution, enough to go on after any crash. Ramp, strict bound, unavailable targets, error rate,
  * wave and domains follow from counts, `nextOrdinal` and the open tasks; nothing is stored for them.
@@ -281,6 +287,8 @@ export interface ExecutionRows {
   readonly bakeUntil?: number | null
   /** As the last `ExecutionChange` gave it. */
   readonly hold?: Hold | null
+  /** What is wanted of the pace by now; applied like the wish. Absent: what the other members say. */
+  readonly settings?: RunSettings
 }
 
 export interface ExecutionSummary {

@@ -30,7 +30,7 @@ export class EngineRun {
 
   constructor(changes: Partial<EnginePlan> = {}) {
     this.plan = { ...examplePlan, ...changes }
-    this.store = new SimStore(this.plan.targetsCount)
+    this.store = new SimStore(this.plan)
     this.#checker = new Checker({ plan: this.plan, store: this.store, nodes: [] })
     this.state = newState(this.plan, this.now)
   }
@@ -58,7 +58,7 @@ export class EngineRun {
 
   /** Commits a result that was made elsewhere. */
   take(result: StepResult, inputs: readonly EngineInput[] = []): StepResult {
-    this.#checker.commit({ inputs, result, recovering: false })
+    this.#checker.commit({ inputs, result, recovering: false, now: this.now })
     this.state = result.state
     this.last = result
     return result

@@ -4,22 +4,10 @@
  */
 import type { EnginePlan } from "../plan.ts"
 import type { EngineCommand, EngineInput, StepResult, TaskChange } from "../types.ts"
+import { expectThat } from "./invariant-error.ts"
+import { PaceChecker } from "./pace-invariants.ts"
 import type { SimNode } from "./sim-node.ts"
-import { isRowOpen, type SimStore } from "./sim-store.ts"
-
-export class InvariantError extends Error {
-  override readonly name = "InvariantError"
-  readonly invariant: string
-
-  constructor(invariant: string, message: string) {
-    super(`${invariant}: ${message}`)
-    this.invariant = invariant
-  }
-}
-
-export function expectThat(condition: boolean, invariant: string, message: () => string): void {
-  if (!condition) throw new InvariantError(invariant, message())
-}
+import { isRowOpen, type SimStore, type Tally } from "./sim-store.ts"
 
 const ended = new Set(["succeeded", "failed", "aborted", "interrupted", "unreachable", "skipped", "never-started"])
 const executionEnded = new Set(["succeeded", "incomplete", "failed", "aborted"])
@@ -30,6 +18,8 @@ interface Commit {
   readonly inputs: readonly EngineInput[]
   readonly result: StepResult
   readonly recovering: boolean
+  /** Wall-clock milliseconds of the step. */
+  readonly now: number
 }
 
 export class Checker {
@@ -37,18 +27,29 @@ export class Checker {
   readonly #store: SimStore
   readonly #nodes: readonly SimNode[]
   readonly #killed = new Set<string>()
+  readonly #pace: PaceChecker
   #notEndedAtTrip = 0
+  #tally: Tally
+  #wall: number | undefined
+  #time = 0
 
   constructor(options: { plan: EnginePlan; store: SimStore; nodes: readonly SimNode[] }) {
     this.#plan = options.plan
     this.#store = options.store
     this.#nodes = options.nodes
+    this.#pace = new PaceChecker(options.plan, options.store)
+    this.#tally = options.store.tally()
   }
 
   /** Called instead of `store.commit`: judges the change, commits it, judges the rows. */
   commit(commit: Commit): void {
-    const { result } = commit
+    const { result, now } = commit
     const store = this.#store
+    const { width, wave } = store
+    const before = { tally: this.#tally, width, wave, held: store.hold !== null, stopped: store.stop !== null }
+    // By the steps forward of the wall clock, as an honest engine may count them at most.
+    this.#time += Math.max(0, now - (this.#wall ?? now))
+    this.#wall = now
     this.#checkExecutionChange(result)
     const seen = new Set<number>()
     for (const change of result.taskChanges) {
@@ -60,11 +61,14 @@ export class Checker {
     this.#checkFirstWord(commit)
     this.#checkIgnored(commit)
     if (store.stop === null && result.execution?.stop?.by === "error-limit") {
-      this.#notEndedAtTrip = store.tasks.filter((row) => isRowOpen(row) && !ended.has(row.state)).length
+      this.#notEndedAtTrip = this.#tally.undecided
     }
     store.commit(result)
+    const tally = store.tally()
+    this.#tally = tally
     this.#checkCommands(commit)
     this.#checkRows(result)
+    this.#pace.check({ before, tally, inputs: commit.inputs, result, recovering: commit.recovering, time: this.#time })
   }
 
   #checkExecutionChange({ execution }: StepResult): void {
@@ -172,7 +176,7 @@ export class Checker {
       if (!row || command.type === "kill") continue
       expectThat(row.attempt === command.attempt && isRowOpen(row), "I14", () => `${show(command)} for ${show(row)}`)
     }
-    for (const row of recovering ? this.#store.tasks.filter(isRowOpen) : result.taskChanges) {
+    for (const row of recovering ? this.#tally.open : result.taskChanges) {
       const where = (): string => `nothing was sent for ${show(row)}`
       const sent = row.state === "starting" || (recovering && row.state === "running")
       if (sent) expectThat(has(this.#store.stop?.mode === "kill" ? "kill" : "start", row), "I14", where)
@@ -187,9 +191,7 @@ export class Checker {
 
   #checkRows({ state }: StepResult): void {
     const store = this.#store
-    const open = store.tasks.filter(isRowOpen)
-    const { width } = this.#plan
-    expectThat(open.length <= width, "I1", () => `${open.length} slots are held, the width is ${width}`)
+    const { open } = this.#tally
     const slots = [...state.slots.values()]
     const same =
       slots.length === open.length &&
@@ -198,20 +200,26 @@ export class Checker {
         return slot?.attempt === attempt && slot.state === task && slot.rollback === rollback
       })
     expectThat(same, "I1", () => `the slots are ${show(slots)}, the rows ${show(open)}`)
-    const counts = { ...store.countTasks(), ...store.countRollbacks() }
-    const told = { ...state.counts, ...state.rollbacks }
-    for (const [name, count] of Object.entries(counts)) {
-      const value = told[name as keyof typeof told]
-      expectThat(value === count, "I7", () => `${name} is counted ${value}, there are ${count}`)
-    }
+    this.#checkCounts(state.counts, this.#tally.tasks)
+    this.#checkCounts(state.rollbacks, this.#tally.rollbacks)
+    this.#checkCounts(state.classes, this.#tally.classes)
     this.#checkNodes()
     this.#checkErrorLimit()
     this.#checkExecution(open.length)
     if (executionEnded.has(store.execution)) this.#checkEnd()
   }
 
+  #checkCounts<Name extends string>(
+    told: Readonly<Record<Name, number>>,
+    counts: Readonly<Record<Name, number>>,
+  ): void {
+    for (const name in counts) {
+      expectThat(told[name] === counts[name], "I7", () => `${name} is counted ${told[name]}, there are ${counts[name]}`)
+    }
+  }
+
   #failures(): number {
-    const counts = this.#store.countTasks()
+    const counts = this.#tally.tasks
     const unreachable = this.#plan.countUnreachable ? counts.unreachable : 0
     return counts.failed + counts.interrupted + counts.aborted + unreachable
   }
@@ -264,7 +272,7 @@ export class Checker {
     }
     const well = tasks.every(({ state }) => state === "succeeded" || state === "skipped")
     const undisturbed = well ? "succeeded" : "incomplete"
-    const expected = stop === null ? undisturbed : stop.by === "error-limit" ? "failed" : "aborted"
+    const expected = stop === null ? undisturbed : stop.by === "person" ? "aborted" : "failed"
     expectThat(execution === expected, "I11", () => `${execution}, expected ${expected}`)
   }
 

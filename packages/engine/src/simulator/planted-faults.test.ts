@@ -1,9 +1,14 @@
 import { describe, expect, test } from "vitest"
+import { DomainCounts, interleaveByDomain } from "../failure-domains.ts"
+import type { EnginePlan, StopCondition } from "../plan.ts"
 import { recoverState } from "../recover.ts"
+import { isAtWaveEnd, roomOf } from "../room.ts"
 import { newState, step } from "../scheduler.ts"
 import { SlotTable } from "../slot-table.ts"
 import type { EngineState, StepResult } from "../types.ts"
-import { realEngine, simulate, type Engine } from "./simulation.ts"
+import { resolveWaves } from "../waves.ts"
+import { realEngine, type Engine } from "./engine-under-test.ts"
+import { simulate } from "./simulation.ts"
 
 /** A fault is found within this many schedules, or the simulator is too weak. */
 const schedulesMax = 500
@@ -36,6 +41,21 @@ function withErrorsMax(shift: number): Step {
   }
 }
 
+/** The real step under another plan than the one that counts. */
+function withPlan(change: (state: EngineState) => EnginePlan): Partial<Engine> {
+  return {
+    step: (state, inputs, now) => {
+      const result = step({ ...state, plan: change(state) }, inputs, now)
+      return { ...result, state: { ...result.state, plan: state.plan } }
+    },
+  }
+}
+
+/** Whether the plan would leave room for one more start. */
+function startable(plan: EnginePlan, state: EngineState): boolean {
+  return roomOf({ ...state, plan }).room > 0
+}
+
 function forkOf(state: EngineState): SlotTable {
   if (!(state.slots instanceof SlotTable)) throw new TypeError("not a state of the scheduler")
   return state.slots.fork()
@@ -59,7 +79,7 @@ const faults: Readonly<Record<string, Fault>> = {
     }),
   },
   "one place more than the width": {
-    caughtBy: ["I1"],
+    caughtBy: ["I1", "I25"],
     engine: {
       step: (state, inputs, now) => {
         const result = step({ ...state, width: state.width + 1 }, inputs, now)
@@ -67,7 +87,7 @@ const faults: Readonly<Record<string, Fault>> = {
       },
     },
   },
-  "the run stops at the limit instead of above it": { caughtBy: ["I2"], engine: { step: withErrorsMax(-1) } },
+  "the run stops at the limit instead of above it": { caughtBy: ["I2", "I14"], engine: { step: withErrorsMax(-1) } },
   "the run stops one failure too late": { caughtBy: ["I2"], engine: { step: withErrorsMax(1) } },
   "a target starts after the stop": {
     caughtBy: ["I3"],
@@ -206,6 +226,212 @@ const faults: Readonly<Record<string, Fault>> = {
       resolveWidth: (limit, n) =>
         Math.max(1, typeof limit === "string" ? Math.ceil((Number.parseInt(limit, 10) * n) / 100) : Math.min(limit, n)),
     },
+  },
+  "a percentage of a wave is rounded up": {
+    caughtBy: ["I17"],
+    engine: {
+      resolveWaves: (sizes, n) =>
+        resolveWaves(
+          sizes.map((size) => (typeof size === "string" ? Math.ceil((Number.parseInt(size, 10) * n) / 100) : size)),
+          n,
+        ),
+    },
+  },
+  "interleaving loses a target": {
+    caughtBy: ["I24"],
+    engine: { interleaveByDomain: (domains) => interleaveByDomain(domains).fill(0, 0, 1) },
+  },
+  "the ramp counts who ended, not who succeeded": {
+    caughtBy: ["I20"],
+    engine: withPlan(({ plan, counts }) => {
+      const { failed, unreachable } = counts
+      return { ...plan, ...(plan.ramp && failed + unreachable > 0 && { ramp: false }) }
+    }),
+  },
+  "the ramp is ignored": { caughtBy: ["I20"], engine: withPlan(({ plan }) => ({ ...plan, ramp: false })) },
+  "the end of a wave is no gate": {
+    caughtBy: ["I21"],
+    engine: withPlan(({ plan }) => ({ ...plan, ...(plan.waves && { waves: [plan.targetsCount] }) })),
+  },
+  "no bake between waves": { caughtBy: ["I21"], engine: withPlan(({ plan }) => ({ ...plan, bakeMilliseconds: 0 })) },
+  "a wave bakes while its rollbacks go on": {
+    caughtBy: ["I21"],
+    engine: {
+      step: (state, inputs, now) => {
+        const open = [...state.slots.values()]
+        const back = open.length > 0 && open.every(({ rollback }) => rollback !== "none")
+        if (!back || !isAtWaveEnd(state)) return step(state, inputs, now)
+        return step({ ...state, wave: state.wave + 1 }, inputs, now)
+      },
+    },
+  },
+  "a recovery forgets the wave": {
+    caughtBy: ["I14", "I21", "I25"],
+    engine: {
+      recoverState: (plan, rows, now) => {
+        const result = recoverState(plan, rows, now)
+        return { ...result, state: { ...result.state, wave: 1 } }
+      },
+    },
+  },
+  "who can't be put back counts as available": {
+    caughtBy: ["I22", "I27"],
+    engine: withPlan(({ plan, rollbacks }) => {
+      const { unavailableMax } = plan
+      const lost = rollbacks["not-reversible"] + rollbacks["rollback-failed"]
+      return unavailableMax === undefined ? plan : { ...plan, unavailableMax: unavailableMax + lost }
+    }),
+  },
+  "the limit of unavailable targets is ignored": {
+    caughtBy: ["I22", "I27"],
+    engine: withPlan(({ plan }) => ({ ...plan, unavailableMax: 1000 })),
+  },
+  "a run without room for another start waits for ever": {
+    caughtBy: ["I27"],
+    engine: {
+      step: (state, inputs, now) => {
+        const result = step(state, inputs, now)
+        if (state.stop !== null || result.state.stop?.by !== "unavailable-limit") return result
+        const plan = { ...state.plan, unavailableMax: 1000 }
+        const waiting = step({ ...state, plan, hold: { reason: "for ever", until: null } }, inputs, now)
+        return { ...waiting, state: { ...waiting.state, plan: state.plan, hold: null } }
+      },
+    },
+  },
+  "no strict bound": { caughtBy: ["I23"], engine: withPlan(({ plan }) => ({ ...plan, strict: false })) },
+  "the strict bound is one too wide": {
+    caughtBy: ["I23"],
+    engine: {
+      step: (state, inputs, now) => {
+        if (!state.plan.strict || state.execution !== "running") return step(state, inputs, now)
+        const started = startable({ ...state.plan, strict: false }, state)
+        return started
+          ? step({ ...state, plan: { ...state.plan, strict: false } }, inputs, now)
+          : step(state, inputs, now)
+      },
+    },
+  },
+  "domains are ignored": { caughtBy: ["I24"], engine: withPlan(({ plan }) => ({ ...plan, domainWidth: 1000 })) },
+  "a domain's place is free once its task has ended, though it is being put back": {
+    caughtBy: ["I24", "I14"],
+    engine: {
+      step: (state, inputs, now) => {
+        const domains = new DomainCounts()
+        for (const slot of state.slots.values()) {
+          if (slot.rollback === "none") domains.add(state.plan.domains?.[slot.ordinal] ?? -1, 1)
+        }
+        return step(state.domains ? { ...state, domains } : state, inputs, now)
+      },
+    },
+  },
+  "a recovery forgets who is in flight in a domain": {
+    caughtBy: ["I24", "I14"],
+    engine: {
+      recoverState: (plan, rows, now) => {
+        const result = recoverState(plan, rows, now)
+        return { ...result, state: { ...result.state, domains: plan.domains ? new DomainCounts() : null } }
+      },
+    },
+  },
+  "a change of the width is forgotten in a recovery": {
+    caughtBy: ["I14", "I25"],
+    engine: {
+      recoverState: (plan, rows, now) => {
+        return recoverState(
+          plan,
+          { ...rows, width: plan.width, settings: { width: plan.width, hold: rows.hold ?? null } },
+          now,
+        )
+      },
+    },
+  },
+  "a change of the width is told and not kept": {
+    caughtBy: ["I25"],
+    engine: spoil((result, before) => ({ ...result, state: { ...result.state, width: before.width } })),
+  },
+  "a hold is ignored": {
+    caughtBy: ["I26", "I25"],
+    engine: {
+      step: (state, inputs, now) => {
+        const result = step({ ...state, hold: null }, inputs, now)
+        const held = result.state.stop === null ? (result.execution?.hold ?? state.hold) : null
+        return { ...result, state: { ...result.state, hold: held } }
+      },
+    },
+  },
+  "a hold ends by itself at its time": {
+    caughtBy: ["I26", "I25"],
+    engine: {
+      step: (state, inputs, now) => {
+        const over = state.hold?.until !== null && (state.hold?.until ?? Infinity) < now
+        const release = { type: "release-starts" } as const
+        const result = step(state, over ? [release, ...inputs] : inputs, now)
+        return { ...result, ignored: result.ignored.filter(({ input }) => input !== release) }
+      },
+    },
+  },
+  "a hold is forgotten in a recovery": {
+    caughtBy: ["I14", "I26", "I25"],
+    engine: {
+      recoverState: (plan, rows, now) => {
+        const { width } = rows.settings ?? plan
+        return recoverState(plan, { ...rows, hold: null, settings: { width, hold: null } }, now)
+      },
+    },
+  },
+  "limits by class are ignored": {
+    caughtBy: ["I27"],
+    engine: withPlan(({ plan }) => ({ ...plan, errorsMaxByClass: {} })),
+  },
+  "a timeout counts as a failed command": {
+    caughtBy: ["I7", "I27"],
+    engine: spoil((result) => {
+      const { classes } = result.state
+      const counted = { ...classes, command: classes.command + classes.timeout, timeout: 0 }
+      return { ...result, state: { ...result.state, classes: counted } }
+    }),
+  },
+  "the error rate is taken of all targets": {
+    caughtBy: ["I27"],
+    engine: withPlan(({ plan, counts }) => {
+      const { errorRate } = plan
+      const ended = plan.targetsCount - counts.queued
+      if (!errorRate || ended === 0) return plan
+      return { ...plan, errorRate: { ...errorRate, sampleMin: plan.targetsCount } }
+    }),
+  },
+  "the error rate has no smallest sample": {
+    caughtBy: ["I27"],
+    engine: withPlan(({ plan }) =>
+      plan.errorRate ? { ...plan, errorRate: { ...plan.errorRate, sampleMin: 1 } } : plan,
+    ),
+  },
+  "a condition that throws is taken for false": {
+    caughtBy: ["I27"],
+    engine: withPlan(({ plan }) => {
+      const { stopWhen } = plan
+      if (!stopWhen) return plan
+      const test: StopCondition["test"] = (counts) => {
+        try {
+          return stopWhen.test(counts)
+        } catch {
+          return false
+        }
+      }
+      return { ...plan, stopWhen: { ...stopWhen, test } }
+    }),
+  },
+  "a stop by itself does not kill though it should": {
+    caughtBy: ["I27"],
+    engine: withPlan(({ plan }) => ({ ...plan, stopMode: "finish" })),
+  },
+  "retries come at once": {
+    caughtBy: ["I28"],
+    engine: withPlan(({ plan }) => ({ ...plan, retryDelayMilliseconds: 0 })),
+  },
+  "the delay of a retry does not grow": {
+    caughtBy: ["I28"],
+    engine: withPlan(({ plan }) => ({ ...plan, retryBackoffFactor: 1 })),
   },
   "deadlines never pass": {
     caughtBy: ["I18"],

@@ -1,6 +1,7 @@
 import type { Limit } from "../limits.ts"
 import type { EnginePlan } from "../plan.ts"
 import type { Wish } from "../types.ts"
+import { drawPace, plainPace, type PaceScenario } from "./pace-scenario.ts"
 import { SeededRandom } from "./seeded-random.ts"
 
 /** How one node fares with the attempts it is given. */
@@ -21,15 +22,25 @@ export interface Scenario {
   readonly targetsCount: number
   readonly widthLimit: Limit
   readonly errorLimit: Limit
-  /** The plan without what is resolved from the limits. */
-  readonly timing: Omit<EnginePlan, "targetsCount" | "width" | "errorsMax">
+  readonly timing: Pick<
+    EnginePlan,
+    | "attemptsMax"
+    | "retryDelayMilliseconds"
+    | "rollbackOnFailure"
+    | "startTimeoutMilliseconds"
+    | "taskTimeoutMilliseconds"
+    | "rollbackTimeoutMilliseconds"
+    | "graceMilliseconds"
+    | "countUnreachable"
+  >
+  readonly pace: PaceScenario
   readonly nodes: readonly NodeBehaviour[]
   readonly network: {
     readonly loseChance: number
     readonly repeatChance: number
     readonly delayMillisecondsMax: number
   }
-  /** Chance that the server dies in a step, half of them before the commit and half right after it. */
+  /** Chance that the server dies in a step: before the commit, after it, among what it sends, or after that. */
   readonly crashChance: number
   readonly clockJumps: readonly { readonly at: number; readonly milliseconds: number }[]
   readonly wishes: readonly { readonly at: number; readonly wish: Wish }[]
@@ -68,17 +79,23 @@ function drawWishes(random: SeededRandom): Scenario["wishes"] {
   }))
 }
 
-/** The scenario of a seed; the same seed is the same scenario. */
-export function drawScenario(seed: number): Scenario {
+/** The scenario of a seed; the same seed is the same scenario. `plain` leaves the pace at width and error limit. */
+export function drawScenario(seed: number, options: { readonly plain?: boolean } = {}): Scenario {
   const random = new SeededRandom(seed)
   const hostility = random.pick([0, 0.1, 0.3, 0.6])
   const rough = random.pick([0, 0, 0.03, 0.15])
   const targetsCount = random.integer(random.chance(0.05) ? 0 : 1, random.chance(0.3) ? targetsMax : 10)
+  // A generator of its own, so that the rest of a seed's scenario is the same with and without.
+  const paceRandom = new SeededRandom(seed + 0.25 * 0x1_0000_0000)
+  const pace = options.plain ? plainPace : drawPace(paceRandom, targetsCount)
+  const widthLimit = drawLimit(random, targetsCount)
+  const errorLimit = drawLimit(random, Math.min(4, targetsCount))
   return {
     seed,
     targetsCount,
-    widthLimit: drawLimit(random, targetsCount),
-    errorLimit: drawLimit(random, Math.min(4, targetsCount)),
+    widthLimit: pace !== plainPace && paceRandom.chance(0.3) ? "100%" : widthLimit,
+    errorLimit: pace !== plainPace && paceRandom.chance(0.4) ? "100%" : errorLimit,
+    pace,
     timing: {
       attemptsMax: random.pick([1, 1, 2, 3]),
       retryDelayMilliseconds: random.pick([0, 20, 300]),

@@ -1,9 +1,13 @@
+import { noClasses } from "../run-counts.ts"
 import { rollbackStates } from "../rollback-machine.ts"
 import { taskStates } from "../task-machine.ts"
 import type {
   ExecutionRows,
   ExecutionState,
+  FailureClass,
+  Hold,
   RollbackState,
+  RunSettings,
   StepResult,
   Stop,
   TaskChange,
@@ -17,17 +21,47 @@ export function isRowOpen(row: TaskChange): boolean {
   return row.state === "starting" || row.state === "running" || (row.state === "queued" && row.attempt > 0)
 }
 
+const isRowEnded = ({ state }: TaskChange): boolean => state !== "queued" && state !== "starting" && state !== "running"
+
+/** What a look over all rows counts. */
+export interface Tally {
+  readonly tasks: Record<TaskState, number>
+  readonly rollbacks: Record<RollbackState, number>
+  readonly classes: Record<FailureClass, number>
+  /** The rows that hold a slot, in order. */
+  readonly open: TaskChange[]
+  /** Ended badly, hold no slot, and were not rolled back. */
+  lost: number
+  /** Started, and may still end either way. */
+  undecided: number
+  /** One above the last ordinal that was started. */
+  nextOrdinal: number
+}
+
+function zeros<Name extends string>(names: readonly Name[]): Record<Name, number> {
+  const counts = {} as Record<Name, number>
+  for (const name of names) counts[name] = 0
+  return counts
+}
+
 /** The durable rows of one simulated execution. What `commit` writes is there after any crash; nothing else is. */
 export class SimStore {
   readonly tasks: TaskChange[]
   execution: ExecutionState = "planning"
   stop: Stop | null = null
   wish: Wish = "run"
+  settings: RunSettings
+  width: number
+  wave = 1
+  bakeUntil: number | null = null
+  hold: Hold | null = null
 
-  constructor(targetsCount: number) {
+  constructor({ targetsCount, width }: { readonly targetsCount: number; readonly width: number }) {
     this.tasks = Array.from({ length: targetsCount }, (_, ordinal) => {
       return { ordinal, state: "queued", rollback: "none", attempt: 0, class: null } as const
     })
+    this.width = width
+    this.settings = { width, hold: null }
   }
 
   commit(result: StepResult): void {
@@ -39,6 +73,10 @@ export class SimStore {
     if (!result.execution) return
     this.execution = result.execution.state
     this.stop = result.execution.stop
+    this.width = result.execution.width
+    this.wave = result.execution.wave
+    this.bakeUntil = result.execution.bakeUntil
+    this.hold = result.execution.hold
   }
 
   /** The later half of the rest was not written yet when the server died: a range may take several transactions. */
@@ -50,31 +88,47 @@ export class SimStore {
     }
   }
 
-  countTasks(): Record<TaskState, number> {
-    const counts = Object.fromEntries(taskStates.map((name) => [name, 0])) as Record<TaskState, number>
-    for (const row of this.tasks) counts[row.state] += 1
-    return counts
+  tally(): Tally {
+    const tally: Tally = {
+      tasks: zeros(taskStates),
+      rollbacks: zeros(rollbackStates),
+      classes: { ...noClasses },
+      open: [],
+      lost: 0,
+      undecided: 0,
+      nextOrdinal: 0,
+    }
+    for (const row of this.tasks) {
+      const { state, rollback } = row
+      tally.tasks[state] += 1
+      tally.rollbacks[rollback] += 1
+      if (row.attempt > 0) tally.nextOrdinal = row.ordinal + 1
+      const ended = isRowEnded(row)
+      if (ended && row.class !== null) tally.classes[row.class] += 1
+      if (isRowOpen(row)) {
+        tally.open.push(row)
+        if (!ended) tally.undecided += 1
+      } else if (ended && row.attempt > 0 && state !== "succeeded" && state !== "skipped") {
+        if (rollback !== "rolled-back") tally.lost += 1
+      }
+    }
+    return tally
   }
 
-  countRollbacks(): Record<RollbackState, number> {
-    const counts = Object.fromEntries(rollbackStates.map((name) => [name, 0])) as Record<RollbackState, number>
-    for (const row of this.tasks) counts[row.rollback] += 1
-    return counts
-  }
-
-  nextOrdinal(): number {
-    return 1 + this.tasks.findLastIndex((row) => row.attempt > 0)
-  }
-
-  rows(): ExecutionRows {
+  rows(tally: Tally = this.tally()): ExecutionRows {
     return {
       execution: this.execution,
       stop: this.stop,
       wish: this.wish,
-      openTasks: this.tasks.filter(isRowOpen),
-      nextOrdinal: this.nextOrdinal(),
-      counts: this.countTasks(),
-      rollbacks: this.countRollbacks(),
+      openTasks: tally.open,
+      nextOrdinal: tally.nextOrdinal,
+      counts: tally.tasks,
+      rollbacks: tally.rollbacks,
+      classes: tally.classes,
+      width: this.width,
+      bakeUntil: this.bakeUntil,
+      hold: this.hold,
+      settings: this.settings,
     }
   }
 }

@@ -3,35 +3,41 @@
  * nodes that stall, vanish and lie, a network that loses, repeats and reorders, a clock that jumps, and people who
  * change their minds. All chance comes from one seed, so a run repeats exactly. Every commit goes through the checker.
  */
-import { openCommands, recoverState, wishInputs } from "../recover.ts"
-import { resolveErrorsMax, resolveWidth } from "../limits.ts"
+import { openCommands, settingInputs, wishInputs } from "../recover.ts"
+import { wallTimeOf } from "../engine-clock.ts"
 import { checkPlan, type EnginePlan } from "../plan.ts"
-import { newState, step } from "../scheduler.ts"
-import type { EngineCommand, EngineInput, EngineState, StepResult } from "../types.ts"
+import type { EngineCommand, EngineInput, EngineState, RunSettings, StopCause } from "../types.ts"
+import { show, showDurable, showState } from "./compare-recovery.ts"
+import { realEngine, type Engine } from "./engine-under-test.ts"
 import { EventQueue } from "./event-queue.ts"
-import { Checker, expectThat, InvariantError } from "./invariants.ts"
+import { expectThat, InvariantError } from "./invariant-error.ts"
+import { Checker } from "./invariants.ts"
 import { drawScenario, type Scenario } from "./scenario.ts"
+import { checkLimits, planOf } from "./scenario-plan.ts"
 import { SeededRandom } from "./seeded-random.ts"
 import { SimNode } from "./sim-node.ts"
-import { isRowOpen, SimStore } from "./sim-store.ts"
+import { SimStore } from "./sim-store.ts"
+import type { StoreCall, StoreWrite } from "./store-call.ts"
 
-/** The engine under test; faults are planted by giving another one. */
-export interface Engine {
-  readonly newState: typeof newState
-  readonly step: typeof step
-  readonly recoverState: typeof recoverState
-  readonly resolveWidth: typeof resolveWidth
-  readonly resolveErrorsMax: typeof resolveErrorsMax
+export interface SimulationOptions {
+  /** The engine under test; absent is the real one. */
+  readonly engine?: Engine
+  readonly trace?: boolean
+  /** Only width and error limit: no ramp, waves, domains, holds and the like. */
+  readonly plain?: boolean
+  /** Told each call of the store. The rest of a stopped run is then always written at once. */
+  readonly onStoreCall?: (call: StoreCall) => void
 }
-
-export const realEngine: Engine = { newState, step, recoverState, resolveWidth, resolveErrorsMax }
 
 export interface SimulationReport {
   readonly seed: number
   readonly scenario: Scenario
+  readonly plan: EnginePlan
   readonly steps: number
   readonly crashes: number
   readonly execution: string
+  /** What stopped the run, if anything did. */
+  readonly stopBy: StopCause["by"] | undefined
   readonly failure: { readonly invariant: string; readonly message: string } | undefined
   /** What happened, one line an event; empty unless asked for. */
   readonly trace: readonly string[]
@@ -57,27 +63,29 @@ class Simulation {
   #time = 0
   #clockOffset = 0
   #state: EngineState | undefined
-  #inbox: Array<{ input: EngineInput; node: SimNode }> = []
+  #inbox: Array<{ input: EngineInput; node: SimNode | undefined }> = []
   #stepIsDue = false
   #wakeNumber = 0
   #endedAt: number | undefined
+  #stalledUntil = 0
+  readonly #onStoreCall: SimulationOptions["onStoreCall"]
   steps = 0
   crashes = 0
 
-  constructor(options: { scenario: Scenario; engine: Engine; trace: string[] | undefined }) {
+  constructor(options: {
+    scenario: Scenario
+    engine: Engine
+    trace: string[] | undefined
+    onStoreCall: SimulationOptions["onStoreCall"]
+  }) {
     const { scenario, engine } = options
+    this.#onStoreCall = options.onStoreCall
     this.#scenario = scenario
     this.#engine = engine
     this.#trace = options.trace
     this.#random = new SeededRandom(scenario.seed + 0.5 * 0x1_0000_0000)
-    const { targetsCount } = scenario
-    this.#plan = {
-      ...scenario.timing,
-      targetsCount,
-      width: engine.resolveWidth(scenario.widthLimit, targetsCount),
-      errorsMax: engine.resolveErrorsMax(scenario.errorLimit, targetsCount),
-    }
-    this.#store = new SimStore(targetsCount)
+    this.#plan = planOf(scenario, engine)
+    this.#store = new SimStore(this.#plan)
     this.#nodes = scenario.nodes.map((behaviour, ordinal) => this.#newNode(ordinal, behaviour))
     this.#checker = new Checker({ plan: this.#plan, store: this.#store, nodes: this.#nodes })
   }
@@ -86,14 +94,23 @@ class Simulation {
     return this.#store.execution
   }
 
+  get stopBy(): StopCause["by"] | undefined {
+    return this.#store.stop?.by
+  }
+
+  get plan(): EnginePlan {
+    return this.#plan
+  }
+
   run(): void {
     this.#log(() => `plan ${show(this.#plan)}`)
-    this.#checkLimits()
+    checkLimits(this.#scenario, this.#plan)
     checkPlan(this.#plan)
     this.#state = this.#engine.newState(this.#plan, this.#wall())
     this.#at(0, () => this.#step([{ type: "planned" }]))
     for (const jump of this.#scenario.clockJumps) this.#at(jump.at, () => this.#jump(jump.milliseconds))
     for (const { at, wish } of this.#scenario.wishes) this.#at(at, () => this.#wish(wish))
+    this.#schedulePace()
     this.#at(this.#scenario.healAt, () => this.#wish("run"))
     this.#at(housekeepingMilliseconds, () => this.#keepHouse())
     const deadline = this.#deadline()
@@ -112,23 +129,21 @@ class Simulation {
   #deadline(): number {
     const { targetsCount, attemptsMax, startTimeoutMilliseconds, taskTimeoutMilliseconds } = this.#plan
     const { retryDelayMilliseconds, rollbackTimeoutMilliseconds, graceMilliseconds } = this.#plan
-    const attempt = startTimeoutMilliseconds + taskTimeoutMilliseconds + graceMilliseconds + retryDelayMilliseconds
+    const { retryBackoffFactor = 1, waves = [], bakeMilliseconds = 0 } = this.#plan
+    const delay = retryDelayMilliseconds * retryBackoffFactor ** attemptsMax
+    const attempt = startTimeoutMilliseconds + taskTimeoutMilliseconds + graceMilliseconds + delay
     const target = attemptsMax * attempt + 2 * (rollbackTimeoutMilliseconds + graceMilliseconds)
-    return this.#scenario.healAt + (targetsCount + 1) * (target + 2000)
+    return this.#scenario.healAt + (targetsCount + 1) * (target + 2000) + waves.length * (bakeMilliseconds + 2000)
   }
 
-  #checkLimits(): void {
-    const { widthLimit, errorLimit, targetsCount } = this.#scenario
-    const { width, errorsMax } = this.#plan
-    const most = (limit: number | string): number =>
-      typeof limit === "number" ? limit : (Number.parseInt(limit, 10) * targetsCount) / 100
-    expectThat(width >= 1 && width <= Math.max(1, most(widthLimit)), "I17", () => `width ${width} of ${widthLimit}`)
-    expectThat(errorsMax <= most(errorLimit), "I17", () => `errorsMax ${errorsMax} of ${errorLimit} of ${targetsCount}`)
-    expectThat(
-      errorsMax > most(errorLimit) - 1,
-      "I17",
-      () => `errorsMax ${errorsMax} of ${errorLimit} of ${targetsCount}`,
-    )
+  #schedulePace(): void {
+    const { pace, healAt } = this.#scenario
+    for (const { at, ...settings } of pace.settings) this.#at(at, () => this.#settle(settings))
+    this.#at(healAt, () => this.#settle({ hold: null }))
+    for (const { at, ok } of pace.health) this.#at(at, () => this.#hear({ type: "health", ok, message: `at ${at}` }))
+    for (const { at, milliseconds } of pace.stalls) {
+      this.#at(at, () => (this.#stalledUntil = Math.max(this.#stalledUntil, at + milliseconds)))
+    }
   }
 
   #at(time: number, event: () => void): void {
@@ -162,13 +177,20 @@ class Simulation {
     this.#stepSoon()
   }
 
+  /** A wanted width or hold is durable at once, too. */
+  #settle(settings: Partial<RunSettings>): void {
+    this.#log(() => `wanted is ${show(settings)}`)
+    this.#store.settings = { ...this.#store.settings, ...settings }
+    this.#stepSoon()
+  }
+
   #newNode(ordinal: number, behaviour: Scenario["nodes"][number]): SimNode {
     const node: SimNode = new SimNode({
       ordinal,
       behaviour,
       world: {
         random: this.#random,
-        send: (report) => this.#carry(node, () => this.#arrive(report, node)),
+        send: (report) => this.#carry(node, () => this.#hear(report, node)),
         later: (delay, act) => this.#at(this.#time + delay, act),
       },
     })
@@ -191,7 +213,8 @@ class Simulation {
     }
   }
 
-  #arrive(input: EngineInput, node: SimNode): void {
+  /** What reaches a server that is not there is lost; nodes send it again. */
+  #hear(input: EngineInput, node?: SimNode): void {
     if (!this.#state) return
     this.#inbox.push({ input, node })
     this.#stepSoon()
@@ -224,41 +247,51 @@ class Simulation {
   #step(extra: readonly EngineInput[]): void {
     const state = this.#state
     if (!state) return
+    if (this.#time < this.#stalledUntil) return this.#at(this.#stalledUntil, () => this.#step(extra))
     const batch = this.#inbox.splice(0, this.#random.integer(1, 40))
     if (this.#inbox.length > 0) this.#stepSoon()
     // The stored wish comes last: what has happened, happened before it was read.
-    const inputs = [...extra, ...batch.map(({ input }) => input), ...wishInputs(state, this.#store.wish)]
+    const wished = [...settingInputs(state, this.#store.settings), ...wishInputs(state, this.#store.wish)]
+    const inputs = [...extra, ...batch.map(({ input }) => input), ...wished]
     const compare = this.steps % comparedEvery === 0
     const before = compare ? showState(state) : ""
-    const result = this.#engine.step(state, inputs, this.#wall())
+    const now = this.#wall()
+    const result = this.#engine.step(state, inputs, now)
     this.steps += 1
     if (compare) {
       expectThat(showState(state) === before, "I13", () => "a step changed its input")
-      const again = showState(this.#engine.step(state, inputs, this.#wall()).state)
+      const again = showState(this.#engine.step(state, inputs, now).state)
       expectThat(again === showState(result.state), "I13", () => "the same step gave another result")
     }
     this.#log(
       () => `step ${show(inputs)} -> ${show(result.taskChanges)} ${show(result.execution)} ${show(result.commands)}`,
     )
-    if (!this.#commit(result, { inputs, recovering: false })) return
+    if (!this.#commit({ before: state, inputs, result, now }, false)) return
     if (compare) this.#compareRecovery(result.state)
-    for (const { input, node } of batch) this.#carry(node, () => node.acknowledge(input))
+    for (const { input, node } of batch) if (node) this.#carry(node, () => node.acknowledge(input))
   }
 
-  /** Commits and acts on a result, unless the server dies before or in between. */
-  #commit(result: StepResult, about: { inputs: readonly EngineInput[]; recovering: boolean }): boolean {
+  /** Commits and acts on a result, unless the server dies at one of the points before, between and after. */
+  #commit(write: StoreWrite, recovering: boolean): boolean {
+    const { result, inputs, now } = write
     const dies = !this.#healed() && this.#random.chance(this.#scenario.crashChance)
-    if (dies && this.#random.chance(0.5)) return this.#die("before the commit")
-    this.#checker.commit({ ...about, result })
+    const point = dies ? this.#random.pick(["before", "before", "unsent", "among", "sent"] as const) : undefined
+    if (point === "before") {
+      this.#onStoreCall?.({ kind: "lost", ...write })
+      return this.#die("before the commit")
+    }
+    this.#onStoreCall?.({ kind: "commit", ...write })
+    this.#checker.commit({ inputs, recovering, now, result })
     if (this.#endedAt === undefined && ["succeeded", "incomplete", "failed", "aborted"].includes(this.execution)) {
       this.#endedAt = this.#time
     }
-    if (dies) {
-      if (result.neverStarted && this.#endedAt === undefined) this.#store.loseHalfOfRest()
-      return this.#die("after the commit")
-    }
+    const partly = dies && result.neverStarted && this.#endedAt === undefined && !this.#onStoreCall
+    if (partly) this.#store.loseHalfOfRest()
+    if (point === "unsent") return this.#die("after the commit")
+    if (point === "among") this.#send(result.commands.slice(0, this.#random.integer(0, result.commands.length)))
+    else this.#send(result.commands)
+    if (dies) return this.#die(point === "among" ? "while it sent" : "before it acknowledged")
     this.#state = result.state
-    this.#send(result.commands)
     this.#wakeAt(result.wakeAt)
     return true
   }
@@ -282,25 +315,32 @@ class Simulation {
   }
 
   #recover(): void {
-    const result = this.#engine.recoverState(this.#plan, this.#store.rows(), this.#wall())
+    const [rows, now] = [this.#store.rows(), this.#wall()]
+    this.#onStoreCall?.({ kind: "recover", rows, now })
+    const result = this.#engine.recoverState(this.#plan, rows, now)
     this.#log(() => `recovered ${show(result.execution)} ${show(result.commands)}`)
-    const recovered = this.#commit(result, { inputs: [], recovering: true })
+    const recovered = this.#commit({ before: undefined, inputs: [], result, now }, true)
     // A server that died while planning makes its plan again.
     if (recovered && this.execution === "planning") this.#step([{ type: "planned" }])
   }
 
   /** What a recovery would make of the rows now is what is in memory. */
   #compareRecovery(state: EngineState): void {
-    if (this.#store.tasks.some((row) => isRowOpen(row) && row.state === "queued")) return
+    const stored = this.#store.rows()
+    if (stored.openTasks.some((row) => row.state === "queued")) return
+    const { width, hold } = this.#store
     const rows = {
-      ...this.#store.rows(),
+      ...stored,
+      settings: { width, hold },
+      // A wall clock that was set since changes when a bake ends; that is no difference here.
+      bakeUntil: state.bakeUntil === null ? null : wallTimeOf(state.clock, state.bakeUntil),
       wish: this.execution === "pausing" || this.execution === "paused" ? "pause" : "run",
     } as const
     const recovered = this.#engine.recoverState(this.#plan, rows, this.#wall()).state
     expectThat(
-      showRows(recovered) === showRows(state),
+      showDurable(recovered) === showDurable(state),
       "I14",
-      () => `${showRows(recovered)} recovered, ${showRows(state)} in memory`,
+      () => `${showDurable(recovered)} recovered, ${showDurable(state)} in memory`,
     )
   }
 
@@ -312,22 +352,11 @@ class Simulation {
   }
 }
 
-const show = (value: unknown): string => JSON.stringify(value) ?? ""
-
-function showState(state: EngineState): string {
-  return show([{ ...state, slots: null }, [...state.slots.values()].toSorted((a, b) => a.ordinal - b.ordinal)])
-}
-
-/** The durable part of a state. */
-function showRows({ execution, stop, nextOrdinal, counts, rollbacks, slots }: EngineState): string {
-  const rows = [...slots.values()].toSorted((a, b) => a.ordinal - b.ordinal)
-  const durable = rows.map(({ ordinal, state, rollback, attempt }) => [ordinal, state, rollback, attempt])
-  return show([execution, stop, nextOrdinal, counts, rollbacks, durable])
-}
-
-function runOnce(seed: number, engine: Engine, trace: string[] | undefined): SimulationReport {
-  const scenario = drawScenario(seed)
-  const simulation = new Simulation({ scenario, engine, trace })
+function runOnce(seed: number, options: SimulationOptions): SimulationReport {
+  const { engine = realEngine, onStoreCall } = options
+  const trace = options.trace ? [] : undefined
+  const scenario = drawScenario(seed, options)
+  const simulation = new Simulation({ scenario, engine, trace, onStoreCall })
   let failure: SimulationReport["failure"]
   try {
     simulation.run()
@@ -335,8 +364,8 @@ function runOnce(seed: number, engine: Engine, trace: string[] | undefined): Sim
     const invariant = error instanceof InvariantError ? error.invariant : "threw"
     failure = { invariant, message: error instanceof Error ? (error.stack ?? error.message) : String(error) }
   }
-  const { steps, crashes, execution } = simulation
-  return { seed, scenario, steps, crashes, execution, failure, trace: trace ?? [] }
+  const { steps, crashes, execution, plan, stopBy } = simulation
+  return { seed, scenario, plan, steps, crashes, execution, stopBy, failure, trace: trace ?? [] }
 }
 
 /**
@@ -345,8 +374,7 @@ function runOnce(seed: number, engine: Engine, trace: string[] | undefined): Sim
  *
  * @example simulate(42).failure // undefined
  */
-export function simulate(seed: number, options: { engine?: Engine; trace?: boolean } = {}): SimulationReport {
-  const engine = options.engine ?? realEngine
-  const report = runOnce(seed, engine, options.trace ? [] : undefined)
-  return report.failure && !options.trace ? runOnce(seed, engine, []) : report
+export function simulate(seed: number, options: SimulationOptions = {}): SimulationReport {
+  const report = runOnce(seed, options)
+  return report.failure && !options.trace && !options.onStoreCall ? runOnce(seed, { ...options, trace: true }) : report
 }
