@@ -15,6 +15,10 @@ steps:
     run: ["true"]
 `
 
+const schedule = { every: "30d", call: { input: { workflow: "own", targets: { all: true } } } }
+
+const secretsOfOne = ["node", "query", "key", "window", "schedule"].map((what) => `secret-${what}-of-one`)
+
 let server: ServerFixture
 let one: { key: string; ids: Record<string, string> }
 let two: { key: string }
@@ -42,6 +46,11 @@ async function fill(key: string): Promise<Record<string, string>> {
   expect(enrolled.status).toBe(200)
   await server.call(key, "PUT", "/v1/groups/own", { query: "role=secret-query-of-one" })
   expect((await server.call(key, "PUT", "/v1/workflows/own", { document })).status).toBe(200)
+  const window = { cron: "0 22 * * *", zone: "UTC", duration: "4h", description: "secret-window-of-one" }
+  expect((await server.call(key, "PUT", "/v1/windows/own", window)).status).toBe(200)
+  expect(
+    (await server.call(key, "PUT", "/v1/schedules/own", { ...schedule, description: "secret-schedule-of-one" })).status,
+  ).toBe(200)
   const run = await server.call(key, "POST", "/v1/executions", {
     workflow: "own",
     targets: { nodes: ["secret-node-of-one"] },
@@ -81,6 +90,11 @@ const bodies: Record<string, unknown> = {
   "nodes.update": { tags: { stolen: "yes" } },
   "groups.put": { query: "role=web" },
   "workflows.apply": { document },
+  "windows.apply": { cron: "0 1 * * *", zone: "UTC", duration: "1h" },
+  "schedules.apply": schedule,
+  "schedules.pause": {},
+  "schedules.resume": {},
+  "schedules.fire": {},
   "secrets.put": { value: "another value" },
   "routes.put": { services: [] },
   "keys.revoke": {},
@@ -131,11 +145,11 @@ describe("X2: every operation is refused", () => {
       const before = await snapshot()
       const answer = await server.call(two.key, operation.method, pathOf(operation, one.ids), bodies[name])
       const text = JSON.stringify(answer.body)
-      for (const secret of ["secret-node-of-one", "secret-query-of-one", "secret-key-of-one"])
-        expect(text).not.toContain(secret)
+      for (const secret of secretsOfOne) expect(text).not.toContain(secret)
       const creates =
         name === "groups.put" ||
         name === "workflows.apply" ||
+        /^(?:schedules|windows)\.(?:apply|get|remove)$/.test(name) ||
         name === "secrets.put" ||
         name === "secrets.get" ||
         name === "secrets.remove" ||
@@ -156,12 +170,7 @@ describe("X2: every operation is refused", () => {
     )) {
       const answer = await server.call(two.key, "GET", operation.path)
       const text = JSON.stringify(answer.body)
-      for (const secret of [
-        "secret-node-of-one",
-        "secret-query-of-one",
-        "secret-key-of-one",
-        one.ids["execution"] ?? "?",
-      ]) {
+      for (const secret of [...secretsOfOne, one.ids["execution"] ?? "?"]) {
         expect(text, operation.name).not.toContain(secret)
       }
     }
@@ -177,6 +186,8 @@ async function snapshot(): Promise<unknown> {
     database.query("select name, query from node_groups where account = 'one'").catch(() => []),
     database.query("select name, version from workflow_versions where account = 'one'"),
     database.query("select name, version, removed from secrets where account = 'one'"),
+    database.query("select name, version from schedules where account = 'one'"),
+    database.query("select name, version from maintenance_windows where account = 'one'"),
     database.query("select wish from executions where account = 'one'"),
     database.query("select operation, services from routes order by operation"),
   ])
