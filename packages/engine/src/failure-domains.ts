@@ -39,8 +39,8 @@ export class DomainCounts implements DomainView {
 }
 
 /**
- * An order of targets in which the members of each domain lie as far apart as they can, so that the head of the line
- * seldom waits: the result's element i is the index, in `domains`, of the target that becomes ordinal i. Domains are numbered
+ * An order of targets in which the members of each domain are spread evenly over the line, so that its head seldom
+ * waits: the result's element i is the index, in `domains`, of the target that becomes ordinal i. Domains are numbered
  * from 0 without large gaps, -1 is none. Members of a domain keep their order. Linear in the targets.
  *
  * @example interleaveByDomain(Int32Array.of(0, 0, 1, 1)) // [0, 2, 1, 3]

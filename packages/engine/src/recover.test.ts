@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest"
-import { openCommands, recoverState, wishInputs } from "./recover.ts"
+import { openCommands, recoverState, settingInputs, wishInputs } from "./recover.ts"
 import { newState } from "./scheduler.ts"
 import { EngineRun } from "./simulator/engine-run.ts"
 import type { ExecutionRows, OpenTask, StepResult, Wish } from "./types.ts"
@@ -105,6 +105,124 @@ describe("recovery", () => {
     ] as const
     for (const [bad, message] of broken) expect(() => recoverState(run.plan, bad, run.now)).toThrow(message)
     expect(() => recoverState({ ...run.plan, width: 0 }, rows, run.now)).toThrow("width")
+  })
+})
+
+describe("recovery of the pace", () => {
+  const waves = { waves: [2, 10], bakeMilliseconds: 5000 }
+
+  function baking(): EngineRun {
+    const run = new EngineRun(waves)
+    run.step({ type: "planned" })
+    run.finish("succeeded", 0, 1)
+    return run
+  }
+
+  test("I21: a bake that is on record goes on, also one that ended meanwhile", () => {
+    const run = baking()
+    run.now += 2000
+    recover(run)
+    expect(run.commands()).toEqual([])
+    expect(run.last?.execution).toBeUndefined()
+    expect(run.last?.wakeAt).toBe(5000)
+    run.wait(3000)
+    expect(run.commands()).toEqual(["start 2/1", "start 3/1"])
+    const late = baking()
+    late.now += 60_000
+    recover(late)
+    expect(late.commands()).toEqual(["start 2/1", "start 3/1"])
+  })
+
+  test("I21: a bake that is not on record, or longer than one, begins anew", () => {
+    const run = baking()
+    const rows = { ...run.store.rows(), bakeUntil: null }
+    run.now += 4000
+    expect(recoverState(run.plan, rows, run.now)).toMatchObject({ wakeAt: 9000, execution: { bakeUntil: 9000 } })
+    // The clock was set back by an hour since.
+    const early = recoverState(run.plan, { ...run.store.rows(), bakeUntil: 3_605_000 }, 5000)
+    expect(early).toMatchObject({ wakeAt: 10_000, commands: [] })
+  })
+
+  test("I21: what is on record of a bake counts only where a wave has ended", () => {
+    const run = new EngineRun(waves)
+    run.step({ type: "planned" })
+    const { state } = recoverState(run.plan, { ...run.store.rows(), bakeUntil: 400 }, run.now)
+    expect(state.bakeUntil).toBeNull()
+    run.finish("succeeded", 0)
+    expect(recoverState(run.plan, { ...run.store.rows(), bakeUntil: 400 }, run.now).state.bakeUntil).toBeNull()
+  })
+
+  test("I25, I26: width and hold are as they were stored, and go over to what is wanted by now", () => {
+    const run = new EngineRun()
+    run.step({ type: "planned" }, { type: "set-width", width: 3 }, { type: "hold-starts", reason: "closed", until: 9 })
+    const rows = run.store.rows()
+    const { settings: _, ...stored } = rows
+    expect(recoverState(run.plan, stored, 0).state).toMatchObject({ width: 3, hold: { reason: "closed", until: 9 } })
+    expect(recoverState(run.plan, stored, 0).execution).toBeUndefined()
+    const opened = recoverState(run.plan, { ...rows, settings: { width: 4, hold: null } }, 0)
+    expect(opened.execution).toMatchObject({ width: 4, hold: null })
+    expect(opened.commands).toHaveLength(4)
+    const { width: __, hold: ___, ...old } = stored
+    expect(recoverState(run.plan, old, 0).state).toMatchObject({ width: 2, hold: null })
+  })
+
+  test("I24: the members of a domain in flight are known again", () => {
+    const run = new EngineRun({ domains: Int32Array.of(0, 1, 0, 1, 0, 1, 0, 1, 0, -1), width: 5, errorsMax: 5 })
+    run.step({ type: "planned" })
+    run.finish("failed", 0)
+    recover(run)
+    expect(run.commands()).toEqual(["rollback 0/1", "start 1/1"])
+    run.rolledBack(0)
+    expect(run.commands()).toEqual(["start 2/1"])
+  })
+
+  test("I27: failures by class are on record where limits need them", () => {
+    const run = new EngineRun({ errorsMaxByClass: { interrupted: 1 }, rollbackOnFailure: false, errorsMax: 5 })
+    run.step({ type: "planned" })
+    run.finish("interrupted", 0)
+    recover(run)
+    run.finish("interrupted", 1)
+    expect(run.store.stop).toMatchObject({ by: "class-limit", failures: 2 })
+    const { classes, ...without } = run.store.rows()
+    expect(() => recoverState(run.plan, without, 0)).toThrow("by class")
+    const stopWhen = { text: "false", test: () => false }
+    expect(() => recoverState({ ...run.plan, errorsMaxByClass: {}, stopWhen }, without, 0)).toThrow("by class")
+    const spoiled = { ...without, classes: { ...classes, timeout: 1 } }
+    expect(() => recoverState(run.plan, spoiled as ExecutionRows, 0)).toThrow("the classes are of 3 failures")
+  })
+
+  test("I28: a retry waits anew, as long as before", () => {
+    const run = new EngineRun({ attemptsMax: 3, width: 1, retryBackoffFactor: 4 })
+    run.step({ type: "planned" })
+    run.finish("failed", 0)
+    run.wait(1000)
+    run.finish("failed", 0)
+    recover(run)
+    expect(run.last?.wakeAt).toBe(run.now + 4000)
+  })
+})
+
+describe("what is wanted of the pace", () => {
+  test("I25, I26: leads to the inputs that are needed, and to none once nothing can start any more", () => {
+    const run = new EngineRun()
+    const closed = { reason: "closed", until: null }
+    expect(settingInputs(run.state, { width: 2, hold: null })).toEqual([])
+    expect(settingInputs(run.state, { width: 5, hold: closed })).toEqual([
+      { type: "set-width", width: 5 },
+      { type: "hold-starts", reason: "closed" },
+    ])
+    run.step({ type: "hold-starts", reason: "closed" })
+    expect(settingInputs(run.state, { width: 2, hold: closed })).toEqual([])
+    expect(settingInputs(run.state, { width: 2, hold: { ...closed, until: 7 } })).toEqual([
+      { type: "hold-starts", reason: "closed", until: 7 },
+    ])
+    expect(settingInputs(run.state, { width: 2, hold: { ...closed, reason: "frozen" } })).toHaveLength(1)
+    expect(settingInputs(run.state, { width: 2, hold: null })).toEqual([{ type: "release-starts" }])
+    run.step({ type: "planned" }, { type: "release-starts" })
+    run.step({ type: "abort", mode: "finish" })
+    expect(settingInputs(run.state, { width: 5, hold: closed })).toEqual([])
+    run.finish("succeeded", 0, 1)
+    expect(settingInputs(run.state, { width: 5, hold: closed })).toEqual([])
   })
 })
 

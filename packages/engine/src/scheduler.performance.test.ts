@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest"
+import type { EnginePlan } from "./plan.ts"
 import { newState, step } from "./scheduler.ts"
 import { examplePlan } from "./simulator/engine-run.ts"
 import type { EngineInput, StepResult } from "./types.ts"
+import { resolveWaves } from "./waves.ts"
 
 declare const process: { cpuUsage(): { readonly user: number; readonly system: number } }
 
@@ -14,17 +16,33 @@ function cpuSeconds(): number {
 /** The wanted speed; the machine that wrote this test did fifteen times as much. */
 const transitionsPerSecondMin = 200_000
 
+/** Every rule about starts and stops at once. */
+function everyRule(targetsCount: number): Partial<EnginePlan> {
+  return {
+    ramp: true,
+    strict: true,
+    errorsMax: targetsCount,
+    unavailableMax: targetsCount,
+    waves: resolveWaves(["0.2%"], targetsCount),
+    domains: Int32Array.from({ length: targetsCount }, (_, ordinal) => ordinal % 1000),
+    errorRate: { thousandths: 1000, sampleMin: 10 },
+    errorsMaxByClass: { failed: 3, interrupted: 3 },
+    stopWhen: { text: "failed > 3", test: ({ failed }) => failed > 3 },
+  }
+}
+
 interface Load {
   readonly targetsCount: number
   readonly width: number
   readonly batch: number
   readonly stepsMax?: number
+  readonly plan?: Partial<EnginePlan>
   readonly look?: (result: StepResult) => void
 }
 
 /** Runs targets with immediate success, `batch` inputs a step; calls `look` after each step, returns the transitions. */
 function runTargets(options: Load): number {
-  const plan = { ...examplePlan, targetsCount: options.targetsCount, width: options.width }
+  const plan = { ...examplePlan, targetsCount: options.targetsCount, width: options.width, ...options.plan }
   let now = 0
   let result = step(newState(plan, now), [{ type: "planned" }], now)
   let transitions = 0
@@ -51,6 +69,16 @@ describe("W9: what a step costs", () => {
     runTargets({ targetsCount: 20_000, width: 100, batch: 200 })
     const begin = cpuSeconds()
     const transitions = runTargets({ targetsCount: 200_000, width: 100, batch: 200 })
+    expect(transitions / (cpuSeconds() - begin)).toBeGreaterThan(transitionsPerSecondMin)
+  })
+
+  test("over 200,000 transitions a second at width 100 with every rule", () => {
+    const targetsCount = 200_000
+    const plan = everyRule(targetsCount)
+    runTargets({ targetsCount: 20_000, width: 100, batch: 200, plan: everyRule(20_000) })
+    const begin = cpuSeconds()
+    const transitions = runTargets({ targetsCount, width: 100, batch: 200, plan })
+    expect(transitions).toBe(3 * targetsCount)
     expect(transitions / (cpuSeconds() - begin)).toBeGreaterThan(transitionsPerSecondMin)
   })
 

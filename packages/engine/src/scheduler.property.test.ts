@@ -4,6 +4,7 @@ import type { EnginePlan } from "./plan.ts"
 import { newState, step } from "./scheduler.ts"
 import { EngineRun } from "./simulator/engine-run.ts"
 import type { EngineInput } from "./types.ts"
+import { resolveWaves } from "./waves.ts"
 
 const outcomeStates = ["succeeded", "failed", "interrupted", "aborted", "skipped", "unreachable"] as const
 const rollbackOutcomes = ["rolled-back", "rollback-failed", "not-reversible", "unknown"] as const
@@ -35,10 +36,47 @@ const inputs: fc.Arbitrary<EngineInput> = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ type: fc.constantFrom("pause" as const, "resume" as const, "planned" as const) }),
   },
+  {
+    weight: 1,
+    arbitrary: fc.record({ type: fc.constant("set-width" as const), width: fc.integer({ min: 0, max: 12 }) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ type: fc.constant("hold-starts" as const), reason: fc.constantFrom("closed", "frozen") }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("release-starts" as const) }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("abort" as const), mode: fc.constantFrom("finish", "kill") }) },
 )
 
-const plans: fc.Arbitrary<EnginePlan> = fc.record({
+const tolerated = fc.integer({ min: 0, max: 3 })
+const kinds = { failed: tolerated, timeout: tolerated, unreachable: tolerated, interrupted: tolerated }
+
+/** The members that a plan may have besides; each is absent as often as not. */
+const paces = fc.record(
+  {
+    ramp: fc.boolean(),
+    strict: fc.boolean(),
+    unavailableMax: fc.integer({ min: 1, max: 12 }),
+    bakeMilliseconds: fc.constantFrom(0, 40, 3000),
+    domainWidth: fc.integer({ min: 1, max: 3 }),
+    errorRate: fc.record({
+      thousandths: fc.integer({ min: 0, max: 100_000 }),
+      sampleMin: fc.integer({ min: 1, max: 6 }),
+    }),
+    errorsMaxByClass: fc.record(kinds, { requiredKeys: [] }),
+    stopMode: fc.constantFrom("finish" as const, "kill" as const),
+    retryBackoffFactor: fc.constantFrom(1, 2.5),
+    retryJitterThousandths: fc.integer({ min: 0, max: 1000 }),
+  },
+  { requiredKeys: [] },
+)
+
+const shapes = fc.record({
+  sizes: fc.option(fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 1, maxLength: 3 })),
+  domains: fc.option(fc.array(fc.integer({ min: -1, max: 3 }), { minLength: 12, maxLength: 12 })),
+})
+
+const basePlans = fc.record({
   targetsCount: fc.integer({ min: 0, max: 12 }),
   width: fc.integer({ min: 1, max: 12 }),
   errorsMax: fc.integer({ min: 0, max: 4 }),
@@ -52,6 +90,13 @@ const plans: fc.Arbitrary<EnginePlan> = fc.record({
   countUnreachable: fc.boolean(),
 })
 
+const plans: fc.Arbitrary<EnginePlan> = fc.tuple(basePlans, paces, shapes).map(([plan, pace, { sizes, domains }]) => ({
+  ...plan,
+  ...pace,
+  ...(sizes && { waves: resolveWaves(sizes, plan.targetsCount) }),
+  ...(domains && { domains: Int32Array.from(domains.slice(0, plan.targetsCount)) }),
+}))
+
 const batches = fc.array(
   fc.record({ delay: fc.constantFrom(0, 1, 30, 2000), batch: fc.array(inputs, { maxLength: 8 }) }),
   {
@@ -60,7 +105,7 @@ const batches = fc.array(
 )
 
 describe("any inputs in any order", () => {
-  test("I1 to I12: keep every invariant, and silence from then on ends the run", () => {
+  test("I1 to I12, I20 to I28: keep every invariant, and silence from then on ends the run", () => {
     fc.assert(
       fc.property(plans, batches, (plan, steps) => {
         const run = new EngineRun(plan)
@@ -69,9 +114,10 @@ describe("any inputs in any order", () => {
           run.now += delay
           run.step(...batch)
         }
-        run.step({ type: "resume" })
+        run.step({ type: "resume" }, { type: "release-starts" })
         // Each target has at most attemptsMax starts and one rollback, each with one deadline; a stall may double them.
-        const wakesMax = 2 * (plan.targetsCount + 1) * (plan.attemptsMax * 2 + 2)
+        // So may the bake of each wave.
+        const wakesMax = 2 * (plan.targetsCount + 1) * (plan.attemptsMax * 2 + 3)
         for (let wakes = 0; run.last?.wakeAt !== undefined; wakes++) {
           expect(wakes).toBeLessThan(wakesMax)
           run.jump(Math.max(0, run.last.wakeAt - run.now))
