@@ -1,20 +1,21 @@
-import { groupsPut } from "@signalbox/contracts/fleet/operations"
 import { workflowsApply, workflowsValidate } from "@signalbox/contracts/workflows/operations"
 import { AppError, type Issue } from "@signalbox/kernel/app-error"
 import type { Client } from "@signalbox/sdk/client"
 import type { Command } from "commander"
 import { addCommand, type CommandContext, type CommandFrame, onRun } from "../command.ts"
 import { compareDocument } from "../documents/compare-document.ts"
+import { declaredKinds } from "../documents/declared-kinds.ts"
 import { type ApplyDocument, readDocuments, shiftIssues } from "../documents/read-documents.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { readInputFile } from "../input-file.ts"
 import { print, printLine } from "../io.ts"
 
 export function addApply(program: Command, frame: CommandFrame): void {
-  const command = addCommand(program, "apply", "Store what a file declares: workflows and node groups").requiredOption(
-    "-f, --file <file>",
-    "YAML with one or more documents; - for standard input",
-  )
+  const command = addCommand(
+    program,
+    "apply",
+    "Store what a file declares: workflows, node groups, schedules and windows",
+  ).requiredOption("-f, --file <file>", "YAML with one or more documents; - for standard input")
   onRun(command, frame, { run: apply })
   const diff = addCommand(program, "diff", "Show what apply would change; exit code 1 where it would").requiredOption(
     "-f, --file <file>",
@@ -58,7 +59,7 @@ async function read(context: CommandContext): Promise<{ file: string; documents:
 async function validateWorkflows(client: Client, documents: readonly ApplyDocument[], file: string): Promise<void> {
   const issues: Issue[] = []
   for (const document of documents) {
-    if (document.kind !== "Workflow") continue
+    if ("declared" in document) continue
     const result = await client.call(workflowsValidate, { document: document.text })
     issues.push(...shiftIssues(result.issues, document))
   }
@@ -66,25 +67,20 @@ async function validateWorkflows(client: Client, documents: readonly ApplyDocume
 }
 
 function appliedText({ kind, name, result, version, requestUrl }: Applied): string {
-  const what = `${kind === "Workflow" ? "workflow" : "group"} ${name}`
+  const what = `${declaredKinds[kind]?.noun ?? "workflow"} ${name}`
   if (result === "held") return `${what} held for approval: ${requestUrl}`
   return `${what} ${result}${version === undefined ? "" : ` (version ${version})`}`
 }
 
 async function applyOne(client: Client, document: ApplyDocument): Promise<Applied> {
   const { kind, name } = document
-  if (kind === "Workflow") {
+  if (!("declared" in document)) {
     const reply = await client.call(workflowsApply, { name, document: document.text })
     if (reply.status === "held") return { kind, name, result: "held", requestUrl: reply.requestUrl }
     const { changed, version } = reply.value
     return { kind, name, result: changed ? (version === 1 ? "created" : "changed") : "unchanged", version }
   }
-  const { before, changed } = await compareDocument(client, document)
-  if (!changed) return { kind, name, result: "unchanged" }
-  const { nodes, ...rest } = document.group
-  const reply = await client.call(groupsPut, { ...rest, ...(nodes === undefined ? {} : { nodes: [...nodes] }) })
-  if (reply.status === "held") return { kind, name, result: "held", requestUrl: reply.requestUrl }
-  return { kind, name, result: before === "" ? "created" : "changed" }
+  return { kind, name, ...(await document.declared.apply(client, document.value)) }
 }
 
 async function showDifference(context: CommandContext): Promise<number> {

@@ -1,8 +1,7 @@
-import { groupsGet } from "@signalbox/contracts/fleet/operations"
 import { workflowsGet, workflowsValidate } from "@signalbox/contracts/workflows/operations"
-import { AppError, hasCode } from "@signalbox/kernel/app-error"
+import { AppError } from "@signalbox/kernel/app-error"
 import type { Client } from "@signalbox/sdk/client"
-import { groupText } from "./group-text.ts"
+import { findUnless } from "./declared-kinds.ts"
 import type { ApplyDocument } from "./read-documents.ts"
 
 export interface Comparison {
@@ -16,10 +15,9 @@ export interface Comparison {
 /** What applying a document would change. @throws workflows.invalid-document */
 export async function compareDocument(client: Client, document: ApplyDocument): Promise<Comparison> {
   const { name } = document
-  if (document.kind === "NodeGroup") {
-    const stored = await findUnless(client.call(groupsGet, { name }), "fleet.group-not-found")
-    const before = stored === undefined ? "" : groupText(stored)
-    const after = groupText(document.group)
+  if ("declared" in document) {
+    const before = (await document.declared.findText(client, document.value)) ?? ""
+    const after = document.declared.text(document.value)
     return { before, after, changed: before !== after }
   }
   const checked = await client.call(workflowsValidate, { document: document.text })
@@ -28,16 +26,4 @@ export async function compareDocument(client: Client, document: ApplyDocument): 
   }
   const stored = await findUnless(client.call(workflowsGet, { name }), "workflows.not-found")
   return { before: stored?.document ?? "", after: document.text, changed: stored?.digest !== checked.digest }
-}
-
-async function findUnless<T>(
-  call: Promise<T>,
-  code: "fleet.group-not-found" | "workflows.not-found",
-): Promise<T | undefined> {
-  try {
-    return await call
-  } catch (error) {
-    if (hasCode(error, code)) return undefined
-    throw error
-  }
 }

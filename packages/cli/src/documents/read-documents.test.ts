@@ -1,5 +1,6 @@
 import { isAppError } from "@signalbox/kernel/app-error"
 import { expect, test } from "vitest"
+import { declaredKinds } from "./declared-kinds.ts"
 import { groupText } from "./group-text.ts"
 import { readDocuments, shiftIssues, type WorkflowSource } from "./read-documents.ts"
 
@@ -24,7 +25,13 @@ test("a workflow keeps its text with its comments, and the line at which it begi
   )
   expect(documents).toEqual([
     { kind: "Workflow", name: "a", text: `# first\n${workflow}`, line: 1 },
-    { kind: "NodeGroup", name: "g", line: 7, group: { name: "g", nodes: ["b", "a"] } },
+    {
+      kind: "NodeGroup",
+      name: "g",
+      line: 7,
+      declared: declaredKinds["NodeGroup"],
+      value: { name: "g", nodes: ["b", "a"] },
+    },
     { kind: "Workflow", name: "a", text: `# c\n\n${workflow}`, line: 11 },
   ])
   const last = documents[2] as WorkflowSource
@@ -42,8 +49,8 @@ test("unknown kinds, missing names and wrong groups are named with their line, a
   const text =
     "kind: Deployment\n---\nname: x\n---\nkind: Workflow\n---\n- a\n---\nkind: NodeGroup\nname: g\nquery: a\nnodez: []\n"
   expect(issuesOf(text)).toEqual([
-    '1 kind: kind is Workflow or NodeGroup, not "Deployment"',
-    "3 kind: kind is Workflow or NodeGroup, it has none",
+    '1 kind: kind is Workflow, NodeGroup, Schedule or Window, not "Deployment"',
+    "3 kind: kind is Workflow, NodeGroup, Schedule or Window, it has none",
     "5 name: a workflow needs a name of a-z, 0-9, dot, dash and underscore",
     "7 : a document is a mapping with a kind",
     expect.stringMatching(/^9 : Unrecognized key: "nodez"/),
@@ -60,4 +67,34 @@ test("groups compare by what they say, not by how they are written", () => {
   expect(groupText({ name: "g", nodes: ["b", "a", "b"] })).toBe(
     groupText({ name: "g", description: undefined, nodes: ["a", "b"] }),
   )
+})
+
+test("P9: W8: schedules and windows are read whole, with the line of what is wrong", () => {
+  const text = `kind: Schedule
+name: nightly
+cron: 0 3 * * *
+zone: Europe/Berlin
+call: { input: { workflow: work, targets: { all: true } } }
+---
+kind: Window
+name: nights
+cron: 0 22 * * *
+zone: Europe/Berlin
+duration: 4h
+`
+  const [schedule, window] = readDocuments(text, "f")
+  expect(schedule).toMatchObject({ value: { catchUp: "skip", call: { operation: "executions.create" } } })
+  expect(window).toMatchObject({ value: { cutoff: "0s", excludedDates: [] } })
+  expect(issuesOf(text.replace("Europe/Berlin", "Berlin"))).toEqual([
+    expect.stringMatching(/^4 zone: write a zone of the IANA database/),
+  ])
+})
+
+test("P9: W8: schedules and windows compare by what they say", () => {
+  const texts = (duration: string) =>
+    readDocuments(`kind: Window\nname: w\ncron: 0 1 * * *\nzone: UTC\nduration: ${duration}\n`, "f").map((document) =>
+      "declared" in document ? document.declared.text(document.value) : "",
+    )
+  expect(texts("90m")).toEqual(texts("PT1H30M"))
+  expect(texts("90m")).not.toEqual(texts("91m"))
 })

@@ -1,10 +1,11 @@
-import { limits, resourceName } from "@signalbox/contracts/schemas"
+import { resourceName } from "@signalbox/contracts/schemas"
 import { AppError, type Issue } from "@signalbox/kernel/app-error"
+import { assert } from "@signalbox/kernel/assert"
 import { isMap, isScalar, LineCounter, parseAllDocuments, type Document } from "yaml"
-import { z } from "zod"
+import { type Declared, type DeclaredKind, declaredKinds } from "./declared-kinds.ts"
 
 /** One document of a file, by its kind. */
-export type ApplyDocument = WorkflowSource | GroupSource
+export type ApplyDocument = WorkflowSource | DeclaredSource
 
 export interface WorkflowSource {
   readonly kind: "Workflow"
@@ -15,30 +16,20 @@ export interface WorkflowSource {
   readonly line: number
 }
 
-export interface GroupSource {
-  readonly kind: "NodeGroup"
+/** A document that is an operation's input. */
+export interface DeclaredSource {
+  readonly kind: string
   readonly name: string
   readonly line: number
-  readonly group: Group
+  readonly declared: DeclaredKind
+  readonly value: Declared
 }
 
 export const documentsMax = 1000
 
-const group = z
-  .strictObject({
-    kind: z.literal("NodeGroup"),
-    name: resourceName,
-    description: z.string().max(limits.noteLengthMax).optional(),
-    query: z.string().min(1).max(1000).optional(),
-    nodes: z.array(z.string().min(1).max(128)).min(1).max(limits.targetsListMax).optional(),
-  })
-  .refine((value) => (value.query === undefined) !== (value.nodes === undefined), "give exactly one of query and nodes")
-
-type Group = Omit<z.output<typeof group>, "kind">
-
 /**
  * The documents of a YAML text, in their order. Workflows are checked by the server; what must be known here to send
- * them, and groups as a whole, are checked now, all of them before anything is sent.
+ * them, and documents of other kinds as a whole, are checked now, all of them before anything is sent.
  *
  * @throws cli.invalid-documents with a line for each issue
  */
@@ -89,12 +80,14 @@ function readDocument(reading: Reading): ApplyDocument | undefined {
   }
   const kind: unknown = contents.get("kind")
   const name: unknown = contents.get("name")
-  if (kind === "NodeGroup") return readGroup(reading, place(start).line)
+  if (typeof kind === "string" && Object.hasOwn(declaredKinds, kind)) {
+    return readDeclared(reading, { kind, line: place(start).line })
+  }
   if (kind !== "Workflow") {
     const node = contents.get("kind", true)
     const at = isScalar(node) ? (node.range?.[0] ?? start) : start
     const said = kind === undefined ? "it has none" : `not ${JSON.stringify(kind)}`
-    issues.push({ path: "kind", message: `kind is Workflow or NodeGroup, ${said}`, ...place(at) })
+    issues.push({ path: "kind", message: `kind is ${kindNames}, ${said}`, ...place(at) })
     return undefined
   }
   if (typeof name !== "string" || !resourceName.safeParse(name).success) {
@@ -116,6 +109,8 @@ function readDocument(reading: Reading): ApplyDocument | undefined {
   }
 }
 
+const kindNames = ["Workflow", ...Object.keys(declaredKinds)].join(", ").replace(/, (?=\w+$)/, " or ")
+
 const endMarker = /\n\.\.\.[ \t]*\r?\n?$/
 
 /** After the `---` that begins the document, so that comments at its head belong to it. */
@@ -127,12 +122,14 @@ function textStart(text: string, gap: { readonly previousEnd: number; readonly c
   return text.slice(gap.previousEnd, gap.contents).includes("---") ? gap.contents : gap.previousEnd
 }
 
-function readGroup({ document, lines, issues }: Reading, line: number): GroupSource | undefined {
-  const result = group.safeParse(document.toJS({ maxAliasCount: 100 }))
-  if (result.success) {
-    const { kind, ...rest } = result.data
-    return { kind, name: rest.name, line, group: rest }
-  }
+function readDeclared(
+  { document, lines, issues }: Reading,
+  { kind, line }: { readonly kind: string; readonly line: number },
+): DeclaredSource | undefined {
+  const declared = declaredKinds[kind]
+  assert(declared, "the kind is one of the declared ones")
+  const result = declared.schema.safeParse(document.toJS({ maxAliasCount: 100 }))
+  if (result.success) return { kind, name: result.data.name, line, declared, value: result.data }
   for (const issue of result.error.issues) {
     const node = document.getIn(issue.path.map(String), true)
     const offset =

@@ -78,8 +78,11 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   keys: "API keys",
   nodes: "Managed machines",
   operations: "All operations of this installation",
+  resources: "Targets without an agent",
   routes: "The routing map",
+  schedules: "What is called in time",
   secrets: "Values that steps use and that nothing shows",
   tasks: "The single nodes of a run",
+  windows: "Maintenance windows: times in which work may start",
   workflows: "What can be run",
 }

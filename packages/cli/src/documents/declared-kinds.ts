@@ -1,0 +1,125 @@
+import { schedulesApply, schedulesGet, scheduleFields } from "@signalbox/contracts/calendars/schedules"
+import { windowsApply, windowsGet, windowFields } from "@signalbox/contracts/calendars/windows"
+import { groupsGet, groupsPut } from "@signalbox/contracts/fleet/operations"
+import type { Reply } from "@signalbox/contracts/operation"
+import { limits, resourceName } from "@signalbox/contracts/schemas"
+import { hasCode } from "@signalbox/kernel/app-error"
+import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
+import type { Client } from "@signalbox/sdk/client"
+import { z } from "zod"
+import { groupText } from "./group-text.ts"
+import { scheduleText } from "./schedule-text.ts"
+import { windowText } from "./window-text.ts"
+
+/**
+ * The kinds of documents that are an operation's input and nothing more: a new kind is a row here. Workflows are not
+ * among them, since the server keeps their text.
+ */
+export interface DeclaredKind {
+  /** What messages call it. */
+  readonly noun: string
+  readonly schema: z.ZodType<Declared>
+  /** A document, always written the same way, so that two of them can be compared. */
+  text(value: Declared): string
+  /** What is stored under the name, as a document; undefined where nothing is. */
+  findText(client: Client, value: Declared): Promise<string | undefined>
+  apply(client: Client, value: Declared): Promise<Outcome>
+}
+
+/** A document after its check: the operation's input, and the name that all of them have. */
+export interface Declared {
+  readonly name: string
+}
+
+export type Outcome =
+  | { readonly result: "unchanged" | "created" | "changed"; readonly version?: number }
+  | { readonly result: "held"; readonly requestUrl: string }
+
+/** Binds the parts of a kind to one another by the type of its documents. */
+function declare<Value extends Declared>(kind: {
+  readonly noun: string
+  readonly schema: z.ZodType<Value>
+  text(value: Value): string
+  findText(client: Client, value: Value): Promise<string | undefined>
+  apply(client: Client, value: Value): Promise<Outcome>
+}): DeclaredKind {
+  return kind as unknown as DeclaredKind
+}
+
+const group = z
+  .strictObject({
+    kind: z.literal("NodeGroup"),
+    name: resourceName,
+    description: z.string().max(limits.noteLengthMax).optional(),
+    query: z.string().min(1).max(1000).optional(),
+    nodes: z.array(z.string().min(1).max(128)).min(1).max(limits.targetsListMax).optional(),
+  })
+  .refine((value) => (value.query === undefined) !== (value.nodes === undefined), "give exactly one of query and nodes")
+  .transform(({ kind: _, ...rest }) => rest)
+
+type Group = z.output<typeof group>
+
+const schedule = z
+  .strictObject({ kind: z.literal("Schedule"), ...scheduleFields })
+  .transform(({ kind: _, ...rest }) => rest)
+const window = z.strictObject({ kind: z.literal("Window"), ...windowFields }).transform(({ kind: _, ...rest }) => rest)
+
+export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
+  NodeGroup: declare<Group>({
+    noun: "group",
+    schema: group,
+    text: groupText,
+    findText: findGroupText,
+    async apply(client, value) {
+      const before = await findGroupText(client, value)
+      if (before === groupText(value)) return { result: "unchanged" }
+      const reply = await client.call(groupsPut, value)
+      if (reply.status === "held") return { result: "held", requestUrl: reply.requestUrl }
+      return { result: before === undefined ? "created" : "changed" }
+    },
+  }),
+  Schedule: declare<z.output<typeof schedule>>({
+    noun: "schedule",
+    schema: schedule,
+    text: scheduleText,
+    async findText(client, { name, enabled }) {
+      const stored = await findUnless(client.call(schedulesGet, { name }), "calendars.schedule-not-found")
+      if (!stored) return undefined
+      // Whether it is paused is the operators' to say, unless the document does.
+      return scheduleText({ ...stored, enabled: enabled === undefined ? undefined : stored.state !== "paused" })
+    },
+    // Sent even where the text is the same: who applies a schedule is the one in whose name it fires.
+    apply: async (client, value) => outcomeOf(await client.call(schedulesApply, value)),
+  }),
+  Window: declare<z.output<typeof window>>({
+    noun: "window",
+    schema: window,
+    text: windowText,
+    async findText(client, { name }) {
+      const stored = await findUnless(client.call(windowsGet, { name }), "calendars.window-not-found")
+      return stored && windowText(stored)
+    },
+    apply: async (client, value) => outcomeOf(await client.call(windowsApply, value)),
+  }),
+}
+
+async function findGroupText(client: Client, { name }: Group): Promise<string | undefined> {
+  const stored = await findUnless(client.call(groupsGet, { name }), "fleet.group-not-found")
+  return stored && groupText(stored)
+}
+
+function outcomeOf(reply: Reply<{ readonly changed: boolean; readonly version: number }>): Outcome {
+  if (reply.status === "held") return { result: "held", requestUrl: reply.requestUrl }
+  const { changed, version } = reply.value
+  return { result: changed ? (version === 1 ? "created" : "changed") : "unchanged", version }
+}
+
+/** What a call gives, or undefined where it is refused with this code. */
+export async function findUnless<T>(call: Promise<T>, code: ErrorCode): Promise<T | undefined> {
+  try {
+    return await call
+  } catch (error) {
+    if (hasCode(error, code)) return undefined
+    throw error
+  }
+}
