@@ -27,6 +27,11 @@ export function figuresOf(values: readonly number[]): Figures {
   return { median: round(median ?? 0), min: round(sorted[0] ?? 0), max: round(sorted.at(-1) ?? 0) }
 }
 
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
+}
+
 export function round(value: number, digits = 3): number {
   return value >= 100 ? Math.round(value) : Number(value.toPrecision(digits))
 }

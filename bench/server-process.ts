@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { Agent, Pool, request } from "undici"
 import type { Connection } from "./measure.ts"
 
 export interface ServerProcess {
@@ -19,12 +20,18 @@ export interface ServerProcess {
 
 export const commandPath = fileURLToPath(new URL("../packages/cli/bin/signalbox.js", import.meta.url))
 
-/** Without a connection the server starts its private database. */
-export async function startServerProcess(
-  connection: Connection | undefined,
-  flags: Readonly<Record<string, string>> = {},
-  data?: string,
-): Promise<ServerProcess> {
+export interface ServerOptions {
+  /** Without a connection the server starts its private database. */
+  readonly connection?: Connection
+  readonly flags?: Readonly<Record<string, string>>
+  /** A directory that outlives the process. */
+  readonly data?: string
+  /** As nodes meet it; plain HTTP otherwise. */
+  readonly tls?: boolean
+}
+
+export async function startServerProcess(options: ServerOptions = {}): Promise<ServerProcess> {
+  const { connection, flags = {}, data, tls = false } = options
   const directory = data ?? (await mkdtemp(join(tmpdir(), "signalbox-bench-server-")))
   const address =
     connection &&
@@ -35,7 +42,7 @@ export async function startServerProcess(
     directory,
     "--port",
     "0",
-    "--insecure",
+    ...(tls ? [] : ["--insecure"]),
     "--log-level",
     "warn",
     ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]),
@@ -64,10 +71,13 @@ async function waitForAnswer(path: string, child: ChildProcess): Promise<{ url: 
   for (const end = performance.now() + 60_000; performance.now() < end;) {
     if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}`)
     try {
-      const admin = JSON.parse(await readFile(path, "utf8")) as { url?: string; key: string }
+      const admin = JSON.parse(await readFile(path, "utf8")) as { url?: string; key: string; caPem?: string }
       if (admin.url) {
-        const response = await fetch(`${admin.url}/readyz`)
-        if (response.ok) return admin as { url: string; key: string }
+        const dispatcher = new Agent({ connect: { ca: admin.caPem } })
+        const { statusCode, body } = await request(`${admin.url}/readyz`, { dispatcher })
+        await body.dump()
+        await dispatcher.close()
+        if (statusCode === 200) return admin as { url: string; key: string }
       }
     } catch {
       // not there yet
@@ -76,6 +86,29 @@ async function waitForAnswer(path: string, child: ChildProcess): Promise<{ url: 
   }
   throw new Error("the server did not answer within a minute")
 }
+
+/** Calls operations by their names, with the first administrator's key. */
+export function callerOf(server: ServerProcess) {
+  const pool = new Pool(server.url, { connections: 4, ...(server.caPem ? { connect: { ca: server.caPem } } : {}) })
+  const call = async <T>(operation: string, input: object): Promise<T> => {
+    const { statusCode, body } = await pool.request({
+      method: "POST",
+      path: `/v1/operations/${operation}`,
+      headers: {
+        authorization: `Bearer ${server.key}`,
+        "content-type": "application/json",
+        "idempotency-key": `bench-${Math.random()}`,
+      },
+      body: JSON.stringify(input),
+    })
+    const text = await body.text()
+    if (statusCode !== 200) throw new Error(`${operation}: ${statusCode} ${text}`)
+    return JSON.parse(text) as T
+  }
+  return { call, close: () => pool.close() }
+}
+
+export type Caller = ReturnType<typeof callerOf>
 
 /** Resident megabytes of a process, from /proc. */
 export async function residentMegabytes(processId: number): Promise<number> {

@@ -39,9 +39,9 @@ async function load(once: (client: number, n: number) => Promise<void>): Promise
 }
 
 async function ours(connection: Connection, run: number): Promise<Sample> {
-  const server = await startServerProcess(connection, {
-    "database-connections": String(connections),
-    "calls-per-second": "1000000",
+  const server = await startServerProcess({
+    connection,
+    flags: { "database-connections": String(connections), "calls-per-second": "1000000" },
   })
   const http = new Pool(server.url, { connections: clients, pipelining: 1 })
   try {

@@ -13,16 +13,16 @@ const watchSeconds = 60
 const data = await mkdtemp(join(tmpdir(), "signalbox-bench-"))
 const sleep = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000))
 
-const firstStart = await startServerProcess(undefined, {}, data)
+const firstStart = await startServerProcess({ data })
 await firstStart.stop()
 const laterStarts: number[] = []
 for (let n = 0; n < starts; n++) {
-  const server = await startServerProcess(undefined, {}, data)
+  const server = await startServerProcess({ data })
   laterStarts.push(server.secondsToAnswer)
   await server.stop()
 }
 
-const server = await startServerProcess(undefined, {}, data)
+const server = await startServerProcess({ data })
 const made = await fetch(`${server.url}/v1/enrollment-keys`, {
   method: "POST",
   headers: {

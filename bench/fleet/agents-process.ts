@@ -1,0 +1,93 @@
+/** Many simulated agents in one process, told over IPC what to do. */
+import { Agent as HttpsAgent } from "node:https"
+import { Pool } from "undici"
+import { SimulatedAgent, type Answers, type Tally } from "./simulated-agent.ts"
+
+/** What the process is told; each call is answered once. */
+export type AgentsCall =
+  | { readonly do: "make"; readonly count: number; readonly prefix: string }
+  | { readonly do: "enroll"; readonly url: string; readonly caPem?: string; readonly key: string }
+  | { readonly do: "connect"; readonly url: string; readonly caPem?: string }
+  | { readonly do: "terminate" }
+  | { readonly do: "tally"; readonly answers?: Answers; readonly reset?: boolean }
+
+const enrolmentsAtOnce = 8
+const handshakesAtOnce = 32
+
+const agents: SimulatedAgent[] = []
+const tally: Tally = {
+  answers: "all",
+  connected: 0,
+  lost: 0,
+  ran: 0,
+  repeated: 0,
+  acknowledged: 0,
+  finishedAt: 0,
+  latencies: [],
+}
+
+async function atMost<T>(count: number, items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  let next = 0
+  const worker = async (): Promise<void> => {
+    for (let item = items[next++]; item !== undefined; item = items[next++]) await work(item)
+  }
+  await Promise.all(Array.from({ length: count }, worker))
+}
+
+async function enroll(call: Extract<AgentsCall, { do: "enroll" }>): Promise<void> {
+  const pool = new Pool(call.url, {
+    connections: enrolmentsAtOnce,
+    ...(call.caPem ? { connect: { ca: call.caPem } } : {}),
+  })
+  await atMost(enrolmentsAtOnce, agents, async (agent) => {
+    const { statusCode, body } = await pool.request({
+      method: "POST",
+      path: "/v1/nodes:enroll",
+      headers: {
+        authorization: `Bearer ${call.key}`,
+        "content-type": "application/json",
+        "idempotency-key": `enrol-${agent.name}`,
+      },
+      body: JSON.stringify(agent.enrolment),
+    })
+    const text = await body.text()
+    if (statusCode !== 200) throw new Error(`enrolment of ${agent.name}: ${statusCode} ${text}`)
+    agent.enrolled(JSON.parse(text) as { node: string; account: string })
+  })
+  await pool.close()
+}
+
+async function carryOut(call: AgentsCall): Promise<unknown> {
+  switch (call.do) {
+    case "make":
+      for (let n = 0; n < call.count; n++) agents.push(new SimulatedAgent(`${call.prefix}-${n}`, tally))
+      return undefined
+    case "enroll":
+      return await enroll(call)
+    case "connect": {
+      const tls = call.caPem === undefined ? undefined : new HttpsAgent({ ca: call.caPem, maxCachedSessions: 0 })
+      const url = `${call.url.replace("http", "ws")}/v1/sessions`
+      return await atMost(handshakesAtOnce, agents, (agent) => agent.connect(url, tls))
+    }
+    case "terminate":
+      for (const agent of agents) agent.terminate()
+      return undefined
+    case "tally": {
+      const now = structuredClone(tally)
+      if (call.answers) tally.answers = call.answers
+      if (call.reset) {
+        Object.assign(tally, { ran: 0, repeated: 0, acknowledged: 0, finishedAt: 0 })
+        tally.latencies.length = 0
+      }
+      return now
+    }
+  }
+}
+
+process.on("message", (message: { id: number; call: AgentsCall }) => {
+  carryOut(message.call).then(
+    (value) => process.send?.({ id: message.id, value }),
+    (error: unknown) => process.send?.({ id: message.id, error: error instanceof Error ? error.stack : String(error) }),
+  )
+})
+process.on("disconnect", () => process.exit(0))

@@ -1,0 +1,171 @@
+/**
+ * One simulated agent: the agent's protocol over a real WebSocket, a journal in memory, and no commands. Owns its
+ * socket and its journal: an attempt is run once, a repeated order is answered from the journal.
+ */
+import { generateKeyPairSync, randomUUID, sign, type KeyObject } from "node:crypto"
+import type { Agent } from "node:http"
+import type { AgentFrame, ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
+import { WebSocket } from "ws"
+
+/** `all`: accepted, started and finished, as a real agent does; `end`: only the result, so that one commit follows. */
+export type Answers = "all" | "end"
+
+/** What all agents of a process share. */
+export interface Tally {
+  answers: Answers
+  connected: number
+  lost: number
+  ran: number
+  repeated: number
+  acknowledged: number
+  /** When the last result was sent: milliseconds since 1970, with fractions. */
+  finishedAt: number
+  /** Milliseconds from sending the result before to receiving an order, for `end` alone. */
+  readonly latencies: number[]
+}
+
+/** The same for all processes of this machine. */
+export const preciseNow = (): number => performance.timeOrigin + performance.now()
+
+export class SimulatedAgent {
+  readonly name: string
+  readonly #tally: Tally
+  readonly #privateKey: KeyObject
+  readonly #publicKey: string
+  readonly #machineId = randomUUID()
+  readonly #journal = new Map<string, "finished" | "acknowledged">()
+  #node = ""
+  #account = ""
+  #socket: WebSocket | undefined
+  #heartbeat: NodeJS.Timeout | undefined
+  /** Resolves with the welcome. */
+  #welcomed: (() => void) | undefined
+
+  constructor(name: string, tally: Tally) {
+    this.name = name
+    this.#tally = tally
+    const pair = generateKeyPairSync("ed25519")
+    this.#privateKey = pair.privateKey
+    this.#publicKey = pair.publicKey.export({ format: "der", type: "spki" }).toString("base64")
+  }
+
+  get enrolment(): object {
+    return { name: this.name, machineId: this.#machineId, publicKey: this.#publicKey, tags: {} }
+  }
+
+  enrolled({ node, account }: { readonly node: string; readonly account: string }): void {
+    this.#node = node
+    this.#account = account
+  }
+
+  /** Opens a session; resolves when it is welcome. */
+  async connect(url: string, agent: Agent | undefined): Promise<void> {
+    const socket = new WebSocket(url, {
+      headers: { authorization: `Bearer ${this.#token()}` },
+      perMessageDeflate: false,
+      ...(agent ? { agent } : {}),
+    })
+    this.#socket = socket
+    socket.on("message", (data: Buffer) => this.#receive(JSON.parse(data.toString("utf8")) as ServerFrame))
+    socket.on("close", () => {
+      if (this.#heartbeat) this.#tally.lost += 1
+      clearInterval(this.#heartbeat)
+    })
+    await new Promise<void>((resolve, reject) => {
+      this.#welcomed = resolve
+      socket.on("error", reject)
+      socket.once("open", () => this.#hello())
+    })
+  }
+
+  /** Ends without a word. */
+  terminate(): void {
+    clearInterval(this.#heartbeat)
+    this.#heartbeat = undefined
+    this.#socket?.terminate()
+  }
+
+  #hello(): void {
+    this.#send({
+      type: "hello",
+      protocol: 1,
+      agentVersion: "0.1.0",
+      machineId: this.#machineId,
+      bootId: "boot",
+      open: [],
+    })
+  }
+
+  #receive(frame: ServerFrame): void {
+    switch (frame.type) {
+      case "welcome":
+        this.#heartbeat = setInterval(() => this.#beat(), frame.heartbeatSeconds * 1000)
+        this.#tally.connected += 1
+        this.#welcomed?.()
+        break
+      case "start":
+        this.#run(frame.key)
+        break
+      case "acknowledge":
+        this.#journal.set(frame.key, "acknowledged")
+        this.#tally.acknowledged += 1
+        break
+      case "refused":
+        throw new Error(`${this.name} was refused: ${frame.code} ${frame.message}`)
+      default:
+        break
+    }
+  }
+
+  #beat(): void {
+    this.#send({ type: "heartbeat", load: 0 })
+    this.#socket?.ping()
+  }
+
+  #run(key: string): void {
+    const now = preciseNow()
+    const tally = this.#tally
+    if (tally.answers === "end" && tally.finishedAt > 0) tally.latencies.push(now - tally.finishedAt)
+    if (this.#journal.has(key)) tally.repeated += 1
+    else {
+      tally.ran += 1
+      this.#journal.set(key, "finished")
+      if (tally.answers === "all") {
+        this.#send({ type: "accepted", key, phase: "task" })
+        this.#send({ type: "started", key, phase: "task", at: new Date().toISOString() })
+      }
+    }
+    const head = `done by ${this.#node}\n`
+    const stdout = { head, tail: "", bytes: head.length, truncated: false }
+    const step = {
+      name: "noop",
+      state: "succeeded",
+      attempts: 1,
+      exitCode: 0,
+      durationMilliseconds: 0,
+      stdout,
+    } as const
+    tally.finishedAt = preciseNow()
+    this.#send({ type: "task-finished", key, outcome: { state: "succeeded", steps: [step] } })
+  }
+
+  #send(frame: AgentFrame): void {
+    this.#socket?.send(JSON.stringify(frame))
+  }
+
+  #token(): string {
+    const issuedAt = Math.floor(Date.now() / 1000)
+    const head = { alg: "EdDSA", kid: this.#node }
+    const claims = {
+      sub: this.#node,
+      account: this.#account,
+      aud: "signalbox",
+      iat: issuedAt,
+      exp: issuedAt + 60,
+      jti: randomUUID(),
+      machineId: this.#machineId,
+    }
+    const text = [head, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".")
+    return `${text}.${sign(undefined, Buffer.from(text), this.#privateKey).toString("base64url")}`
+  }
+}

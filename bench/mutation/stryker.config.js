@@ -1,0 +1,21 @@
+/** Stryker's settings for the engine; run by `npm run mutation` from the root. It lives here to keep its packages out of the root's. */
+import { fileURLToPath } from "node:url"
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url))
+
+export default {
+  mutate: ["packages/engine/src/*.ts", "!packages/engine/src/*.test.ts"],
+  testRunner: "vitest",
+  vitest: { configFile: "bench/mutation/vitest.config.ts", related: false },
+  plugins: [here("node_modules/@stryker-mutator/vitest-runner/dist/src/index.js")],
+  ignorePatterns: ["*", "!packages", "packages/*", "!packages/engine", "!bench", "bench/*", "!bench/mutation", "**/dist"],
+  coverageAnalysis: "perTest",
+  // A constant that is set once can't be switched mutant by mutant within a process.
+  ignoreStatic: true,
+  concurrency: 2,
+  timeoutMS: 20_000,
+  reporters: ["clear-text", "json"],
+  jsonReporter: { fileName: here("report/mutation.json") },
+  tempDirName: here(".stryker-tmp"),
+  thresholds: { high: 95, low: 90, break: 85 },
+}
