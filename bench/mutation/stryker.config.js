@@ -1,14 +1,24 @@
 /** Stryker's settings for the engine; run by `npm run mutation` from the root. It lives here to keep its packages out of the root's. */
+import { readdirSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
+const others = (path, ...kept) =>
+  readdirSync(here(path))
+    .filter((name) => !kept.includes(name))
+    .map((name) => `/${path.replace(/^(\.\.\/)+/, "")}${name}`)
 
 export default {
   mutate: ["packages/engine/src/*.ts", "!packages/engine/src/*.test.ts"],
   testRunner: "vitest",
   vitest: { configFile: "bench/mutation/vitest.config.ts", related: false },
   plugins: [here("node_modules/@stryker-mutator/vitest-runner/dist/src/index.js")],
-  ignorePatterns: ["*", "!packages", "packages/*", "!packages/engine", "!bench", "bench/*", "!bench/mutation", "**/dist"],
+  ignorePatterns: [
+    ...others("../../", "packages", "bench", "package.json"),
+    ...others("../../packages/", "engine"),
+    ...others("../../bench/", "mutation"),
+    "dist",
+  ],
   coverageAnalysis: "perTest",
   // A constant that is set once can't be switched mutant by mutant within a process.
   ignoreStatic: true,
