@@ -2,6 +2,9 @@
 export const agentRunLimits = {
   /** Orders that wait while another one runs; one more is refused. */
   queueMax: 16,
+  /** Tasks that run beside the lane, as they are not exclusive, and health checks at once. */
+  besideMax: 8,
+  probesMax: 4,
   /** From SIGTERM to SIGKILL. */
   terminateGraceMilliseconds: 5_000,
   /** From SIGKILL until a process that still doesn't end is given up (uninterruptible sleep). */
@@ -21,6 +24,21 @@ export const agentRunLimits = {
   /** Above this the socket is backed up, and live output is dropped; kept output is not affected. */
   socketBufferedBytesMax: 1024 * 1024,
 
+  /** Texts that one order's secrets may make for masking: the values, their lines, and other spellings of them. */
+  maskPatternsMax: 4_000,
+  /** What a step that waits looks at, and how often. */
+  waitPollMilliseconds: 250,
+  waitConnectMilliseconds: 5_000,
+
+  /** Of one artifact; unfinished downloads that are kept to be resumed; tries of one download. */
+  artifactBytesMax: 4 * 1024 * 1024 * 1024,
+  artifactPartsMax: 8,
+  artifactTriesMax: 5,
+
+  /** Of a root that is saved whole before a task. */
+  wholeEntriesMax: 100_000,
+  wholeBytesMax: 2 * 1024 * 1024 * 1024,
+
   savedEntriesMax: 50_000,
   savedBytesMax: 1024 * 1024 * 1024,
   /** What all attempts together may keep on disk for a later rollback. */
@@ -29,6 +47,8 @@ export const agentRunLimits = {
   attemptsKeptMax: 1_000,
   attemptsUnacknowledgedMax: 1_000,
   attemptKeptMilliseconds: 7 * 86_400_000,
+  /** Settled attempts that are kept beyond that, for a rollback that may still be ordered. */
+  attemptsHeldMax: 5_000,
   pruneIntervalMilliseconds: 3_600_000,
 
   connectTimeoutMilliseconds: 15_000,

@@ -1,8 +1,8 @@
-import { chmod, mkdir, readFile, realpath, stat } from "node:fs/promises"
+import { chmod, mkdir, readFile, realpath, rm, stat } from "node:fs/promises"
 import { loadavg } from "node:os"
 import { randomBytes } from "node:crypto"
 import { join } from "node:path"
-import { agentProtocolVersion } from "@signalbox/contracts/fleet/agent-protocol"
+import { type AgentFrame, agentProtocolVersion } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
@@ -16,12 +16,15 @@ import { ChannelFinder, type ChannelFinderOptions } from "./channel-finder.ts"
 import { giveBackMemory, IdleTimer } from "./idle-memory.ts"
 import { InventoryReporter } from "./inventory-reporter.ts"
 import { Journal } from "./journal.ts"
+import { workDirectory } from "./output-file.ts"
 import { PolicyGuard } from "./policy-file.ts"
+import { ProbeRunner } from "./probe-runner.ts"
 import { readBootId } from "./process-identity.ts"
 import { recoverAttempts } from "./recovery.ts"
 import { pruneAttempts } from "./retention.ts"
+import { ServerSteps } from "./server-steps.ts"
 import { parseServerUrl } from "./server-transport.ts"
-import { signSessionToken } from "./session-token.ts"
+import { signSessionToken, tokenSeconds } from "./session-token.ts"
 import { type OrderFrame, SessionKeeper } from "./session.ts"
 
 export const agentVersion = "0.1.0"
@@ -104,29 +107,29 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
 
   await mkdir(join(dataDirectory, "saved"), { recursive: true, mode: 0o700 })
   const journal = await Journal.open(join(dataDirectory, "journal"), clock)
+  const send = (frame: AgentFrame) => session.send(frame)
   const context: AttemptContext = {
-    ...{ root, dataDirectory, journal, clock, logger, limits, serverNow },
-    send: (frame) => session.send(frame),
+    ...{ root, dataDirectory, journal, clock, random, logger, limits, serverNow, send },
     backedUp: () => session.bufferedBytes > limits.socketBufferedBytesMax,
+    serverSteps: new ServerSteps(send),
+    fetchArtifact: makeFetcher(parts, { limits, machineId, serverNow }),
   }
   const policy = new PolicyGuard(options.policyFile)
   const executor = new AttemptExecutor(context)
   executor.refuses = (order) => policy.refuses(order, root)
+  const probes = new ProbeRunner(context)
+  probes.refuses = (probe) => policy.refusesProbe(probe)
   const inventory: InventoryReporter = new InventoryReporter({
     ...{ root, limits, logger },
     policy: () => policy.state(),
-    send: (frame) => session.send(frame),
+    send,
     flush: () => session.flush(),
   })
   let resumed = false
   const session: SessionKeeper = new SessionKeeper({
     ...{ clock, random, logger, limits },
     channels: findChannels(parts, { random, logger, limits, machineId, serverNow, onServerTime }),
-    hello: () => ({
-      type: "hello",
-      protocol: agentProtocolVersion,
-      ...{ agentVersion, machineId, bootId: readBootId() ?? "", open: executor.open() },
-    }),
+    hello: () => helloOf(machineId, executor),
     load: () => loadavg()[0] ?? 0,
     onServerTime,
     onWelcome: () => {
@@ -135,9 +138,10 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
       idle.restart()
       // Only now the server's clock is known, by which `startBefore` is judged.
       if (!resumed) executor.resume("task")
+      context.serverSteps.askAgain()
       resumed = true
     },
-    onOrder: (frame) => handleOrder(frame, executor, inventory),
+    onOrder: (frame) => handleOrder(frame, { context, executor, probes, inventory }),
   })
   const idle = new IdleTimer(limits.idleMilliseconds, giveBackMemory)
   executor.onFinished = () => {
@@ -145,8 +149,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
     idle.restart()
     if (journal.size > limits.attemptsKeptMax * 1.1) report(logger, "prune", pruneAttempts(context))
   }
-  await recoverAttempts(context)
-  await pruneAttempts(context)
+  await tidyUp(context)
   executor.resume("rollback")
   const timers = startTimers(context, executor)
   inventory.start()
@@ -154,7 +157,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   const stop = async () => {
     for (const timer of timers) clearInterval(timer)
     idle.stop()
-    await executor.stop()
+    await Promise.all([executor.stop(), probes.stop()])
     inventory.stop()
     await session.stop()
   }
@@ -177,6 +180,26 @@ function findChannels(
   })
 }
 
+function makeFetcher(
+  { options, identity, privateKey, url, ca }: Parts,
+  shared: { readonly limits: AgentRunLimits; readonly machineId: string; readonly serverNow: () => number },
+): AttemptContext["fetchArtifact"] {
+  const { limits, machineId, serverNow } = shared
+  const sign = () => signSessionToken({ identity, privateKey, machineId, now: serverNow(), lifeSeconds: tokenSeconds })
+  let fetcher: Promise<{ fetch: AttemptContext["fetchArtifact"] }> | undefined
+  return async (artifact, stop) => {
+    // Loaded by the first order that has one.
+    fetcher ??= import("./artifact-fetcher.ts").then(
+      ({ ArtifactFetcher }) =>
+        new ArtifactFetcher({
+          ...{ dataDirectory: options.dataDirectory, server: url, limits, token: sign },
+          ...(ca !== undefined && { ca }),
+        }),
+    )
+    return await (await fetcher).fetch(artifact, stop)
+  }
+}
+
 function startTimers(context: AttemptContext, executor: AttemptExecutor): NodeJS.Timeout[] {
   const { limits, logger } = context
   return [
@@ -185,16 +208,40 @@ function startTimers(context: AttemptContext, executor: AttemptExecutor): NodeJS
   ]
 }
 
-async function handleOrder(frame: OrderFrame, executor: AttemptExecutor, inventory: InventoryReporter): Promise<void> {
+function helloOf(machineId: string, executor: AttemptExecutor): AgentFrame {
+  const known = { agentVersion, machineId, bootId: readBootId() ?? "" }
+  return { type: "hello", protocol: agentProtocolVersion, ...known, open: executor.open() }
+}
+
+/** What an agent before this one left. */
+async function tidyUp(context: AttemptContext): Promise<void> {
+  await rm(workDirectory(context.dataDirectory), { recursive: true, force: true })
+  await recoverAttempts(context)
+  await pruneAttempts(context)
+}
+
+interface OrderTakers {
+  readonly context: AttemptContext
+  readonly executor: AttemptExecutor
+  readonly probes: ProbeRunner
+  readonly inventory: InventoryReporter
+}
+
+async function handleOrder(frame: OrderFrame, takers: OrderTakers): Promise<void> {
+  const { context, executor, probes, inventory } = takers
   switch (frame.type) {
     case "start":
       return await executor.start(frame)
     case "rollback":
-      return await executor.rollback(frame.key)
+      return await executor.rollback(frame)
     case "kill":
       return await executor.kill(frame.key, frame.reason)
     case "acknowledge":
       return await executor.acknowledge(frame.key, frame.phase)
+    case "step-result":
+      return context.serverSteps.take(frame)
+    case "probe":
+      return probes.start(frame)
     case "collect-inventory":
       return inventory.collectNow()
   }

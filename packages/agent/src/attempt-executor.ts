@@ -11,34 +11,34 @@ import {
 import { assert } from "@signalbox/kernel/assert"
 import { toInstant } from "@signalbox/kernel/clock"
 import { errorText } from "./agent-logger.ts"
-import { type Attempt, isOpen, isSettled, type JournalRecord } from "./attempt.ts"
+import { type Attempt, deedsOf, isOpen, isSettled, type JournalRecord } from "./attempt.ts"
 import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
+import { AttemptLanes, type LaneItem } from "./attempt-lanes.ts"
 import { fitResults } from "./outcome-size.ts"
 import { runRollback } from "./rollback-runner.ts"
-import { allSteps, failed, refusedLate, runTask, type StopReason } from "./task-runner.ts"
+import { allSteps, failed, refusedLate, runTask } from "./task-runner.ts"
 
 type StartFrame = Extract<ServerFrame, { type: "start" }>
+type RollbackFrame = Extract<ServerFrame, { type: "rollback" }>
+type Secrets = Readonly<Record<string, string>>
 type Finished = Extract<JournalRecord, { type: "finished" }>
-
-interface LaneItem {
-  readonly key: string
-  readonly phase: AttemptPhase
-}
 
 /** Room in a frame for what surrounds the results. */
 const resultBytesMax = agentLimits.frameBytesMax - 64 * 1024
 
 /**
- * Owns the lane: one task or rollback of this node runs at a time, rollbacks before starts, orders in their sequence.
- * Called by the session for each order and by the agent at start and stop. Invariants: nothing runs that the journal
- * doesn't hold; a (key, phase) whose end is in the journal never runs again; every known (key, phase) is answered from
- * the journal.
+ * Owns the node's attempts from their orders to their ends, and the secrets of those under way (in memory alone). Called
+ * by the session for each order and by the agent at start and stop. Invariants: nothing runs that the journal doesn't
+ * hold; a (key, phase) whose end is in the journal never runs again; every known (key, phase) is answered from the
+ * journal; an order that was taken is not refused as late, however long it waits for its turn.
  */
 export class AttemptExecutor {
   readonly #context: AttemptContext
-  #waiting: LaneItem[] = []
-  #running: (LaneItem & { readonly stop: AbortController }) | undefined
-  #lane: Promise<void> = Promise.resolve()
+  readonly #lanes: AttemptLanes
+  /** By key and phase. */
+  readonly #secrets = new Map<string, Secrets>()
+  /** Taken by an agent before this one, and past their time when this one began. */
+  readonly #lateKeys = new Set<string>()
   #stopping = false
   /** Called when a task or a rollback has ended. */
   onFinished: () => void = () => undefined
@@ -47,12 +47,24 @@ export class AttemptExecutor {
 
   constructor(context: AttemptContext) {
     this.#context = context
+    this.#lanes = new AttemptLanes({
+      besideMax: context.limits.besideMax,
+      run: (item, stop) => this.#run(item, stop),
+      onWaitedInVain: (item, busyWith) => {
+        this.#waitedInVain(item.key, busyWith).catch((error: unknown) => {
+          context.logger.error("an attempt could not be given up", { key: item.key, error: errorText(error) })
+        })
+      },
+    })
   }
 
   /** Takes up again what was accepted before the agent ended; to be called once a phase, after recovery. */
   resume(phase: AttemptPhase): void {
-    for (const { key, phases } of this.#context.journal.attempts()) {
-      if (phases[phase] === "accepted" || phases[phase] === "running") this.#enqueue({ key, phase })
+    for (const attempt of [...this.#context.journal.attempts()]) {
+      const state = attempt.phases[phase]
+      if (state !== "accepted" && state !== "running") continue
+      if (phase === "task" && this.#context.serverNow() > (attempt.startBefore ?? 0)) this.#lateKeys.add(attempt.key)
+      this.#enqueue(attempt, phase)
     }
   }
 
@@ -73,6 +85,7 @@ export class AttemptExecutor {
     const { journal, limits, serverNow } = this.#context
     const { key, order } = frame
     const known = journal.find(key)
+    if (known?.phases.task !== "finished") this.#keepSecrets(key, "task", frame.secrets)
     if (known && known.phases.task !== "none") return await this.#answer(known, "task")
     if (this.#stopping) return
     if (!known && this.#unsettledCount() >= limits.attemptsUnacknowledgedMax) {
@@ -87,31 +100,32 @@ export class AttemptExecutor {
       return await this.#finishTask(key, killedBefore(order, accepted.killedReason))
     }
     if (serverNow() > startBefore) return await this.#finishTask(key, refusedLate(order, startBefore))
-    if (this.#waiting.length >= limits.queueMax) {
+    if (this.#lanes.waitingCount >= limits.queueMax) {
       const message = `${limits.queueMax} orders wait on this node already`
       return await this.#finishTask(key, failed(order, { class: "refused", message, steps: [] }))
     }
-    this.#enqueue({ key, phase: "task" })
+    this.#enqueue(accepted, "task")
   }
 
-  async rollback(key: string): Promise<void> {
+  async rollback({ key, secrets }: RollbackFrame): Promise<void> {
     const { journal } = this.#context
     const known = journal.find(key)
+    if (known?.phases.rollback !== "finished") this.#keepSecrets(key, "rollback", secrets)
     if (known && known.phases.rollback !== "none") return await this.#answer(known, "rollback")
     if (this.#stopping) return
     if (!known || known.phases.task === "none") {
       await journal.append(key, { type: "killed", reason: "a rollback of this attempt was ordered before its start" })
     }
-    if (known?.phases.task === "accepted" && this.#running?.key !== key) {
+    if (known?.phases.task === "accepted" && !this.#lanes.isRunning(key, "task")) {
       await this.kill(key, "a rollback of this attempt was ordered before its start")
     }
-    await journal.append(key, { type: "accepted", phase: "rollback" })
+    const accepted = await journal.append(key, { type: "accepted", phase: "rollback" })
     this.#context.send({ type: "accepted", key, phase: "rollback" })
     if (journal.find(key)?.phases.task === "none") {
       const message = "this node has no record of the attempt: it never arrived here, or its record was pruned"
       return await this.#finishRollback(key, { state: "unknown", message, restored: 0, undone: [] })
     }
-    this.#enqueue({ key, phase: "rollback" })
+    this.#enqueue(accepted, "rollback")
   }
 
   async kill(key: string, reason: string): Promise<void> {
@@ -119,11 +133,9 @@ export class AttemptExecutor {
     const known = journal.find(key)
     if (known?.phases.task === "finished") return await this.#answer(known, "task")
     const attempt = await journal.append(key, { type: "killed", reason })
-    if (this.#running?.key === key && this.#running.phase === "task") {
-      return this.#running.stop.abort({ kind: "killed", message: reason } satisfies StopReason)
-    }
+    if (this.#lanes.abort(key, "task", { kind: "killed", message: reason })) return
     if (attempt.phases.task !== "accepted") return
-    this.#waiting = this.#waiting.filter((item) => item.key !== key || item.phase !== "task")
+    this.#lanes.remove(key, "task")
     await this.#finishTask(key, killedBefore(await this.#readOrder(key), reason))
   }
 
@@ -150,9 +162,7 @@ export class AttemptExecutor {
   /** Stops what runs (a task is reported `interrupted`) and starts nothing more. */
   async stop(): Promise<void> {
     this.#stopping = true
-    this.#waiting = []
-    this.#running?.stop.abort({ kind: "agent-stopping", message: "the agent was stopped" } satisfies StopReason)
-    await this.#lane
+    await this.#lanes.stop({ kind: "agent-stopping", message: "the agent was stopped" })
   }
 
   #unsettledCount(): number {
@@ -161,23 +171,29 @@ export class AttemptExecutor {
     return count
   }
 
-  #enqueue(item: LaneItem): void {
-    const at = item.phase === "rollback" ? this.#waiting.findIndex(({ phase }) => phase === "task") : -1
-    this.#waiting.splice(at === -1 ? this.#waiting.length : at, 0, item)
-    this.#lane = this.#lane.then(() => this.#runNext())
+  #keepSecrets(key: string, phase: AttemptPhase, secrets: Secrets | undefined): void {
+    if (secrets) this.#secrets.set(`${key} ${phase}`, secrets)
   }
 
-  async #runNext(): Promise<void> {
-    const item = this.#waiting.shift()
-    if (!item || this.#stopping) return
-    const stop = new AbortController()
-    this.#running = { ...item, stop }
+  /** A task waits for its turn as long as it may run; a rollback as long as it takes, and has the lane to itself. */
+  #enqueue({ key, exclusive, waitUntil }: Attempt, phase: AttemptPhase): void {
+    if (phase === "rollback") return this.#lanes.add({ key, phase, exclusive: true })
+    const waitMilliseconds = (waitUntil ?? 0) - this.#context.clock.now()
+    this.#lanes.add({ key, phase, exclusive, waitMilliseconds })
+  }
+
+  async #waitedInVain(key: string, busyWith: string): Promise<void> {
+    if (this.#context.journal.find(key)?.phases.task !== "accepted") return
+    const message = `the node was busy with ${busyWith}`
+    await this.#finishTask(key, failed(await this.#readOrder(key), { class: "refused", message, steps: [] }))
+  }
+
+  async #run({ key, phase }: LaneItem, stop: AbortSignal): Promise<void> {
     try {
-      await (item.phase === "task" ? this.#runTask(item.key, stop.signal) : this.#runRollback(item.key, stop.signal))
+      await (phase === "task" ? this.#runTask(key, stop) : this.#runRollback(key, stop))
     } catch (error) {
-      this.#context.logger.error("an attempt could not be carried on", { ...item, error: errorText(error) })
+      this.#context.logger.error("an attempt could not be carried on", { key, phase, error: errorText(error) })
     } finally {
-      this.#running = undefined
       this.onFinished()
     }
   }
@@ -188,16 +204,16 @@ export class AttemptExecutor {
     if (attempt?.phases.task !== "accepted") return
     if (attempt.killedReason !== undefined)
       return await this.#finishTask(key, killedBefore(order, attempt.killedReason))
-    const startBefore = attempt.startBefore ?? 0
-    if (this.#context.serverNow() > startBefore) return await this.#finishTask(key, refusedLate(order, startBefore))
+    if (this.#lateKeys.delete(key)) return await this.#finishTask(key, refusedLate(order, attempt.startBefore ?? 0))
     const refusal = await this.refuses(order)
     if (refusal !== undefined) {
       const message = refusal.slice(0, 2000)
       return await this.#finishTask(key, failed(order, { class: "refused", message, steps: [] }))
     }
+    const secrets = this.#secrets.get(`${key} task`) ?? {}
     let outcome: TaskOutcome
     try {
-      outcome = await runTask({ context: this.#context, key, order, startBefore, stop })
+      outcome = await runTask({ context: this.#context, key, order, secrets, stop })
     } catch (error) {
       const message = `the agent could not carry on: ${errorText(error)}`
       outcome = failed(order, {
@@ -210,14 +226,17 @@ export class AttemptExecutor {
   }
 
   async #runRollback(key: string, stop: AbortSignal): Promise<void> {
-    const attempt = this.#context.journal.find(key)
+    const { journal, send, clock } = this.#context
+    const attempt = journal.find(key)
     if (!attempt || attempt.phases.rollback === "finished") return
-    const order = await this.#readOrder(key)
-    await this.#context.journal.append(key, { type: "started", phase: "rollback" })
-    this.#context.send({ type: "started", key, phase: "rollback", at: toInstant(this.#context.clock.now()) })
-    const { stepsBegun, startedAt } = attempt
-    const started = startedAt !== undefined
-    const outcome = await runRollback({ context: this.#context, key, order, started, stepsBegun, stop })
+    const records = await journal.read(key)
+    const order = orderIn(key, records)
+    await journal.append(key, { type: "started", phase: "rollback" })
+    send({ type: "started", key, phase: "rollback", at: toInstant(clock.now()) })
+    const secrets = this.#secrets.get(`${key} rollback`) ?? {}
+    const started = attempt.startedAt !== undefined
+    const deeds = deedsOf(records, order)
+    const outcome = await runRollback({ context: this.#context, key, order, started, deeds, secrets, stop })
     // Cut short by the agent's own end: the next start of the agent decides what is known.
     if (stop.aborted) return
     await this.#finishRollback(key, outcome)
@@ -235,6 +254,7 @@ export class AttemptExecutor {
 
   async #finish(key: string, record: Finished): Promise<void> {
     await this.#context.journal.append(key, record)
+    this.#secrets.delete(`${key} ${record.phase}`)
     this.#context.logger.info(`${record.phase} ${record.outcome.state}`, { key, message: record.outcome.message })
     this.#context.send(finishedFrame(key, record))
   }
@@ -255,10 +275,13 @@ export class AttemptExecutor {
   }
 
   async #readOrder(key: string): Promise<TaskOrder> {
-    const records = await this.#context.journal.read(key)
-    for (const record of records) if (record.type === "accepted" && record.phase === "task") return record.order
-    throw new Error(`the journal holds no order for ${key}`)
+    return orderIn(key, await this.#context.journal.read(key))
   }
+}
+
+function orderIn(key: string, records: readonly JournalRecord[]): TaskOrder {
+  for (const record of records) if (record.type === "accepted" && record.phase === "task") return record.order
+  throw new Error(`the journal holds no order for ${key}`)
 }
 
 function finishedFrame(key: string, { phase, outcome }: Finished): AgentFrame {

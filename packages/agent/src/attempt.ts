@@ -6,6 +6,7 @@ import type {
   TaskOutcome,
 } from "@signalbox/contracts/fleet/agent-protocol"
 import type { ProcessIdentity } from "./process-identity.ts"
+import type { StepBefore } from "./step-try.ts"
 
 /**
  * An attempt as the journal's records make it. Each phase goes
@@ -24,6 +25,13 @@ export interface Attempt {
   /** Milliseconds of the server's clock. */
   readonly startBefore?: number
   readonly killedReason?: string
+  /** Milliseconds of this machine's clock at which it has waited long enough for its turn. */
+  readonly waitUntil?: number
+  /** False: may run beside others. */
+  readonly exclusive: boolean
+  /** How long its saved state is wanted after its end; undefined: as long as there is room. */
+  readonly keepMilliseconds?: number
+  readonly finishedAt?: number
   readonly startedAt?: number
   /** Steps whose command may have run. */
   readonly stepsBegun: number
@@ -45,7 +53,15 @@ export type JournalRecord = { readonly at: number } & (
   | { readonly type: "accepted"; readonly phase: "rollback" }
   | { readonly type: "started"; readonly phase: AttemptPhase; readonly savedBytes?: number }
   /** About to start a command: from here on it may have run. */
-  | { readonly type: "step"; readonly phase: AttemptPhase; readonly step: number }
+  | {
+      readonly type: "step"
+      readonly phase: AttemptPhase
+      readonly step: number
+      /** What was so before it, for the way back. */
+      readonly before?: StepBefore
+      /** Saved before it, in bytes. */
+      readonly savedBytes?: number
+    }
   | { readonly type: "process"; readonly process: ProcessIdentity }
   | { readonly type: "step-ended"; readonly result: StepResult }
   | { readonly type: "finished"; readonly phase: "task"; readonly outcome: TaskOutcome }
@@ -63,6 +79,7 @@ export function newAttempt(key: string): Attempt {
     key,
     phases: { task: "none", rollback: "none" },
     acknowledged: { task: false, rollback: false },
+    exclusive: true,
     stepsBegun: 0,
     undoBegun: false,
     stepUnderWay: undefined,
@@ -81,23 +98,24 @@ export function applyRecord(attempt: Attempt, record: JournalRecord): Attempt {
   const next = { ...attempt, changedAt: record.at }
   switch (record.type) {
     case "accepted":
-      return advance(
-        record.phase === "task" ? { ...next, startBefore: record.startBefore } : next,
-        record.phase,
-        "accepted",
-      )
+      return advance(record.phase === "task" ? applyOrder(next, record) : next, record.phase, "accepted")
     case "started": {
       if (record.phase === "rollback") return advance(next, "rollback", "running")
       return advance({ ...next, startedAt: record.at, savedBytes: record.savedBytes ?? 0 }, "task", "running")
     }
     case "step":
-      return beginStep(next, record.phase, record.step)
+      return beginStep(next, record)
     case "process":
       return { ...next, process: record.process }
     case "step-ended":
-      return { ...next, stepUnderWay: undefined, process: undefined, stepResults: [...next.stepResults, record.result] }
+      return {
+        ...next,
+        stepUnderWay: undefined,
+        process: undefined,
+        stepResults: [...next.stepResults, inMemory(record.result)],
+      }
     case "finished":
-      return advance(next, record.phase, "finished")
+      return advance(record.phase === "task" ? { ...next, finishedAt: record.at } : next, record.phase, "finished")
     case "acknowledged":
       if (next.phases[record.phase] !== "finished") return attempt
       return { ...next, acknowledged: { ...next.acknowledged, [record.phase]: true } }
@@ -108,8 +126,24 @@ export function applyRecord(attempt: Attempt, record: JournalRecord): Attempt {
   }
 }
 
-function beginStep(attempt: Attempt, phase: AttemptPhase, step: number): Attempt {
-  const next = { ...attempt, stepUnderWay: { phase, step }, process: undefined }
+function applyOrder(attempt: Attempt, record: Extract<JournalRecord, { order: unknown }>): Attempt {
+  const { startBefore, order: taken, at } = record
+  const { keepMilliseconds, timeoutMilliseconds } = taken
+  return {
+    ...{ ...attempt, startBefore, waitUntil: at + timeoutMilliseconds, exclusive: taken.exclusive !== false },
+    ...(keepMilliseconds !== undefined && { keepMilliseconds }),
+  }
+}
+
+/** The journal holds what the step passed on. */
+function inMemory({ outputs: _outputs, ...result }: StepResult): StepResult {
+  return result
+}
+
+function beginStep(attempt: Attempt, record: Extract<JournalRecord, { type: "step" }>): Attempt {
+  const { phase, step, savedBytes = 0 } = record
+  const saved = attempt.savedBytes + savedBytes
+  const next = { ...attempt, stepUnderWay: { phase, step }, process: undefined, savedBytes: saved }
   if (phase === "rollback") return { ...next, undoBegun: true }
   return { ...next, stepsBegun: Math.max(attempt.stepsBegun, step + 1) }
 }
@@ -117,6 +151,29 @@ function beginStep(attempt: Attempt, phase: AttemptPhase, step: number): Attempt
 function advance(attempt: Attempt, phase: AttemptPhase, to: PhaseState): Attempt {
   if (order.indexOf(attempt.phases[phase]) >= order.indexOf(to)) return attempt
   return { ...attempt, phases: { ...attempt.phases, [phase]: to } }
+}
+
+/** What its steps did, as the journal has it: what a way back needs to know. */
+export interface Deeds {
+  /** Steps that may have done something, in their sequence. */
+  readonly begun: ReadonlyArray<{ readonly index: number; readonly before?: StepBefore }>
+  /** What the steps passed on, by step id and name. */
+  readonly outputs: Readonly<Record<string, Readonly<Record<string, string>>>>
+}
+
+export function deedsOf(records: readonly JournalRecord[], order: TaskOrder): Deeds {
+  const begun = new Map<number, { index: number; before?: StepBefore }>()
+  const outputs: Record<string, Readonly<Record<string, string>>> = {}
+  let ended = 0
+  for (const record of records) {
+    if (record.type === "step" && record.phase === "task" && !begun.has(record.step)) {
+      begun.set(record.step, { index: record.step, ...(record.before && { before: record.before }) })
+    }
+    if (record.type !== "step-ended") continue
+    const id = order.steps[ended++]?.id
+    if (id !== undefined) outputs[id] = record.result.outputs ?? {}
+  }
+  return { begun: [...begun.values()].toSorted((a, b) => a.index - b.index), outputs }
 }
 
 /** True where nothing is under way and the server knows every result. */

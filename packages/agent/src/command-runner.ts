@@ -1,14 +1,17 @@
 import { spawn, type ChildProcess } from "node:child_process"
 import type { Readable } from "node:stream"
-import type { CommandOrder, KeptOutput, Text } from "@signalbox/contracts/fleet/agent-protocol"
-import { assert } from "@signalbox/kernel/assert"
+import type { KeptOutput } from "@signalbox/contracts/fleet/agent-protocol"
 import type { AgentRunLimits } from "./agent-limits.ts"
 import { freeReadBuffers } from "./idle-memory.ts"
 import { OutputKeeper } from "./kept-output.ts"
 import { hasLiveMembers, signalProcess } from "./process-identity.ts"
+import type { MaskStream, SecretMask } from "./secret-mask.ts"
+
+/** A command whose texts are filled: words that are run as they are, or a text for /bin/sh. */
+export type CommandWords = { readonly argv: readonly string[] } | { readonly shell: string }
 
 export interface CommandRun {
-  readonly command: CommandOrder
+  readonly command: CommandWords
   readonly environment: Readonly<Record<string, string>>
   readonly directory: string
   readonly owner?: { readonly uid: number; readonly gid: number }
@@ -17,6 +20,8 @@ export interface CommandRun {
   /** Aborting it stops the process group. */
   readonly stop: AbortSignal
   readonly limits: AgentRunLimits
+  /** Applied to the output before anybody sees it. */
+  readonly mask?: SecretMask
   readonly onProcess?: (pid: number) => void
   readonly onOutput?: (stream: "stdout" | "stderr", chunk: Buffer) => void
 }
@@ -37,12 +42,12 @@ type Exit = { code: number | null; signal: NodeJS.Signals | null } | { error: No
  * background. Never throws for what a command does: a program that can't be found is a failed command.
  */
 export async function runCommand(run: CommandRun): Promise<CommandResult> {
-  const stdout = new OutputKeeper(run.outputKeptBytes)
-  const stderr = new OutputKeeper(run.outputKeptBytes)
+  const stdout = new OutputStream("stdout", run)
+  const stderr = new OutputStream("stderr", run)
   const finish = (rest: Omit<CommandResult, "stdout" | "stderr">): CommandResult => ({
     ...rest,
-    stdout: stdout.result(),
-    stderr: stderr.result(),
+    stdout: stdout.end(),
+    stderr: stderr.end(),
   })
   if (run.stop.aborted) return finish({ state: "killed", message: "stopped before it began" })
   let child: ChildProcess
@@ -51,20 +56,19 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
   } catch (error) {
     return finish({ state: "failed", message: startFailure(run.command, error as Error) })
   }
-  const pipes: Array<[Readable | null, "stdout" | "stderr", OutputKeeper]> = [
-    [child.stdout, "stdout", stdout],
-    [child.stderr, "stderr", stderr],
+  const pipes: Array<[Readable | null, OutputStream]> = [
+    [child.stdout, stdout],
+    [child.stderr, stderr],
   ]
   let unfreedBytes = 0
-  for (const [pipe, name, keeper] of pipes) {
+  for (const [pipe, stream] of pipes) {
     pipe?.on("data", (chunk: Buffer) => {
-      keeper.write(chunk)
+      stream.write(chunk)
       unfreedBytes += chunk.length
       if (unfreedBytes > run.limits.outputUnfreedBytesMax) {
         freeReadBuffers()
         unfreedBytes = 0
       }
-      run.onOutput?.(name, chunk)
     })
     pipe?.on("error", () => undefined)
   }
@@ -89,14 +93,36 @@ export async function runCommand(run: CommandRun): Promise<CommandResult> {
   })
 }
 
-export function plain(text: Text): string {
-  assert(typeof text === "string", "an order's texts are filled before they are run")
-  return text
+/** One stream of a process on its way through the mask to those who keep and show it. */
+class OutputStream {
+  readonly #keeper: OutputKeeper
+  readonly #mask: MaskStream | undefined
+  readonly #show: (chunk: Buffer) => void
+
+  constructor(name: "stdout" | "stderr", { outputKeptBytes, mask, onOutput }: CommandRun) {
+    this.#keeper = new OutputKeeper(outputKeptBytes)
+    this.#mask = mask?.isEmpty === false ? mask.stream() : undefined
+    this.#show = (chunk) => onOutput?.(name, chunk)
+  }
+
+  write(chunk: Buffer): void {
+    this.#pass(this.#mask ? this.#mask.write(chunk) : chunk)
+  }
+
+  end(): KeptOutput {
+    if (this.#mask) this.#pass(this.#mask.end())
+    return this.#keeper.result()
+  }
+
+  #pass(chunk: Buffer): void {
+    if (chunk.length === 0) return
+    this.#keeper.write(chunk)
+    this.#show(chunk)
+  }
 }
 
 function spawnCommand(run: CommandRun): ChildProcess {
-  const [file = "", ...words] =
-    "argv" in run.command ? run.command.argv.map(plain) : ["/bin/sh", "-c", run.command.shell]
+  const [file = "", ...words] = "argv" in run.command ? run.command.argv : ["/bin/sh", "-c", run.command.shell]
   return spawn(file, words, {
     cwd: run.directory,
     env: { ...run.environment },
@@ -106,8 +132,8 @@ function spawnCommand(run: CommandRun): ChildProcess {
   })
 }
 
-function startFailure(command: CommandOrder, error: NodeJS.ErrnoException): string {
-  const name = "argv" in command ? plain(command.argv[0] ?? "") : "/bin/sh"
+function startFailure(command: CommandWords, error: NodeJS.ErrnoException): string {
+  const name = "argv" in command ? (command.argv[0] ?? "") : "/bin/sh"
   if (error.code === "ENOENT") return `can't start "${name}": no such program, or its directory doesn't exist`
   if (error.code === "EACCES")
     return `can't start "${name}": it, or a directory on the way to it, is closed to this user`

@@ -32,12 +32,13 @@ async function finishInterrupted(context: AttemptContext, attempt: Attempt): Pro
   const { key } = attempt
   const records = await context.journal.read(key)
   const accepted = records.find((record): record is Extract<JournalRecord, { order: unknown }> => "order" in record)
-  const step = accepted?.order.steps[attempt.stepsBegun - 1]?.name
+  const underWay = attempt.stepUnderWay?.phase === "task" ? attempt.stepUnderWay.step : undefined
+  const step = underWay === undefined ? undefined : accepted?.order.steps[underWay]?.name
   const message = attempt.damaged
     ? "the journal of this attempt is damaged: whether it ran to its end is not known"
     : `the agent ended while ${step === undefined ? "the task" : `step "${step}"`} ran; how far it came is not known`
   const steps = [...attempt.stepResults]
-  if (attempt.stepUnderWay && step !== undefined && steps.length < attempt.stepsBegun) {
+  if (step !== undefined && steps.length === underWay) {
     steps.push({ name: step, state: "killed", attempts: 1, durationMilliseconds: 0, message: "its end is not known" })
   }
   const outcome: TaskOutcome = {

@@ -23,6 +23,7 @@ export class TreeRestorer {
     if (node.type === "absent") return await removeTree(Buffer.from(path))
     if (node.type === "file") return await this.#restoreFile(path, node)
     if (node.type === "symlink") return await restoreLink(path, node)
+    if (node.type === "directory-itself") return await restoreDirectoryItself(path, node)
     await this.#restoreDirectory(path, node)
   }
 
@@ -95,6 +96,14 @@ async function restoreLink(path: string, node: SavedNode & { type: "symlink" }):
   await lutimes(path, node.accessedSeconds, node.changedSeconds)
 }
 
+/** What is in it stays, as long as there is a directory. */
+async function restoreDirectoryItself(path: string, node: SavedNode & { type: "directory-itself" }): Promise<void> {
+  const stat = await lstatIfThere(path)
+  if (stat && !stat.isDirectory()) await removeTree(Buffer.from(path))
+  if (!stat?.isDirectory()) await mkdir(path, { mode: 0o700 })
+  await setMeta(path, node)
+}
+
 /** Owner first: changing it takes the set-user-id bits away. */
 export async function setMeta(path: string, meta: Meta): Promise<void> {
   const stat = await lstatIfThere(path)
@@ -103,7 +112,7 @@ export async function setMeta(path: string, meta: Meta): Promise<void> {
   await utimes(path, meta.accessedSeconds, meta.changedSeconds)
 }
 
-async function hashFile(path: string): Promise<string | undefined> {
+export async function hashFile(path: string): Promise<string | undefined> {
   let file: FileHandle | undefined
   try {
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)

@@ -3,11 +3,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { agentRunLimits, type AgentRunLimits } from "./agent-limits.ts"
-import { silentLogger } from "./agent-logger.ts"
-import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
+import { savedDirectory } from "./attempt-context.ts"
 import { Journal } from "./journal.ts"
 import { newKey, orderOf, shell } from "./protocol-server.fixture.ts"
-import { pruneAttempts } from "./retention.ts"
+import { pruneAttempts, type RetentionContext } from "./retention.ts"
 
 let dataDirectory: string
 let journal: Journal
@@ -21,12 +20,10 @@ beforeEach(async () => {
 })
 afterEach(() => rmSync(dataDirectory, { recursive: true, force: true }))
 
-function contextWith(limits: Partial<AgentRunLimits>): AttemptContext {
+function contextWith(limits: Partial<AgentRunLimits>): RetentionContext {
   return {
-    ...{ root: "/", dataDirectory, journal, clock, logger: silentLogger },
+    ...{ dataDirectory, journal, clock },
     limits: { ...agentRunLimits, ...limits },
-    send: () => false,
-    backedUp: () => false,
     serverNow: () => now,
   }
 }
@@ -35,6 +32,7 @@ async function addAttempt(options: {
   acknowledged: boolean
   startBefore?: number
   savedBytes?: number
+  keepMilliseconds?: number
 }): Promise<string> {
   const key = newKey()
   now++
@@ -42,7 +40,10 @@ async function addAttempt(options: {
     type: "accepted",
     phase: "task",
     startBefore: options.startBefore ?? 0,
-    order: orderOf([shell("true")]),
+    order: {
+      ...orderOf([shell("true")]),
+      ...(options.keepMilliseconds !== undefined && { keepMilliseconds: options.keepMilliseconds }),
+    },
   })
   await journal.append(key, { type: "started", phase: "task", savedBytes: options.savedBytes ?? 0 })
   await journal.append(key, { type: "finished", phase: "task", outcome: { state: "succeeded", steps: [] } })
@@ -75,4 +76,28 @@ test("over the disk's limit the oldest saved files go first, and the record stay
   expect(kept.length).toBe(2)
   expect(journal.size).toBe(3)
   expect(existsSync(join(dataDirectory, "saved", "stray"))).toBe(false)
+})
+
+test("what a later rollback may want outlives age and count, and goes when its time is over", async () => {
+  const kept = await addAttempt({ acknowledged: true, savedBytes: 10, keepMilliseconds: 1_000 })
+  const other = await addAttempt({ acknowledged: true, savedBytes: 10 })
+  now += 500
+  await pruneAttempts(contextWith({ attemptKeptMilliseconds: 100, attemptsKeptMax: 0 }))
+  expect([journal.find(kept) !== undefined, journal.find(other)]).toEqual([true, undefined])
+  expect(existsSync(savedDirectory({ dataDirectory }, kept))).toBe(true)
+  now += 500
+  await pruneAttempts(contextWith({}))
+  expect(journal.find(kept)).toBeDefined()
+  expect(existsSync(savedDirectory({ dataDirectory }, kept))).toBe(false)
+})
+
+test("what is kept for a later rollback is bounded: the oldest goes first", async () => {
+  const keys = []
+  for (let count = 0; count < 3; count++) {
+    keys.push(await addAttempt({ acknowledged: true, savedBytes: 10, keepMilliseconds: 1_000_000 }))
+  }
+  await pruneAttempts(contextWith({ savedBytesTotalMax: 20 }))
+  expect(keys.map((key) => existsSync(savedDirectory({ dataDirectory }, key)))).toEqual([false, true, true])
+  await pruneAttempts(contextWith({ attemptsHeldMax: 1, attemptsKeptMax: 0 }))
+  expect(keys.map((key) => journal.find(key) !== undefined)).toEqual([false, false, true])
 })

@@ -1,14 +1,12 @@
-import type {
-  CommandOrder,
-  RollbackOutcome,
-  StepOrder,
-  StepResult,
-  TaskOrder,
-} from "@signalbox/contracts/fleet/agent-protocol"
+import type { RollbackOutcome, StepOrder, StepResult, TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
 import { errorText } from "./agent-logger.ts"
+import type { Deeds } from "./attempt.ts"
 import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
-import { restoreFiles } from "./saved-files.ts"
+import { type Restored, restoreFiles } from "./saved-files.ts"
+import { SecretMask } from "./secret-mask.ts"
+import { findUndo, isCovered, restoreStep } from "./step-kinds.ts"
 import { runStep } from "./step-runner.ts"
+import type { StepInputs } from "./step-try.ts"
 
 export interface RollbackRun {
   readonly context: AttemptContext
@@ -16,81 +14,136 @@ export interface RollbackRun {
   readonly order: TaskOrder
   /** False where the task was refused or stopped before its first step. */
   readonly started: boolean
-  /** Steps whose command may have run, from the first. */
-  readonly stepsBegun: number
+  readonly deeds: Deeds
+  readonly secrets: Readonly<Record<string, string>>
   readonly stop: AbortSignal
 }
 
 /**
- * Files first, then the undo commands from the last step back: an undo such as "restart the service" has to see the old
- * files. Each part is done even where another failed, so that as much as possible is as before; the outcome says
- * `rollback-failed` then. An undo also runs for the step that failed, whose command may have done half its work.
+ * Puts a task's changes back, in this order:
+ *
+ *  1. what the steps that began had saved (file steps, the boot links of services), from the last step to the first;
+ *  2. the declared files, which were saved before all steps and so have the last word on what both hold;
+ *  3. undo commands, playbooks and calls, and the states of services, from the last step to the first.
+ *
+ * Files come first since an undo such as "restart the service" has to see the old ones. In mode `whole` the saved root
+ * takes the place of 1 and 2, and is put back once more after 3, then compared. Each part is done even where another
+ * failed, so that as much as possible is as before; the outcome says `rollback-failed` then. The step that failed is
+ * undone too, since it may have done half its work. Doing all of it again changes nothing more, as far as the author's
+ * own undo commands can be repeated.
  */
 export async function runRollback(run: RollbackRun): Promise<RollbackOutcome> {
-  if (!run.started) return outcome("rolled-back", "the task had not begun, so nothing was changed")
-  const begun = run.order.steps.slice(0, run.stepsBegun)
-  const problems: string[] = []
-  let restored: number | undefined
-  try {
-    const result = await restoreFiles(savedDirectory(run.context, run.key))
-    restored = result?.restored
-    problems.push(...(result?.problems ?? []))
-    if (!result && run.order.save.length > 0) problems.push("the saved files are no longer kept")
-  } catch (error) {
-    problems.push(`the saved files can't be read: ${errorText(error)}`)
-  }
+  if (!run.started) return { ...nothing, message: "the task had not begun, so nothing was changed" }
+  const files = run.order.whole ? await restoreRoot(run) : await restoreAllFiles(run)
   const undone = await runUndos(run)
-  for (const result of undone)
-    if (result.state !== "succeeded") problems.push(`undo of "${result.name}": ${result.state}`)
-  if (problems.length > 0) return outcome("rollback-failed", problems.join("; "), { restored: restored ?? 0, undone })
-  if (restored === undefined && undone.length === 0 && begun.length > 0) {
-    return outcome("not-reversible", "the task saved no files and the steps that ran have no undo")
+  const last = run.order.whole && files.isRestored ? await restoreRoot(run) : files
+  const problems = [...last.problems, ...undone.filter(({ state }) => state !== "succeeded").map(describe)]
+  const restored = last.restored
+  if (problems.length > 0) return outcome("rollback-failed", { message: problems.join("; "), restored, undone })
+  const left = uncovered(run)
+  if (!last.isRestored && undone.length === 0 && left.length > 0 && left.length === changing(run).length) {
+    const message = "the task saved no files and the steps that ran have no undo"
+    return outcome("not-reversible", { message, restored, undone, notCovered: left.map(({ text }) => text) })
   }
-  return outcome("rolled-back", notCovered(run, begun.length), { restored: restored ?? 0, undone })
+  const notCovered = [...left.map(({ text }) => text), ...(last.notCovered ?? [])]
+  if (notCovered.length === 0) return outcome("rolled-back", { restored, undone })
+  return outcome("rolled-back", { message: `not covered: ${notCovered.join("; ")}`, restored, undone, notCovered })
+}
+
+const nothing: RollbackOutcome = { state: "rolled-back", restored: 0, undone: [] }
+
+interface RestoredParts extends Restored {
+  /** True where something had been saved. */
+  readonly isRestored: boolean
+  readonly notCovered?: readonly string[]
+}
+
+async function restoreAllFiles(run: RollbackRun): Promise<RestoredParts> {
+  const { context, key, order, deeds } = run
+  const parts: Restored[] = []
+  for (const { index } of deeds.begun.toReversed()) {
+    const part = await restorePart(() => restoreStep(context, key, index))
+    if (part) parts.push(part)
+    else if (order.steps[index]?.file) {
+      parts.push({ restored: 0, problems: [`what was saved before "${order.steps[index].name}" is no longer kept`] })
+    }
+  }
+  const declared = await restorePart(() => restoreFiles(savedDirectory(context, key)))
+  if (declared) parts.push(declared)
+  else if (order.save.length > 0) parts.push({ restored: 0, problems: ["the saved files are no longer kept"] })
+  return {
+    isRestored: parts.length > 0,
+    restored: parts.reduce((sum, part) => sum + part.restored, 0),
+    problems: parts.flatMap(({ problems }) => problems),
+  }
+}
+
+async function restorePart(restore: () => Promise<Restored | undefined>): Promise<Restored | undefined> {
+  try {
+    return await restore()
+  } catch (error) {
+    return { restored: 0, problems: [`the saved files can't be read: ${errorText(error)}`] }
+  }
+}
+
+async function restoreRoot({ context, key, stop }: RollbackRun): Promise<RestoredParts> {
+  // Loaded by the first rollback of a whole root.
+  const { restoreWhole } = await import("./whole-tree.ts")
+  try {
+    const whole = await restoreWhole({ context, key, stop })
+    if (!whole) return { isRestored: false, restored: 0, problems: ["the saved root is no longer kept"] }
+    return { isRestored: true, restored: whole.problems.length === 0 ? 1 : 0, ...whole }
+  } catch (error) {
+    return { isRestored: false, restored: 0, problems: [`the saved root can't be put back: ${errorText(error)}`] }
+  }
 }
 
 async function runUndos(run: RollbackRun): Promise<StepResult[]> {
+  const { context, key, order, deeds, secrets, stop } = run
+  const mask = new SecretMask(Object.values(secrets), context.limits.maskPatternsMax)
+  const inputs: StepInputs = { secrets, mask, outputs: deeds.outputs }
   const results: StepResult[] = []
-  for (let index = run.stepsBegun - 1; index >= 0; index--) {
-    const step = run.order.steps[index]
-    if (!step?.undo || !isCommand(step.undo) || run.stop.aborted) continue
-    const { context, key, stop } = run
+  for (const { index, before } of deeds.begun.toReversed()) {
+    const step = order.steps[index]
+    const undo = step && findUndo(step, before)
+    if (!undo || stop.aborted) continue
     const deadline = context.clock.now() + step.timeoutMilliseconds
+    const { perform, isRepeatable } = undo
     results.push(
       await runStep({
-        context,
-        key,
-        index,
-        step,
-        stop,
-        deadline,
-        phase: "rollback",
-        command: step.undo,
-        attemptsMax: 1,
+        ...{ context, key, index, step, inputs, stop, deadline, perform },
+        ...{ phase: "rollback", attemptsMax: 1, isJournaled: !isRepeatable },
       }),
     )
   }
   return results
 }
 
-function isCommand(undo: NonNullable<StepOrder["undo"]>): undo is CommandOrder {
-  return "argv" in undo || "shell" in undo
+function describe({ name, state, message, exitCode }: StepResult): string {
+  const why = message ?? (exitCode === undefined ? undefined : `it exited with ${exitCode}`)
+  return `undo of "${name}": ${state}${why === undefined ? "" : ` (${why.slice(0, 300)})`}`
 }
 
-/** W6, mode `declared`: only what was declared is known to be as before. */
-function notCovered(run: RollbackRun, begun: number): string | undefined {
-  const names = run.order.steps
-    .slice(0, begun)
-    .filter((step) => !step.undo)
-    .map((step) => `"${step.name}"`)
-  if (names.length === 0) return undefined
-  return `not covered: what ${names.join(", ")} changed besides the saved paths`
+/** Steps that began and may have changed something. */
+function changing({ order, deeds }: RollbackRun): StepOrder[] {
+  return deeds.begun.flatMap(({ index }) => order.steps[index] ?? []).filter(({ wait }) => wait === undefined)
 }
 
-function outcome(
-  state: RollbackOutcome["state"],
-  message: string | undefined,
-  done: Pick<RollbackOutcome, "restored" | "undone"> = { restored: 0, undone: [] },
-): RollbackOutcome {
-  return { state, ...(message !== undefined && { message: message.slice(0, 2000) }), ...done }
+/** W6: only what was declared is known to be as before, or in mode `whole` only what lies in the root. */
+function uncovered(run: RollbackRun): Array<{ text: string }> {
+  const { whole } = run.order
+  return changing(run)
+    .filter((step) => !isCovered(step) && (!whole || step.server !== undefined))
+    .map(({ name, server }) => ({
+      text: server ? `what the call of "${name}" changed elsewhere` : `what "${name}" changed besides the saved paths`,
+    }))
+}
+
+function outcome(state: RollbackOutcome["state"], rest: Omit<RollbackOutcome, "state">): RollbackOutcome {
+  const { message, notCovered } = rest
+  return {
+    ...{ state, ...rest },
+    ...(message !== undefined && { message: message.slice(0, 2000) }),
+    ...(notCovered && { notCovered: notCovered.slice(0, 100).map((text) => text.slice(0, 500)) }),
+  }
 }

@@ -32,7 +32,9 @@ export interface SaveOptions {
   /** Where to keep it; replaced where it exists (a save that a crash cut short). */
   readonly into: string
   readonly paths: readonly string[]
-  readonly limits: AgentRunLimits
+  /** True: of a directory only the directory itself. */
+  readonly isShallow?: boolean
+  readonly limits: Pick<AgentRunLimits, "savedEntriesMax" | "savedBytesMax">
   readonly stop: AbortSignal
 }
 
@@ -47,7 +49,8 @@ export async function saveFiles(options: SaveOptions): Promise<number> {
   if (options.paths.length === 0) return 0
   await mkdir(into, { recursive: true, mode: 0o700 })
   const content = await open(join(into, "content"), "wx", 0o600)
-  const saver = new TreeSaver(content, limits, stop)
+  const bounds = { entriesMax: limits.savedEntriesMax, bytesMax: limits.savedBytesMax }
+  const saver = new TreeSaver(content, bounds, stop)
   try {
     const realRoot = await realpath(root)
     const ownDirectory = await realpath(options.dataDirectory)
@@ -57,7 +60,7 @@ export async function saveFiles(options: SaveOptions): Promise<number> {
       if (isInside(absolute, ownDirectory) || isInside(ownDirectory, absolute)) {
         throw refused(`"${path}" touches the agent's own directory ${ownDirectory}`)
       }
-      const node = await saver.save(absolute, basename(absolute))
+      const node = await saver.save(absolute, basename(absolute), options.isShallow)
       paths.push({ path, absolute, ancestors: await readAncestors(realRoot, absolute), node })
     }
     await content.sync()
@@ -92,6 +95,7 @@ async function writeManifest(directory: string, manifest: Manifest): Promise<voi
   await rename(draft, join(directory, "manifest.json"))
   await syncDirectory(directory)
   await syncDirectory(join(directory, ".."))
+  await syncDirectory(join(directory, "../.."))
 }
 
 export interface Restored {
@@ -100,14 +104,23 @@ export interface Restored {
   readonly problems: readonly string[]
 }
 
-/** Puts everything back, going on after a path that can't be; undefined where nothing was saved. */
-export async function restoreFiles(from: string): Promise<Restored | undefined> {
+/** What was saved of the first path; undefined where nothing was. */
+export async function readSavedNode(from: string): Promise<SavedNode | undefined> {
+  return (await readManifest(from))?.paths[0]?.node
+}
+
+async function readManifest(from: string): Promise<Manifest | undefined> {
   const text = await readFile(join(from, "manifest.json"), "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined
     throw error
   })
-  if (text === undefined) return undefined
-  const manifest = JSON.parse(text) as Manifest
+  return text === undefined ? undefined : (JSON.parse(text) as Manifest)
+}
+
+/** Puts everything back, going on after a path that can't be; undefined where nothing was saved. */
+export async function restoreFiles(from: string): Promise<Restored | undefined> {
+  const manifest = await readManifest(from)
+  if (!manifest) return undefined
   const content = await open(join(from, "content"), "r")
   const restorer = new TreeRestorer(content)
   const problems: string[] = []

@@ -2,7 +2,6 @@ import { createHash } from "node:crypto"
 import { constants, type BigIntStats, type Stats } from "node:fs"
 import { lstat, open, readdir, readlink, type FileHandle } from "node:fs/promises"
 import { AppError } from "@signalbox/kernel/app-error"
-import type { AgentRunLimits } from "./agent-limits.ts"
 
 /** What one name was: everything a rollback puts back. Extended attributes and hard links are not covered. */
 export type SavedNode = { readonly name: string } & (
@@ -10,6 +9,8 @@ export type SavedNode = { readonly name: string } & (
   | ({ readonly type: "file"; readonly offset: number; readonly size: number; readonly sha256: string } & Meta)
   | ({ readonly type: "symlink"; readonly target: string } & Meta)
   | ({ readonly type: "directory"; readonly children: readonly SavedNode[] } & Meta)
+  /** Without what is in it. */
+  | ({ readonly type: "directory-itself" } & Meta)
 )
 
 export interface Meta {
@@ -22,16 +23,21 @@ export interface Meta {
 
 const chunkBytes = 256 * 1024
 
-/** Walks what is to be saved and appends the content of its files to one file. */
+export interface TreeLimits {
+  readonly entriesMax: number
+  readonly bytesMax: number
+}
+
+/** Walks what is to be saved and appends the content of its files to one file; without one it only looks. */
 export class TreeSaver {
-  readonly #content: FileHandle
-  readonly #limits: AgentRunLimits
+  readonly #content: FileHandle | undefined
+  readonly #limits: TreeLimits
   readonly #stop: AbortSignal
   readonly #buffer = Buffer.alloc(chunkBytes)
   #entries = 0
   #bytes = 0
 
-  constructor(content: FileHandle, limits: AgentRunLimits, stop: AbortSignal) {
+  constructor(content: FileHandle | undefined, limits: TreeLimits, stop: AbortSignal) {
     this.#content = content
     this.#limits = limits
     this.#stop = stop
@@ -42,10 +48,10 @@ export class TreeSaver {
   }
 
   /** @throws agent.save-refused for what could not be put back exactly */
-  async save(path: string, name: string): Promise<SavedNode> {
+  async save(path: string, name: string, isShallow = false): Promise<SavedNode> {
     this.#stop.throwIfAborted()
-    if (++this.#entries > this.#limits.savedEntriesMax) {
-      throw refused(`more than ${this.#limits.savedEntriesMax} files and directories are to be saved`)
+    if (++this.#entries > this.#limits.entriesMax) {
+      throw refused(`more than ${this.#limits.entriesMax} files and directories are to be saved`)
     }
     const stat = await lstatIfThere(path)
     if (!stat) return { name, type: "absent" }
@@ -55,6 +61,7 @@ export class TreeSaver {
     if (stat.isSymbolicLink()) return { name, type: "symlink", ...meta, target: await readTarget(path) }
     if (!stat.isDirectory())
       throw refused(`${path} is a ${specialKind(stat)}; only files, directories and links are saved`)
+    if (isShallow) return { name, type: "directory-itself", ...meta }
     const children: SavedNode[] = []
     for (const child of await readNames(path)) {
       const text = child.toString("utf8")
@@ -77,12 +84,12 @@ export class TreeSaver {
         const { bytesRead } = await source.read(this.#buffer, 0, chunkBytes)
         if (bytesRead === 0) break
         this.#bytes += bytesRead
-        if (this.#bytes > this.#limits.savedBytesMax) {
-          throw refused(`more than ${this.#limits.savedBytesMax} bytes are to be saved`)
+        if (this.#bytes > this.#limits.bytesMax) {
+          throw refused(`more than ${this.#limits.bytesMax} bytes are to be saved`)
         }
         const chunk = this.#buffer.subarray(0, bytesRead)
         hash.update(chunk)
-        await this.#content.writeFile(chunk)
+        await this.#content?.writeFile(chunk)
       }
       return { offset, size: this.#bytes - offset, sha256: hash.digest("hex") }
     } finally {

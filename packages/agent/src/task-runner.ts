@@ -1,18 +1,22 @@
-import type { StepResult, TaskOrder, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
+import type { StepOrder, StepResult, TaskOrder, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
 import { isAppError } from "@signalbox/kernel/app-error"
 import { toInstant } from "@signalbox/kernel/clock"
 import { errorText } from "./agent-logger.ts"
 import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
 import { findProcessOwner } from "./process-owner.ts"
 import { saveFiles } from "./saved-files.ts"
+import { SecretMask } from "./secret-mask.ts"
+import { checkTotalLength, factsOf, isWanted, type StepFacts } from "./step-expressions.ts"
+import { findKind, requireTexts } from "./step-kinds.ts"
 import { notRun, runStep, withoutOutput } from "./step-runner.ts"
+import { requireSecrets, type StepInputs } from "./step-try.ts"
 
 export interface TaskRun {
   readonly context: AttemptContext
   readonly key: string
   readonly order: TaskOrder
-  /** Milliseconds of the server's clock. */
-  readonly startBefore: number
+  /** By name; never written down. */
+  readonly secrets: Readonly<Record<string, string>>
   /** Aborted with a `StopReason`. */
   readonly stop: AbortSignal
 }
@@ -26,66 +30,145 @@ export interface StopReason {
 /** Saves, starts, runs the steps in order until one fails. Throws only where the journal can't be written. */
 export async function runTask(run: TaskRun): Promise<TaskOutcome> {
   const { context, key, order } = run
+  let mask: SecretMask
   let savedBytes: number
   try {
-    for (const step of order.steps) await findProcessOwner(step.user)
-    savedBytes = await saveFiles({
-      root: context.root,
-      dataDirectory: context.dataDirectory,
-      into: savedDirectory(context, key),
-      paths: order.save,
-      limits: context.limits,
-      stop: run.stop,
-    })
+    mask = new SecretMask(Object.values(run.secrets), context.limits.maskPatternsMax)
+    await checkOrder(run)
+    savedBytes = await saveBefore(run)
   } catch (error) {
     if (run.stop.aborted) return stopped(run, [])
     const outcomeClass = isAppError(error) ? "refused" : "system"
     return failed(order, { class: outcomeClass, message: `before the first step: ${errorText(error)}`, steps: [] })
   }
   if (run.stop.aborted) return stopped(run, [])
-  if (context.serverNow() > run.startBefore) return refusedLate(order, run.startBefore)
   const startedAt = context.clock.now()
   await context.journal.append(key, { type: "started", phase: "task", savedBytes })
   context.send({ type: "started", key, phase: "task", at: toInstant(startedAt) })
-  return await runSteps(run, startedAt + order.timeoutMilliseconds)
+  const outcome = await new StepSequence(run, mask, startedAt + order.timeoutMilliseconds).run()
+  return { ...outcome, ...(outcome.message !== undefined && { message: mask.text(outcome.message).slice(0, 2000) }) }
 }
 
-async function runSteps(run: TaskRun, deadline: number): Promise<TaskOutcome> {
-  const { context, key, order } = run
-  const steps: StepResult[] = []
-  for (const [index, step] of order.steps.entries()) {
-    if (run.stop.aborted) return stopped(run, steps)
-    if (context.clock.now() >= deadline) return timedOut(order, steps)
-    if (step.command === undefined) {
-      return failed(order, { class: "refused", message: `this agent can't run step "${step.name}"`, steps })
+/** What would be refused in the middle is refused before anything is changed. */
+async function checkOrder({ context, order, secrets }: TaskRun): Promise<void> {
+  requireSecrets(order, secrets)
+  for (const step of order.steps) await findProcessOwner(step.user)
+  const hasPlaybook = order.steps.some(({ playbook, undo }) => playbook ?? (undo && "playbook" in undo))
+  // Loaded by the first task that has one.
+  if (hasPlaybook) await (await import("./playbook-step.ts")).requireAnsible(order, context.root)
+}
+
+/** The declared paths, or the whole root, which holds them. */
+async function saveBefore({ context, key, order, stop }: TaskRun): Promise<number> {
+  const { root, dataDirectory, limits } = context
+  const into = savedDirectory(context, key)
+  const paths = order.whole ? [] : order.save
+  const savedBytes = await saveFiles({ root, dataDirectory, into, paths, limits, stop })
+  if (!order.whole) return savedBytes
+  const { saveWhole } = await import("./whole-tree.ts")
+  return await saveWhole({ context, key, stop })
+}
+
+/** The steps of one task, one after the other; holds what they passed on. Used once. */
+class StepSequence {
+  readonly #run: TaskRun
+  readonly #mask: SecretMask
+  /** Milliseconds of the clock. */
+  readonly #deadline: number
+  readonly #results: StepResult[] = []
+  readonly #facts: Record<string, StepFacts> = {}
+
+  constructor(run: TaskRun, mask: SecretMask, deadline: number) {
+    this.#run = run
+    this.#mask = mask
+    this.#deadline = deadline
+  }
+
+  async run(): Promise<TaskOutcome> {
+    const { order, stop, context } = this.#run
+    for (const [index, step] of order.steps.entries()) {
+      if (stop.aborted) return stopped(this.#run, this.#results)
+      if (context.clock.now() >= this.#deadline) return timedOut(order, this.#results)
+      const refusal = await this.#runOne(index, step)
+      if (refusal) return refusal
     }
-    const percent = Math.floor((index / order.steps.length) * 100)
-    context.send({ type: "progress", key, step: index, stepsCount: order.steps.length, name: step.name, percent })
-    const { attemptsMax } = step
-    const result = await runStep({
-      ...{ context, key, index, step, attemptsMax, deadline },
-      phase: "task",
-      command: step.command,
-      stop: run.stop,
-    })
-    steps.push(result)
-    if (run.stop.aborted && result.state !== "succeeded") return stopped(run, steps)
+    return { state: "succeeded", steps: this.#results }
+  }
+
+  /** The task's outcome where it ends here. */
+  async #runOne(index: number, step: StepOrder): Promise<TaskOutcome | undefined> {
+    const { context, key, order, stop } = this.#run
+    const kind = findKind(step, order.whole === true)
+    if (!kind) {
+      const message = `this agent can't run step "${step.name}"`
+      return failed(order, { class: "refused", message, steps: this.#results })
+    }
+    let result = await this.#resultBefore(step)
+    if (!result) {
+      const percent = Math.floor((index / order.steps.length) * 100)
+      context.send({ type: "progress", key, step: index, stepsCount: order.steps.length, name: step.name, percent })
+      const { attemptsMax } = step
+      const inputs = this.#inputs()
+      result = await runStep({
+        ...{ context, key, index, step, attemptsMax, inputs, stop, deadline: this.#deadline },
+        ...{ phase: "task", ...kind },
+      })
+    }
+    result = this.#passOn(step, result)
+    this.#results.push(result)
+    if (stop.aborted && result.state !== "succeeded") return stopped(this.#run, this.#results)
     await context.journal.append(key, { type: "step-ended", result: withoutOutput(result) }, { volatile: true })
-    if (result.state === "succeeded") continue
-    if (context.clock.now() >= deadline) return timedOut(order, steps)
+    return this.#judge(step, result)
+  }
+
+  /** The result of a step that doesn't run: its condition is not met, or a text of it can't be filled. */
+  async #resultBefore(step: StepOrder): Promise<StepResult | undefined> {
+    try {
+      const data = { facts: this.#run.order.facts, steps: this.#facts }
+      if (step.when !== undefined && !(await isWanted(step.when, data))) return { ...notRun(step), state: "skipped" }
+      requireTexts(step, this.#inputs())
+      return undefined
+    } catch (error) {
+      return { ...notRun(step), state: "failed", message: this.#mask.text(errorText(error)).slice(0, 2000) }
+    }
+  }
+
+  #inputs(): StepInputs {
+    const outputs = Object.fromEntries(Object.entries(this.#facts).map(([id, facts]) => [id, facts.outputs]))
+    return { secrets: this.#run.secrets, mask: this.#mask, outputs }
+  }
+
+  #passOn(step: StepOrder, result: StepResult): StepResult {
+    if (step.id === undefined) return result
+    this.#facts[step.id] = factsOf(result)
+    try {
+      checkTotalLength(this.#facts)
+      return result
+    } catch (error) {
+      const { outputs: _outputs, ...rest } = result
+      const failure: StepResult = { ...rest, state: "failed", message: errorText(error) }
+      this.#facts[step.id] = factsOf(failure)
+      return failure
+    }
+  }
+
+  #judge(step: StepOrder, result: StepResult): TaskOutcome | undefined {
+    const { context, order } = this.#run
+    if (result.state === "succeeded" || result.state === "skipped") return undefined
+    if (context.clock.now() >= this.#deadline) return timedOut(order, this.#results)
+    if (step.continueOnFailure) return undefined
     return failed(order, {
       class: result.state === "timed-out" ? "timeout" : "command",
       message: `step "${step.name}" ${describe(result)}`,
-      steps,
+      steps: this.#results,
     })
   }
-  return { state: "succeeded", steps }
 }
 
 function describe(result: StepResult): string {
   if (result.state === "timed-out") return "took longer than its timeout and was stopped"
   if (result.signal !== undefined) return `was ended by ${result.signal}`
-  if (result.exitCode !== undefined) return `exited with ${result.exitCode}`
+  if (result.exitCode !== undefined && result.exitCode !== 0) return `exited with ${result.exitCode}`
   return `failed: ${result.message ?? "no reason given"}`.slice(0, 1800)
 }
 

@@ -325,6 +325,16 @@ export const errorCatalogue = {
   ),
   "storage.blob-not-found": entry("not-found", "The content is past its retention or was never stored."),
   "storage.blob-damaged": entry("internal", "The stored content doesn't match its digest; restore it from a backup."),
+  "storage.blob-unavailable": entry(
+    "unavailable",
+    "The S3-compatible store doesn't answer as it should; check its address, its bucket and the keys.",
+    true,
+  ),
+  "storage.blob-store-not-shared": entry(
+    "conflict",
+    "All servers of an installation need the same blob store: one directory that all of them mount, or one S3 bucket.",
+    true,
+  ),
   "storage.blob-quota": entry("limited", "The blob store is full; raise its quota or shorten the retention."),
 
   // Secrets
@@ -350,6 +360,19 @@ export const errorCatalogue = {
   "secrets.master-key-wrong": entry(
     "internal",
     "Give the master key under which the secrets were stored; every server of an installation has the same one.",
+  ),
+
+  // Artifacts
+  "artifacts.not-found": entry("not-found", "Check the artifact with `signalbox artifacts list`."),
+  "artifacts.too-many": entry("conflict", "Remove artifacts that nothing needs; the limit is named in the message."),
+  "artifacts.wrong-offset": entry(
+    "conflict",
+    "Go on at the offset in `details.received`; `signalbox artifacts push` does so by itself.",
+  ),
+  "artifacts.incomplete": entry("conflict", "Send the rest first; `details.received` says where it begins."),
+  "artifacts.digest-mismatch": entry(
+    "mismatch",
+    "The file changed while it was sent, or bytes were damaged; push it again.",
   ),
 
   // Calls to the outside
