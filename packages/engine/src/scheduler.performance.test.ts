@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest"
+import { interleaveByDomain } from "./failure-domains.ts"
 import type { EnginePlan } from "./plan.ts"
 import { newState, step } from "./scheduler.ts"
 import { examplePlan } from "./simulator/engine-run.ts"
@@ -95,5 +96,13 @@ describe("W9: what a step costs", () => {
     expect(slotsMax).toBe(500)
     expect(succeeded).toBeGreaterThan(100_000)
     expect(changesMax).toBeLessThanOrEqual(1000)
+  })
+
+  test("a million targets are interleaved in well under two seconds", () => {
+    const domains = Int32Array.from({ length: 1_000_000 }, (_, index) => (index * 7919) % 40_000)
+    const begin = performance.now()
+    const ordered = interleaveByDomain(domains)
+    expect(performance.now() - begin).toBeLessThan(2000)
+    expect(new Set(ordered.slice(0, 40_000).map((index) => domains[index] ?? -1)).size).toBe(40_000)
   })
 })

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest"
-import { startsPerStepMax } from "./scheduler.ts"
-import { EngineRun } from "./simulator/engine-run.ts"
+import { newState, startsPerStepMax, step } from "./scheduler.ts"
+import { EngineRun, examplePlan } from "./simulator/engine-run.ts"
 import { summarize } from "./summarize.ts"
 import type { EngineInput, ExecutionState, TaskOutcome } from "./types.ts"
 
@@ -117,11 +117,12 @@ describe("the error limit", () => {
   })
 
   test("I3: a million targets that never start are one range", () => {
-    const run = started({ targetsCount: 1_000_000, errorsMax: 0, width: 1, rollbackOnFailure: false })
-    run.finish("failed", 0)
-    expect(run.last?.taskChanges).toHaveLength(1)
-    expect(run.last?.neverStarted).toEqual({ from: 1, to: 1_000_000 })
-    expect(run.state.counts).toMatchObject({ failed: 1, "never-started": 999_999, queued: 0 })
+    const plan = { ...examplePlan, targetsCount: 1_000_000, errorsMax: 0, width: 1, rollbackOnFailure: false }
+    const begun = step(newState(plan, 0), [{ type: "planned" }], 0)
+    const last = step(begun.state, [finished(0, 1, { state: "failed" })], 0)
+    expect(last.taskChanges).toHaveLength(1)
+    expect(last.neverStarted).toEqual({ from: 1, to: 1_000_000 })
+    expect(last.state.counts).toMatchObject({ failed: 1, "never-started": 999_999, queued: 0 })
   })
 })
 
