@@ -15,7 +15,7 @@ let client: Client
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "signalbox enrol "))
-  const flags = { data: directory, port: 0, "log-level": "silent", insecure: true }
+  const flags = { data: directory, port: 0, "log-level": "silent", insecure: true, "calls-per-second": 100 }
   server = await startServer(readSettings({ flags, variables: {} }))
   const admin = JSON.parse(await readFile(join(directory, "admin.json"), "utf8")) as { url: string; key: string }
   client = createClient(admin)

@@ -406,6 +406,10 @@ export const errorCatalogue = {
     "invalid",
     "Correct the lines listed; `signalbox workflows validate -f FILE` checks more.",
   ),
+  "cli.invalid-inventory": entry(
+    "invalid",
+    "Correct the places listed; `ansible-inventory -i FILE --list` shows how Ansible reads the same file.",
+  ),
   "cli.file-unreadable": entry("invalid", "Check the file's path and mode."),
   "demo.part-failed": entry(
     "internal",
