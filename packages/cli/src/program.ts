@@ -10,6 +10,8 @@ import { addDatabase } from "./commands/database.ts"
 import { addDemo } from "./commands/demo.ts"
 import { addExec } from "./commands/exec.ts"
 import { addLogin } from "./commands/login.ts"
+import { addNodesImport } from "./commands/nodes-import.ts"
+import { addNodesInstall } from "./commands/nodes-install.ts"
 import { addRun } from "./commands/run.ts"
 import { addServe } from "./commands/serve.ts"
 import { addWait } from "./commands/wait.ts"
@@ -25,6 +27,7 @@ export function createProgram(frame: CommandFrame, version: string): Command {
   for (const add of [addApply, addRun, addExec, addWait]) add(program, frame)
   program.commandsGroup("Look at things and keep them in order:")
   addOperationCommands(program, frame)
+  for (const add of [addNodesInstall, addNodesImport]) add(nounCommand(program, "nodes"), frame)
   program.commandsGroup("Log in:")
   for (const add of [addLogin, addContexts]) add(program, frame)
   program.commandsGroup("Run the parts:")

@@ -410,6 +410,10 @@ export const errorCatalogue = {
     "invalid",
     "Correct the places listed; `ansible-inventory -i FILE --list` shows how Ansible reads the same file.",
   ),
+  "cli.runtime-missing": entry(
+    "unavailable",
+    "Install Node.js 24 or newer on the machines of that architecture, or run the command on a machine of it.",
+  ),
   "cli.file-unreadable": entry("invalid", "Check the file's path and mode."),
   "demo.part-failed": entry(
     "internal",

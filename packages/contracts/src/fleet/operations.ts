@@ -275,6 +275,7 @@ export const enrollmentKeysCreate = defineOperation({
   output: enrollmentKey.extend({
     key: z.string().describe("The key's text, shown once"),
     caFingerprint: z.string().optional().describe("SHA-256 of the server's CA, to be pinned; absent on plain HTTP"),
+    serverUrl: z.string().describe("Where agents reach this server"),
     command: z.string().describe("What to run on the machine"),
   }),
   secretOutput: ["key", "command"],

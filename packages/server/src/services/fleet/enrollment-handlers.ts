@@ -114,6 +114,7 @@ async function createKey(
     ...toEnrollmentKey(key),
     key: text,
     ...(caFingerprint === undefined ? {} : { caFingerprint }),
+    serverUrl: options.publicUrl,
     command: `npx signalbox agent enroll --server ${options.publicUrl} --key ${text}${pin}`,
   }
 }
