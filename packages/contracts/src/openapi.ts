@@ -13,6 +13,7 @@ const serviceDescriptions: Readonly<Record<ServiceName, string>> = {
   calendars: "Schedules and maintenance windows",
   fleet: "Nodes, their agents, enrolment and groups",
   identity: "Accounts, API keys and what they may do",
+  notifications: "Channels, subscriptions to events, and what was delivered",
   secrets: "Values that steps use and that nothing shows",
   routing: "The operations and the map that routes them",
   workflows: "Workflow documents and their executions over nodes",

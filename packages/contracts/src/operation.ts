@@ -4,7 +4,7 @@ import type { z } from "zod"
 import type { Permission } from "./identity/roles.ts"
 
 /** The sub-services that are built in. Each has a folder in the server and a row per operation in the routing map. */
-export type ServiceName = "identity" | "routing" | "audit" | "fleet" | "workflows" | "calendars" | "secrets"
+export type ServiceName = "identity" | "routing" | "audit" | "fleet" | "workflows" | "calendars" | "secrets" | "notifications"
 
 /**
  * What an operation does to the world:

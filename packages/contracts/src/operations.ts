@@ -2,6 +2,7 @@ import { auditOperations } from "./audit/operations.ts"
 import { calendarsOperations } from "./calendars/operations.ts"
 import { fleetOperations } from "./fleet/operations.ts"
 import { identityOperations } from "./identity/operations.ts"
+import { notificationsOperations } from "./notifications/operations.ts"
 import type { AnyOperation } from "./operation.ts"
 import { routingOperations } from "./routing/operations.ts"
 import { secretsOperations } from "./secrets/operations.ts"
@@ -16,6 +17,7 @@ export const operations: readonly AnyOperation[] = [
   ...workflowsOperations,
   ...secretsOperations,
   ...calendarsOperations,
+  ...notificationsOperations,
 ]
 
 const byName = new Map(operations.map((operation) => [operation.name, operation]))

@@ -58,6 +58,38 @@ export const settingDeclarations = {
     schema: list,
     help: "Which references to this machine secrets may be: env, file and exec, joined by commas; none unless given",
   },
+  "blobs-directory": {
+    schema: z.string().min(1).optional(),
+    help: "Directory of artifacts and long outputs; several servers need one that all of them mount, or S3",
+    defaultText: "blobs in the data directory",
+  },
+  "blobs-bytes-max": {
+    schema: z.coerce
+      .number()
+      .int()
+      .min(1)
+      .default(50 * 1024 ** 3),
+    help: "Bytes that artifacts and long outputs may take together",
+  },
+  "blobs-s3-url": {
+    schema: z.url({ protocol: /^https?$/ }).optional(),
+    help: "S3-compatible store to use instead of the directory: https://HOST/BUCKET or https://HOST/BUCKET/PREFIX",
+  },
+  "blobs-s3-region": {
+    schema: z.string().min(1).default("us-east-1"),
+    help: "Region of the S3-compatible store",
+    variable: "AWS_REGION",
+  },
+  "blobs-s3-access-key": {
+    schema: z.string().min(1).optional(),
+    help: "Access key of the S3-compatible store",
+    variable: "AWS_ACCESS_KEY_ID",
+  },
+  "blobs-s3-secret-key": {
+    schema: z.string().min(1).optional(),
+    help: "Secret key of the S3-compatible store; give it by its variable or in the file",
+    variable: "AWS_SECRET_ACCESS_KEY",
+  },
   "egress-allow": {
     schema: list,
     help: "Addresses that outgoing calls may reach although this machine, its link and its cloud are refused: ranges, hosts or host:port, joined by commas",

@@ -12,6 +12,7 @@ import { createAuditService } from "./services/audit/service.ts"
 import { createCalendarsService } from "./services/calendars/service.ts"
 import { createFleetService } from "./services/fleet/service.ts"
 import { bootstrapIdentity, createIdentityService } from "./services/identity/service.ts"
+import { createNotificationsService, type NotificationsOptions } from "./services/notifications/service.ts"
 import { addBuiltInRoutes, createRoutingService } from "./services/routing/service.ts"
 import { createSecretsService, type SecretsOptions } from "./services/secrets/service.ts"
 import { createWorkflowsService } from "./services/workflows/service.ts"
@@ -45,6 +46,8 @@ export interface CompositionOptions {
   readonly secretReferences?: SecretsOptions["references"]
   /** What outgoing calls may reach; left out, public and private networks. */
   readonly egress?: EgressOptions
+  /** The mail server that notifications go through; left out, there are no mail channels. */
+  readonly mail?: NotificationsOptions["mail"]
   /** Takes the place of agents' sessions where there are no agents: in benchmarks. */
   readonly executor?: Executor
   /** Keeps the first administrator's key, where this start makes it. */
@@ -77,7 +80,14 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const egress = createEgress(options.egress ?? { allow: [], privateAllowed: true })
   const parts = makeServices(options, operations, late)
   const { expanders } = parts
-  const services = [...parts.services, secrets.service]
+  const notifications = createNotificationsService({
+    ...{ clock, random, logger, egress },
+    operations: lateCaller(late),
+    secrets: secrets.reader,
+    publicUrl: options.publicUrl,
+    ...(options.mail === undefined ? {} : { mail: options.mail }),
+  })
+  const services = [...parts.services, secrets.service, notifications.service]
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
   parts.handlers.push(...services.flatMap((service) => service.handlers))
   const watcher = await watchConfiguration({
@@ -202,6 +212,7 @@ async function startParts(
       logger,
       expanders: parts.expanders,
       consumers: services.flatMap((service) => service.consumers ?? []),
+      tasks: services.flatMap((service) => service.tasks ?? []),
       cronTasks: [...storageRetention(() => clock.now()), ...services.flatMap((service) => service.cronTasks ?? [])],
     })
     stops.push(() => background.stop())

@@ -78,6 +78,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     isOnlyServer: settings.databaseUrl === undefined,
     publicUrl: url,
     egress: settings.egress,
+    ...(settings.mail === undefined ? {} : { mail: settings.mail }),
     masterKey: masterKeyInFile({ dataDirectory: settings.data, file: settings.masterKeyFile }),
     secretReferences: {
       kinds: settings.secretReferences,

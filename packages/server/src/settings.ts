@@ -7,6 +7,7 @@ import { AppError } from "@signalbox/kernel/app-error"
 import { parse } from "yaml"
 import type { EgressOptions } from "./egress/egress.ts"
 import { parseHostRule, type HostRule } from "./egress/host-rule.ts"
+import type { MailSettings } from "./mail-settings.ts"
 
 export interface Settings {
   readonly data: string
@@ -19,6 +20,7 @@ export interface Settings {
   readonly insecure: boolean
   readonly callsPerSecond: number
   readonly egress: EgressOptions
+  readonly mail?: MailSettings
   readonly masterKeyFile?: string
   readonly secretReferences: readonly ReferenceKind[]
   readonly logLevel: "silent" | "error" | "warn" | "info" | "debug"
@@ -63,6 +65,7 @@ export function readSettings(sources: {
     port: values["port"] as number,
     tlsNames: listOf(values["tls-names"]),
     egress: egressSettings(values),
+    ...mailSettings(values),
     secretReferences: listOf(values["secret-references"]).map(referenceKind),
     insecure: values["insecure"] as boolean,
     callsPerSecond: values["calls-per-second"] as number,
@@ -95,6 +98,22 @@ function egressSettings(values: Readonly<Record<string, unknown>>): EgressOption
       .filter((rule) => rule !== undefined)
       .map((rule) => (rule.kind === "host" ? { ...rule, below: true } : rule)),
     ...(proxyUrl === undefined ? {} : { proxyUrl }),
+  }
+}
+
+/** @throws settings.invalid where the sender is missing or the certificates can't be read */
+function mailSettings(values: Readonly<Record<string, unknown>>): { mail?: MailSettings } {
+  const url = values["smtp-url"] as string | undefined
+  if (url === undefined) return {}
+  const from = values["smtp-from"] as string | undefined
+  if (from === undefined)
+    throw new AppError("settings.invalid", "setting smtp-from: give the sender of mail beside smtp-url")
+  const startTls = values["smtp-starttls"] as MailSettings["startTls"]
+  const caFile = values["smtp-ca-file"] as string | undefined
+  try {
+    return { mail: { url, from, startTls, ...(caFile === undefined ? {} : { caPem: readFileSync(caFile, "utf8") }) } }
+  } catch (cause) {
+    throw new AppError("settings.invalid", `setting smtp-ca-file: ${caFile} can't be read`, { cause })
   }
 }
 

@@ -17,7 +17,11 @@ steps:
 
 const schedule = { every: "30d", call: { input: { workflow: "own", targets: { all: true } } } }
 
-const secretsOfOne = ["node", "query", "key", "window", "schedule"].map((what) => `secret-${what}-of-one`)
+const channel = { kind: "webhook", url: "http://127.0.0.1:9/secret-url-of-one", signingSecret: "own" }
+const subscription = { channel: "own", events: ["key.*"], description: "secret-subscription-of-one" }
+const secretsOfOne = ["node", "query", "key", "window", "schedule", "url", "subscription"].map(
+  (what) => `secret-${what}-of-one`,
+)
 
 let server: ServerFixture
 let one: { key: string; ids: Record<string, string> }
@@ -57,10 +61,14 @@ async function fill(key: string): Promise<Record<string, string>> {
   })
   expect(run.status, JSON.stringify(run.body)).toBe(200)
   expect((await server.call(key, "PUT", "/v1/secrets/own", { value: "secret-value-of-one" })).status).toBe(200)
+  expect((await server.call(key, "PUT", "/v1/channels/own", channel)).status).toBe(200)
+  expect((await server.call(key, "PUT", "/v1/subscriptions/own", subscription)).status).toBe(200)
+  const tested = await server.call(key, "POST", "/v1/channels/own:test", {})
   const apiKey = await server.call(key, "POST", "/v1/keys", { name: "secret-key-of-one", roles: ["viewer"] })
   return {
     node: enrolled.body["node"] as string,
     execution: run.body["id"] as string,
+    delivery: tested.body["id"] as string,
     key: apiKey.body["id"] as string,
     enrollmentKey: enrollment.id,
     name: "own",
@@ -95,6 +103,10 @@ const bodies: Record<string, unknown> = {
   "schedules.pause": {},
   "schedules.resume": {},
   "schedules.fire": {},
+  "channels.apply": { kind: "webhook", url: "http://127.0.0.1:9/other", signingSecret: "own" },
+  "channels.test": {},
+  "subscriptions.apply": { channel: "own", events: ["node.*"] },
+  "deliveries.redeliver": {},
   "secrets.put": { value: "another value" },
   "routes.put": { services: [] },
   "keys.revoke": {},
@@ -149,7 +161,7 @@ describe("X2: every operation is refused", () => {
       const creates =
         name === "groups.put" ||
         name === "workflows.apply" ||
-        /^(?:schedules|windows)\.(?:apply|get|remove)$/.test(name) ||
+        /^(?:schedules|windows|channels|subscriptions)\.(?:apply|get|remove|test)$/.test(name) ||
         name === "secrets.put" ||
         name === "secrets.get" ||
         name === "secrets.remove" ||
@@ -188,6 +200,9 @@ async function snapshot(): Promise<unknown> {
     database.query("select name, version, removed from secrets where account = 'one'"),
     database.query("select name, version from schedules where account = 'one'"),
     database.query("select name, version from maintenance_windows where account = 'one'"),
+    database.query("select name, version from channels where account = 'one'"),
+    database.query("select name, version from subscriptions where account = 'one'"),
+    database.query("select count(*) from deliveries where account = 'one'"),
     database.query("select wish from executions where account = 'one'"),
     database.query("select operation, services from routes order by operation"),
   ])

@@ -2,7 +2,7 @@ import type { AnyOperation, InputOf, OperationDeclaration, OutputOf } from "@sig
 import type { Permission, RoleName } from "@signalbox/contracts/identity/roles"
 import type { WebSocket } from "ws"
 import type { z } from "zod"
-import type { CronTask } from "../storage/background-queue.ts"
+import type { BackgroundTask, CronTask } from "../storage/background-queue.ts"
 import type { Sql, Tx } from "../storage/database.ts"
 import type { Consumer } from "../storage/dispatcher.ts"
 import type { Expander } from "../storage/outbox.ts"
@@ -128,6 +128,7 @@ export interface Service {
   /** Events of other services that this one follows, and its work on a schedule. */
   readonly consumers?: readonly Consumer[]
   readonly cronTasks?: readonly CronTask[]
+  readonly tasks?: readonly BackgroundTask[]
   /** How to tell apart the events of a row that stands for a batch (D9). */
   readonly expanders?: readonly Expander[]
   /** Begins background work; resolves when the service can answer. */

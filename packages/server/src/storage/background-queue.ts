@@ -17,8 +17,15 @@ import {
 } from "graphile-worker"
 import pg from "pg"
 import { assert } from "@signalbox/kernel/assert"
-import { clientConfig, type Connection, type Database, type StorageLogger } from "./database.ts"
-import { startDispatcher, taskNameOf, type Consumer, type ConsumerContext, type Dispatcher } from "./dispatcher.ts"
+import { clientConfig, type Connection, type Database, type Sql, type StorageLogger } from "./database.ts"
+import {
+  attemptsMax,
+  startDispatcher,
+  taskNameOf,
+  type Consumer,
+  type ConsumerContext,
+  type Dispatcher,
+} from "./dispatcher.ts"
 import type { Notifier } from "./notifier.ts"
 import type { DeliveredEvent, Expanders } from "./outbox.ts"
 import { startServerLease, type ServerLease } from "./server-lease.ts"
@@ -31,12 +38,19 @@ export interface CronTask {
   run(context: ConsumerContext): Promise<void>
 }
 
+/** Work that is asked for by `addJob`, now or at a time. May run twice (a worker that dies) and must do its work once. */
+export interface BackgroundTask {
+  readonly name: string
+  run(payload: unknown, context: ConsumerContext): Promise<void>
+}
+
 export interface BackgroundQueueOptions {
   readonly connection: Connection
   readonly database: Database
   readonly serverId: string
   readonly consumers: readonly Consumer[]
   readonly cronTasks?: readonly CronTask[]
+  readonly tasks?: readonly BackgroundTask[]
   readonly expanders?: Expanders
   readonly notifier?: Notifier
   readonly logger?: StorageLogger
@@ -60,6 +74,21 @@ const restartMilliseconds = 1_000
 const stopMilliseconds = 10_000
 const reasonCharactersMax = 2_000
 
+/**
+ * Asks for a task to run, by background work: its statement wakes the workers, which a changing operation must not do
+ * in its transaction. A second call with the same key, before the first has begun, takes its place.
+ */
+export async function addJob(
+  sql: Sql,
+  job: { readonly task: string; readonly key: string; readonly payload: unknown; readonly runAt?: number },
+): Promise<void> {
+  await sql.query(
+    `select graphile_worker.add_job($1, $2::json, run_at := to_timestamp($3::float8 / 1000), max_attempts := $4, job_key := $5)`,
+    [`task:${job.task}`, JSON.stringify(job.payload), job.runAt ?? null, attemptsMax, `${job.task}:${job.key}`],
+    { name: "background-add-job" },
+  )
+}
+
 /** Makes or updates the job queue's own schema. Part of migrating a database. */
 export async function migrateBackgroundQueue(connection: Connection): Promise<void> {
   const pool = createPool(connection, 1)
@@ -71,7 +100,7 @@ export async function migrateBackgroundQueue(connection: Connection): Promise<vo
 }
 
 export async function startBackgroundQueue(options: BackgroundQueueOptions): Promise<BackgroundQueue> {
-  const names = [...options.consumers, ...(options.cronTasks ?? [])].map(({ name }) => name)
+  const names = [...options.consumers, ...(options.cronTasks ?? []), ...(options.tasks ?? [])].map(({ name }) => name)
   assert(new Set(names).size === names.length, "consumers and scheduled tasks have names of their own")
   await migrateBackgroundQueue(options.connection)
   const lease = await startServerLease(options)
@@ -166,6 +195,9 @@ class Worker {
     for (const consumer of this.#options.consumers) {
       tasks[taskNameOf(consumer)] = (payload: unknown, helpers) =>
         this.#handle(consumer, payload as DeliveredEvent, helpers)
+    }
+    for (const task of this.#options.tasks ?? []) {
+      tasks[`task:${task.name}`] = (payload: unknown, helpers) => task.run(payload, this.#contextOf(helpers))
     }
     for (const task of this.#options.cronTasks ?? []) {
       tasks[`cron:${task.name}`] = (_payload: unknown, helpers) => task.run(this.#contextOf(helpers))

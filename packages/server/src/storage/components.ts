@@ -9,4 +9,5 @@ export const components = [
   "workflows",
   "calendars",
   "secrets",
+  "notifications",
 ] as const

@@ -3,7 +3,7 @@
  * cursor, adding the jobs and moving the cursor are one transaction, and the cursor's row is locked meanwhile, so any
  * number of servers may run a dispatcher. A job's key is consumer and event id. Woken by a notice, else by its scan.
  */
-import type { Database, StorageLogger, Tx } from "./database.ts"
+import type { Database, Sql, StorageLogger, Tx } from "./database.ts"
 import type { Notifier } from "./notifier.ts"
 import { readEvents, type DeliveredEvent, type Expanders } from "./outbox.ts"
 
@@ -11,8 +11,8 @@ import { readEvents, type DeliveredEvent, type Expanders } from "./outbox.ts"
 export interface Consumer {
   /** Kept for ever: the cursor goes by this name. */
   readonly name: string
-  /** All types where absent. */
-  readonly types?: readonly string[]
+  /** Types, and patterns such as `execution.*`; all where absent. A function is asked before each batch. */
+  readonly types?: readonly string[] | ((sql: Sql) => Promise<readonly string[]>)
   handle(event: DeliveredEvent, context: ConsumerContext): Promise<void>
 }
 
@@ -84,10 +84,11 @@ async function dispatchOnce({ database, expanders }: DispatcherOptions, consumer
       { name: "consumer-lock" },
     )
     if (!row) return false
+    const types = typeof consumer.types === "function" ? await consumer.types(tx) : consumer.types
     const { events, cursor, more } = await readEvents(tx, {
       limit: batchMax,
       after: row.cursor ?? undefined,
-      ...(consumer.types && { types: consumer.types }),
+      ...(types && { types }),
       ...(expanders && { expanders }),
     })
     if (cursor === undefined || cursor === row.cursor) return false

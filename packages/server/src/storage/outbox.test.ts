@@ -57,6 +57,24 @@ describe("the outbox", () => {
     }
   })
 
+  it("takes patterns of types; a batch is read for what it holds, never for its own name", async () => {
+    const expander: Expander = {
+      type: "run.progressed",
+      produces: ["task.ended", "task.began"],
+      expand: () => ["task.began", "task.ended"].map((type) => ({ type, subject: "t", subjectVersion: 1, data: {} })),
+    }
+    const expanders = new Map([[expander.type, expander]])
+    for (const [index, type] of ["run.began", "run.progressed", "rune.x", "run.ended"].entries())
+      await append(event(`evt_${index}`, { type }))
+    expect(await readAll({ types: ["run.*"], expanders }, 2)).toEqual(["evt_0", "evt_3"])
+    expect(await readAll({ types: ["task.*", "rune.x"], expanders }, 1)).toEqual(["evt_1#0", "evt_1#1", "evt_2"])
+    expect(await readAll({ types: ["task.ended", "run.e*"], expanders }, 5)).toEqual(["evt_1#1", "evt_3"])
+    expect(await readAll({ types: ["*"], expanders }, 5)).toEqual(
+      ["evt_0", "evt_2", "evt_3"].toSpliced(1, 0, "evt_1#0", "evt_1#1"),
+    )
+    expect(await readAll({ types: [], expanders }, 5)).toEqual([])
+  })
+
   it("moves the cursor over events that the filter leaves out", async () => {
     await append(event("evt_1"), event("evt_2"))
     const page = await readEvents(database, { limit: 10, account: "acc_other" })

@@ -47,8 +47,14 @@ export interface ReadOptions {
   readonly account?: string
   readonly after?: string | undefined
   readonly limit: number
+  /** Types, and patterns: `execution.*` for a whole noun, `*` for all. */
   readonly types?: readonly string[]
   readonly expanders?: Expanders
+}
+
+/** Whether a type is one of those asked for, or fits one of their patterns. */
+export function isTypeWanted(types: readonly string[], type: string): boolean {
+  return types.some((each) => (each.endsWith("*") ? type.startsWith(each.slice(0, -1)) : each === type))
 }
 
 /** Turns a row that stands for a batch into its events. */
@@ -175,10 +181,11 @@ async function scan(
      left join lateral (select xid, id from scanned order by xid desc, id desc limit 1) as tail on true
      left join lateral (
        select * from scanned
-       where ($4::text is null or account = $4) and ($5::text[] is null or type = any ($5))
+       where ($4::text is null or account = $4)
+         and ($5::text[] is null or type = any ($5) or (type like any ($7::text[]) and not type = any ($8::text[])))
        order by xid, id limit $6) as e on true
      order by e.xid, e.id`,
-    [from.xid, from.id, scanMax, options.account ?? null, rowTypes(options), options.limit + 1],
+    [from.xid, from.id, scanMax, options.account ?? null, ...rowTypes(options)],
     { name: "outbox-read" },
   )
   const [first] = found
@@ -192,13 +199,17 @@ async function scan(
   return { rows, tail, scannedAll: first.scanned < scanMax }
 }
 
-/** The types to look for in rows: those asked for, and those of batches that may hold them. */
-function rowTypes({ types, expanders }: ReadOptions): readonly string[] | null {
-  if (types === undefined) return null
-  const batches = [...(expanders?.values() ?? [])].filter(({ produces }) =>
-    produces.some((type) => types.includes(type)),
-  )
-  return [...types, ...batches.map(({ type }) => type)]
+/**
+ * What to look for in rows: the types asked for and those of batches that may hold them; how many rows; the patterns;
+ * and the types of batches, which only what they hold makes wanted.
+ */
+function rowTypes({ types, expanders, limit }: ReadOptions): [types: string[] | null, ...others: unknown[]] {
+  if (types === undefined) return [null, limit + 1, [], []]
+  const expanded = [...(expanders?.values() ?? [])]
+  const batches = expanded.filter(({ produces }) => produces.some((type) => isTypeWanted(types, type)))
+  const exact = [...types.filter((type) => !type.endsWith("*")), ...batches.map(({ type }) => type)]
+  const patterns = types.filter((type) => type.endsWith("*")).map((type) => `${type.slice(0, -1)}%`)
+  return [exact, limit + 1, patterns, expanded.map(({ type }) => type)]
 }
 
 function* expand(row: Row, delivered: number, options: ReadOptions): Generator<DeliveredEvent> {
@@ -211,7 +222,7 @@ function* expand(row: Row, delivered: number, options: ReadOptions): Generator<D
   const parts = expander.expand(event)
   assert(parts.length <= expandedMax, `the batch ${row.id} has more than ${expandedMax} events`)
   for (const [index, part] of parts.entries()) {
-    if (index < delivered || (options.types && !options.types.includes(part.type))) continue
+    if (index < delivered || (options.types && !isTypeWanted(options.types, part.type))) continue
     const position = { xid, id: row.id, delivered: index + 1 === parts.length ? 0 : index + 1 }
     yield { ...event, ...part, id: `${row.id}#${index}`, cursor: writePosition(position) }
   }

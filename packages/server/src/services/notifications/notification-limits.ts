@@ -1,0 +1,26 @@
+/** What bounds notifications. Those that a caller can meet are in the contract (`notificationLimits`). */
+export const deliveryLimits = {
+  httpTimeoutMilliseconds: 10_000,
+  mailTimeoutMilliseconds: 20_000,
+  responseBytesMax: 16 * 1024,
+  /** After that a worker that claimed a delivery counts as gone. */
+  claimMilliseconds: 60_000,
+  /** Sends to one channel at once in one server, so that a receiver that hangs holds up no other channel. */
+  channelSendsMax: 3,
+  /** How long a delivery waits that finds its channel busy. */
+  busyMilliseconds: 2_000,
+  retryAfterMillisecondsMax: 3_600_000,
+  throttleMillisecondsMax: 7 * 86_400_000,
+  keptMilliseconds: 30 * 86_400_000,
+  /** Rows that one statement of the retention, and of the sweep, touches. */
+  rowsPerStatement: 1_000,
+  compiledMax: 1_000,
+  titleLengthMax: 200,
+  valueLengthMax: 1_000,
+  factsMax: 12,
+} as const
+
+/** The pauses after the first, second, … failed try: about 16 hours together. The tenth failure is the last. */
+export const retryPausesMilliseconds: readonly number[] = [
+  5_000, 30_000, 120_000, 600_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000, 28_800_000,
+]
