@@ -46,6 +46,11 @@ function declare<Value extends Declared>(kind: {
   return kind as unknown as DeclaredKind
 }
 
+function withoutKind<Document extends { readonly kind: string }>(document: Document): Omit<Document, "kind"> {
+  const { kind: _, ...rest } = document
+  return rest
+}
+
 const group = z
   .strictObject({
     kind: z.literal("NodeGroup"),
@@ -55,14 +60,12 @@ const group = z
     nodes: z.array(z.string().min(1).max(128)).min(1).max(limits.targetsListMax).optional(),
   })
   .refine((value) => (value.query === undefined) !== (value.nodes === undefined), "give exactly one of query and nodes")
-  .transform(({ kind: _, ...rest }) => rest)
+  .transform(withoutKind)
 
 type Group = z.output<typeof group>
 
-const schedule = z
-  .strictObject({ kind: z.literal("Schedule"), ...scheduleFields })
-  .transform(({ kind: _, ...rest }) => rest)
-const window = z.strictObject({ kind: z.literal("Window"), ...windowFields }).transform(({ kind: _, ...rest }) => rest)
+const schedule = z.strictObject({ kind: z.literal("Schedule"), ...scheduleFields }).transform(withoutKind)
+const window = z.strictObject({ kind: z.literal("Window"), ...windowFields }).transform(withoutKind)
 
 export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
   NodeGroup: declare<Group>({

@@ -13,7 +13,7 @@ import { createClient, type Client } from "@signalbox/sdk/client"
  * database, agents with roots of their own, and the command line. Any of them can be killed and started again.
  * `remove` ends all of it, whatever a test left.
  */
-const program = fileURLToPath(new URL("../../bin/signalbox.js", import.meta.url))
+const ownProgram = fileURLToPath(new URL("../../bin/signalbox.js", import.meta.url))
 const waits = {
   pollMilliseconds: 20,
   defaultMilliseconds: 30_000,
@@ -28,9 +28,13 @@ export class TestProcess {
   readonly #name: string
   #log = ""
 
-  constructor(name: string, words: readonly string[], options: { directory: string; environment: NodeJS.ProcessEnv }) {
+  constructor(
+    name: string,
+    words: readonly string[],
+    options: { program: string; directory: string; environment: NodeJS.ProcessEnv },
+  ) {
     this.#name = name
-    this.child = spawn(process.execPath, [program, ...words], {
+    this.child = spawn(process.execPath, [options.program, ...words], {
       cwd: options.directory,
       env: options.environment,
       stdio: ["ignore", "ignore", "pipe"],
@@ -105,17 +109,21 @@ export class TestInstallation {
   #client: Client | undefined
   #started: TestProcess[] = []
 
-  private constructor(directory: string, port: number) {
+  readonly #program: string
+
+  private constructor(directory: string, options: { port: number; program: string }) {
     this.directory = directory
-    this.port = port
+    this.port = options.port
+    this.#program = options.program
     this.data = join(directory, "server data")
   }
 
-  static async create(): Promise<TestInstallation> {
+  /** The program is that of another version where one is given. */
+  static async create(program = ownProgram): Promise<TestInstallation> {
     const directory = await mkdtemp(join(tmpdir(), "signalbox resilience "))
     // PostgreSQL runs as another user when this one is root, and has to pass through.
     await chmod(directory, 0o711)
-    return new TestInstallation(directory, await freePort())
+    return new TestInstallation(directory, { port: await freePort(), program })
   }
 
   get client(): Client {
@@ -219,6 +227,11 @@ export class TestInstallation {
     return node
   }
 
+  /** Starts the agent of a node that was enrolled elsewhere. */
+  adoptNode(name: string, directories: Pick<TestNode, "root" | "agentDirectory">): void {
+    this.nodes.set(name, { name, ...directories, agent: this.#startAgent(name, directories) })
+  }
+
   /** Starts a node's agent again, after it was killed. */
   restartAgent(name: string): void {
     const node = this.node(name)
@@ -235,7 +248,7 @@ export class TestInstallation {
 
   /** Runs the command line to its end, as the administrator on this machine. */
   async run(words: readonly string[], variables: NodeJS.ProcessEnv = {}): Promise<CommandResult> {
-    const child = spawn(process.execPath, [program, ...words], {
+    const child = spawn(process.execPath, [this.#program, ...words], {
       cwd: this.directory,
       env: { ...this.#environment(), ...variables },
       stdio: ["ignore", "pipe", "pipe"],
@@ -304,7 +317,7 @@ export class TestInstallation {
 
   #start(name: string, words: readonly string[], variables: NodeJS.ProcessEnv = {}): TestProcess {
     const environment = { ...this.#environment(), ...variables }
-    const started = new TestProcess(name, words, { directory: this.directory, environment })
+    const started = new TestProcess(name, words, { program: this.#program, directory: this.directory, environment })
     this.#started.push(started)
     return started
   }

@@ -33,7 +33,7 @@ export const scheduleFields = {
   startWithin: duration.default("1h").describe("What could not start this long after its instant never starts"),
   overlap: overlap.default("skip").describe("While the execution of the firing before still runs"),
   windows: windowNames.default([]).describe("Fire only while one of these windows is open"),
-  enabled: z.boolean().optional().describe("false pauses it; left out: as it is, and enabled where it is new"),
+  enabled: z.boolean().optional().describe("Whether it fires; left out: as it is, and true where it is new"),
   call,
 }
 

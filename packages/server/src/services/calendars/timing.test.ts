@@ -1,4 +1,4 @@
-import { assert as check, constantFrom, integer, property } from "fast-check"
+import { assert as check, constantFrom, integer, property, record } from "fast-check"
 import { describe, expect, test } from "vitest"
 import { compile, instantsFrom, instantsWalkedMax, lastInstants, nextInstant, type Occurrences } from "./timing.ts"
 import { clockNote, localText } from "./zone-clock.ts"
@@ -75,9 +75,20 @@ const start = Date.UTC(2024, 0, 1)
 const hours = 3 * 365 * 24
 const hour = 3_600_000
 
+interface Asked {
+  readonly zone: string
+  readonly text: string
+  readonly hoursIn: number
+}
+const asked = {
+  zone: constantFrom(...zones),
+  text: constantFrom(...texts),
+  hoursIn: integer({ min: 0, max: hours }),
+}
+
 describe("W8: no instant is lost or doubled, whatever the zone", () => {
   test("W8: from wherever one asks, the next instant is the next of the same sequence", () => {
-    const ask = (zone: string, text: string, hoursIn: number, minutes: number): void => {
+    const ask = ({ zone, text, hoursIn, minutes }: Asked & { minutes: number }): void => {
       const of = cron(text, zone)
       const from = start + hoursIn * hour
       const sequence = instantsFrom(of, { after: from, until: from + 40 * 24 * hour, limit: 50 })
@@ -88,20 +99,16 @@ describe("W8: no instant is lost or doubled, whatever the zone", () => {
       const expected = sequence.find((at) => at > middle)
       if (expected !== undefined) expect(nextInstant(of, middle)).toBe(expected)
     }
-    check(
-      property(
-        constantFrom(...zones),
-        constantFrom(...texts),
-        integer({ min: 0, max: hours }),
-        integer({ min: 0, max: 7 * 24 * 60 }),
-        ask,
-      ),
-      { numRuns: 300 },
-    )
+    check(property(record({ ...asked, minutes: integer({ min: 0, max: 7 * 24 * 60 }) }), ask), { numRuns: 300 })
   })
 
   test("W8: a daily time comes exactly once on each date", () => {
-    const count = (zone: string, hourOfDay: number, minute: number, dayIn: number): void => {
+    const count = ({
+      zone,
+      hourOfDay,
+      minute,
+      dayIn,
+    }: Record<"hourOfDay" | "minute" | "dayIn", number> & Asked): void => {
       const of = cron(`${minute} ${hourOfDay} * * *`, zone)
       // Half a day before and after a span of dates lies no instant that could be taken for one of theirs.
       const days = 20
@@ -116,10 +123,12 @@ describe("W8: no instant is lost or doubled, whatever the zone", () => {
     }
     check(
       property(
-        constantFrom(...zones),
-        integer({ min: 0, max: 23 }),
-        integer({ min: 0, max: 59 }),
-        integer({ min: 0, max: 1_000 }),
+        record({
+          ...asked,
+          hourOfDay: integer({ min: 0, max: 23 }),
+          minute: integer({ min: 0, max: 59 }),
+          dayIn: integer({ min: 0, max: 1_000 }),
+        }),
         count,
       ),
       { numRuns: 300 },
@@ -127,7 +136,7 @@ describe("W8: no instant is lost or doubled, whatever the zone", () => {
   })
 
   test("the last instants of a range are the end of all of them", () => {
-    const compare = (zone: string, text: string, hoursIn: number, span: number, limit: number): void => {
+    const compare = ({ zone, text, hoursIn, span, limit }: Asked & { span: number; limit: number }): void => {
       const of = cron(text, zone)
       const range = { after: start + hoursIn * hour, until: start + (hoursIn + span) * hour }
       const all = instantsFrom(of, { ...range, limit: 5_000 })
@@ -135,11 +144,7 @@ describe("W8: no instant is lost or doubled, whatever the zone", () => {
     }
     check(
       property(
-        constantFrom(...zones),
-        constantFrom(...texts),
-        integer({ min: 0, max: hours }),
-        integer({ min: 1, max: 1_000 }),
-        integer({ min: 1, max: 20 }),
+        record({ ...asked, span: integer({ min: 1, max: 1_000 }), limit: integer({ min: 1, max: 20 }) }),
         compare,
       ),
       { numRuns: 50 },

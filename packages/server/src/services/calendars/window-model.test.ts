@@ -1,4 +1,4 @@
-import { assert as check, constantFrom, integer, property } from "fast-check"
+import { assert as check, constantFrom, integer, property, record } from "fast-check"
 import { describe, expect, test } from "vitest"
 import { segmentAt, type WindowSpec } from "./window-model.ts"
 
@@ -52,7 +52,7 @@ describe("P9: a window", () => {
     const overlapping = window("0 20,22 * * *")
     expect(stateAt(overlapping, "2026-06-01T18:30:00Z")).toEqual(["open", "06-01T23:00"])
     const always = window("0 * * * *", { durationMilliseconds: hour, cutoffMilliseconds: 0 })
-    expect(segmentAt(always, at("2026-06-01T18:30:00Z")).until).toBeGreaterThan(at("2026-06-30T00:00:00Z"))
+    expect(segmentAt(always, at("2026-06-01T18:30:00Z")).until).toBeGreaterThan(at("2026-06-05T00:00:00Z"))
   })
 
   test("P9: that opens once never opens again", () => {
@@ -66,12 +66,14 @@ describe("P9: a window", () => {
 test("P9: within a segment nothing changes, and right after it something does", () => {
   check(
     property(
-      constantFrom("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"),
-      constantFrom("0 22 * * *", "30 2 * * *", "0 1 * * 6", "0 20,22 * * *", "15 */5 * * *"),
-      integer({ min: 1, max: 30 }),
-      integer({ min: 0, max: 20 * 365 }),
-      integer({ min: 0, max: 1_000 }),
-      (zone, cron, hours, day, share) => {
+      record({
+        zone: constantFrom("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia"),
+        cron: constantFrom("0 22 * * *", "30 2 * * *", "0 1 * * 6", "0 20,22 * * *", "15 */5 * * *"),
+        hours: integer({ min: 1, max: 30 }),
+        day: integer({ min: 0, max: 20 * 365 }),
+        share: integer({ min: 0, max: 1_000 }),
+      }),
+      ({ zone, cron, hours, day, share }) => {
         const spec = window(cron, {
           zone,
           durationMilliseconds: hours * hour,
@@ -80,7 +82,7 @@ test("P9: within a segment nothing changes, and right after it something does", 
         const now = Date.UTC(2020, 0, 1) + day * 24 * hour + share * 60_000
         const segment = segmentAt(spec, now)
         // Openings that touch for ever are joined only so far.
-        if (segment.until === null || segment.until - now > 100 * 24 * hour) return
+        if (segment.until === null || segment.until - now > 14 * 24 * hour) return
         expect(segment.until).toBeGreaterThan(now)
         const inside = now + Math.floor(((segment.until - now) * share) / 1_001)
         expect(segmentAt(spec, inside).state).toBe(segment.state)

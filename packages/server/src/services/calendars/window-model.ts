@@ -23,7 +23,7 @@ export interface WindowSegment {
 }
 
 /** Openings that are joined where they overlap. */
-const openingsJoinedMax = 1_000
+const openingsJoinedMax = 100
 
 /** The state of a window at an instant. Openings that overlap or touch are one. */
 export function segmentAt(spec: WindowSpec, now: number): WindowSegment {
@@ -45,6 +45,7 @@ export function segmentAt(spec: WindowSpec, now: number): WindowSegment {
 /** The first opening after an instant, on a date that is not excluded. */
 function nextOpening({ timing, zone, excludedDates }: WindowSpec, after: number): number | null {
   let at = nextInstant({ timing }, after)
+  if (excludedDates.size === 0) return at
   while (at !== null && excludedDates.has(localDate(at, zone))) at = nextInstant({ timing }, lastHourOf(at, zone))
   return at
 }
