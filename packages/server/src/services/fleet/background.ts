@@ -12,6 +12,9 @@ import type { SessionRegistry } from "./session-registry.ts"
 /** A tick that comes so late means that this process stood still; silence in that time was not the agents'. */
 const lateTickMilliseconds = 5_000
 
+/** An agent that beats is never asked: of ten thousand, a ping each ten seconds would cost as much as their beats. */
+const quietMilliseconds = agentLimits.heartbeatSeconds * 1.5 * 1000
+
 export interface FleetBackground {
   start(): void
   stop(): Promise<void>
@@ -29,19 +32,16 @@ export function createFleetBackground(
   const { sessions, presence, executor } = of
   const timers: NodeJS.Timeout[] = []
   let tickedAt = parts.clock.now()
-  let pingedAt = tickedAt
   let running: Promise<void> | undefined
 
   async function tick(): Promise<void> {
     const now = parts.clock.now()
     const late = Math.abs(now - tickedAt) > lateTickMilliseconds
     tickedAt = now
-    const ping = now - pingedAt >= agentLimits.heartbeatSeconds * 1000
-    if (ping) pingedAt = now
     for (const session of [...sessions.openSessions]) {
       if (late) session.forgiveSilence()
       if (now - session.heardAt > agentLimits.sessionSilenceSeconds * 1000) session.close("silent for too long")
-      else if (ping) session.ping()
+      else session.pingIfQuiet(quietMilliseconds)
     }
     executor.expire()
     await presence.flush()

@@ -68,6 +68,7 @@ export class AgentSession {
   #state: "hello" | "opening" | "open" | "closed" = "hello"
   #early: WorkFrame[] = []
   #heardAt: number
+  #pingedAt = 0
   #allowance: { frames: number; bytes: number; at: number }
   #timer: NodeJS.Timeout | undefined
   /** When the node's last sign of life was written; kept here, used by presence. */
@@ -105,8 +106,12 @@ export class AgentSession {
     this.#heardAt = this.#now()
   }
 
-  ping(): void {
-    if (this.#state === "open") this.#channel.ping()
+  /** Asks for a sign of life where there was none for so long; asked once in that time. */
+  pingIfQuiet(quietMilliseconds: number): void {
+    const now = this.#now()
+    if (this.#state !== "open" || now - Math.max(this.#heardAt, this.#pingedAt) < quietMilliseconds) return
+    this.#pingedAt = now
+    this.#channel.ping()
   }
 
   /** False where the session is not open; then the frame is not sent. */
