@@ -5,8 +5,9 @@ export default defineConfig({
   ssr: { noExternal: [/^@signalbox\//], resolve: { conditions: ["source", "node"] } },
   test: {
     include: ["packages/engine/src/**/*.test.ts"],
-    // Their proofs are of speed and of the simulator itself, and cost more than all others together.
-    exclude: ["**/scheduler.performance.test.ts", "**/planted-faults.test.ts"],
+    // They cost more than all others together: speed, the strength of the simulator, and broad searches.
+    exclude: ["performance", "planted-faults", "property", "race-matrix"].map((name) => `**/*${name}.test.ts`),
+    env: { SIM_SCHEDULES: "60" },
     testTimeout: 60_000,
   },
 })

@@ -1,9 +1,12 @@
-/** Stryker's settings for the engine; run by `npm run mutation` from the root. It lives here to keep its packages out of the root's. */
+/**
+ * Settings of Stryker for the engine, run by `npm run mutation` from the root. They live here, so that its packages are not
+ * among those of the project.
+ */
 import { readdirSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
-const here = (path) => fileURLToPath(new URL(path, import.meta.url))
-const others = (path, ...kept) =>
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+const others = (path: string, ...kept: readonly string[]): string[] =>
   readdirSync(here(path))
     .filter((name) => !kept.includes(name))
     .map((name) => `/${path.replace(/^(\.\.\/)+/, "")}${name}`)
@@ -14,8 +17,8 @@ export default {
   vitest: { configFile: "bench/mutation/vitest.config.ts", related: false },
   plugins: [here("node_modules/@stryker-mutator/vitest-runner/dist/src/index.js")],
   ignorePatterns: [
-    ...others("../../", "packages", "bench", "package.json"),
-    ...others("../../packages/", "engine"),
+    ...others("../../", "packages", "bench", "package.json", "tsconfig.base.json"),
+    ...others("../../packages/", "engine", "kernel"),
     ...others("../../bench/", "mutation"),
     "dist",
   ],
@@ -24,7 +27,7 @@ export default {
   ignoreStatic: true,
   concurrency: 2,
   timeoutMS: 20_000,
-  reporters: ["clear-text", "json"],
+  reporters: ["progress-append-only", "clear-text", "json"],
   jsonReporter: { fileName: here("report/mutation.json") },
   tempDirName: here(".stryker-tmp"),
   thresholds: { high: 95, low: 90, break: 85 },
