@@ -6,8 +6,16 @@ import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
 import { createEgress, type Egress, type EgressOptions } from "./egress/egress.ts"
 import type { Handler, Service } from "./router/handler.ts"
-import { noGates, noUses, type Executor, type OperationCaller, type StandingCaller } from "./router/ports.ts"
+import {
+  noGates,
+  noUses,
+  type Executor,
+  type OperationCaller,
+  type SecretReader,
+  type StandingCaller,
+} from "./router/ports.ts"
 import { createRouter, type Router } from "./router/router.ts"
+import { createArtifactsService } from "./services/artifacts/service.ts"
 import { createAuditService } from "./services/audit/service.ts"
 import { createCalendarsService } from "./services/calendars/service.ts"
 import { createFleetService } from "./services/fleet/service.ts"
@@ -17,6 +25,8 @@ import { addBuiltInRoutes, createRoutingService } from "./services/routing/servi
 import { createSecretsService, type SecretsOptions } from "./services/secrets/service.ts"
 import { createWorkflowsService } from "./services/workflows/service.ts"
 import { watchConfiguration, type ConfigurationWatcher } from "./storage/configuration-versions.ts"
+import type { BlobStore } from "./storage/blob-store.ts"
+import { blobCollection, createBlobs } from "./storage/blobs.ts"
 import { startBackgroundQueue } from "./storage/background-queue.ts"
 import type { Connection, Database } from "./storage/database.ts"
 import type { Expander } from "./storage/outbox.ts"
@@ -40,6 +50,8 @@ export interface CompositionOptions {
   /** How nodes and people reach this server. */
   readonly publicUrl: string
   readonly caFingerprint?: string
+  /** Where long outputs and artifacts are kept, and how many bytes of them. */
+  readonly blobs: { readonly store: BlobStore; readonly bytesMax: number }
   /** Where the master key of the secrets is kept. */
   readonly masterKey: SecretsOptions["masterKey"]
   /** Which references to this machine secrets may be; left out, none. */
@@ -77,8 +89,10 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     masterKey: options.masterKey,
     references: options.secretReferences ?? { kinds: [], environment: {} },
   })
+  const blobs = createBlobs({ database, ...options.blobs })
+  const artifacts = createArtifactsService({ database, clock, random, blobs })
   const egress = createEgress(options.egress ?? { allow: [], privateAllowed: true })
-  const parts = makeServices(options, operations, late)
+  const parts = makeServices(options, operations, { late, egress, secrets: secrets.reader })
   const { expanders } = parts
   const notifications = createNotificationsService({
     ...{ clock, random, logger, egress },
@@ -87,7 +101,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     publicUrl: options.publicUrl,
     ...(options.mail === undefined ? {} : { mail: options.mail }),
   })
-  const services = [...parts.services, secrets.service, notifications.service]
+  const services = [...parts.services, secrets.service, artifacts.service, notifications.service]
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
   parts.handlers.push(...services.flatMap((service) => service.handlers))
   const watcher = await watchConfiguration({
@@ -111,11 +125,16 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   return { router, operations, stop }
 }
 
+interface LateParts {
+  readonly router?: Router
+  readonly watcher?: ConfigurationWatcher
+}
+
 /** Constructs the services and joins their ports. */
 function makeServices(
   options: CompositionOptions,
   operations: ReadonlyMap<string, AnyOperation>,
-  late: { readonly router?: Router; readonly watcher?: ConfigurationWatcher },
+  { late, egress, secrets }: { readonly late: LateParts; readonly egress: Egress; readonly secrets: SecretReader },
 ) {
   const { database, clock, random, logger } = options
   const handlers: Handler[] = []
@@ -140,15 +159,6 @@ function makeServices(
     publicUrl: options.publicUrl,
     tls: options.caFingerprint === undefined ? {} : { caFingerprint: options.caFingerprint },
   })
-  const workflows = createWorkflowsService({
-    database,
-    clock,
-    random,
-    logger,
-    operations: caller,
-    executor: options.executor ?? fleet.executor,
-    serverId: options.isOnlyServer === true ? onlyServerName : options.serverId,
-  })
   const calendars = createCalendarsService({
     database,
     clock,
@@ -158,6 +168,17 @@ function makeServices(
     caller,
     principals: identity.keys,
     configurationChanged,
+  })
+  const workflows = createWorkflowsService({
+    ...{ database, clock, random, logger, egress },
+    operations: caller,
+    standing: caller,
+    principals: identity.keys,
+    secrets,
+    executor: options.executor ?? fleet.executor,
+    windows: calendars.windows,
+    probes: fleet.probes,
+    serverId: options.isOnlyServer === true ? onlyServerName : options.serverId,
   })
   const audit = createAuditService({ operations: caller, expanders })
   const services: readonly Service[] = [
@@ -209,11 +230,16 @@ async function startParts(
       connection,
       database,
       serverId,
+      blobStoreId: options.blobs.store.id,
       logger,
       expanders: parts.expanders,
       consumers: services.flatMap((service) => service.consumers ?? []),
       tasks: services.flatMap((service) => service.tasks ?? []),
-      cronTasks: [...storageRetention(() => clock.now()), ...services.flatMap((service) => service.cronTasks ?? [])],
+      cronTasks: [
+        ...storageRetention(() => clock.now()),
+        blobCollection(options.blobs.store),
+        ...services.flatMap((service) => service.cronTasks ?? []),
+      ],
     })
     stops.push(() => background.stop())
     for (const service of services) {

@@ -19,7 +19,7 @@ export interface FieldOption {
 /** The options of a field: one, or two where members of a record can be removed. */
 export function fieldOptions(field: Field, short?: string): FieldOption[] {
   const repeated = field.kind === "list" || field.kind === "record"
-  const name = flagName(field.path, repeated)
+  const name = flagName(field.path, repeated && field.plural !== true)
   const flags = field.kind === "flag" ? `--${name}` : `--${name} <${field.placeholder}>`
   const option = new Option(short === undefined ? flags : `-${short}, ${flags}`, descriptionOf(field, repeated))
   if (repeated) option.argParser(collect)

@@ -18,13 +18,20 @@ export interface Field {
   readonly defaultText?: string
   /** Of a record: a member may be null, which removes it. */
   readonly removable?: true
+  /** Of a list or record: its option is not named in the singular, since another field's is. */
+  readonly plural?: true
   /** Of a flag: what it sends. */
   readonly flagValue?: true | "true"
 }
 
 /** The fields of an input; a nested object gives one field for each of its members. */
 export function fieldsOf(input: z.ZodObject): Field[] {
-  return Object.entries(input.shape).flatMap(([name, schema]) => fieldsAt([name], schema as z.ZodType))
+  const fields = Object.entries(input.shape).flatMap(([name, schema]) => fieldsAt([name], schema as z.ZodType))
+  const names = new Set(fields.map(({ path }) => path.join(".")))
+  return fields.map((field) => {
+    const name = field.path.join(".")
+    return name.endsWith("s") && names.has(name.slice(0, -1)) ? { ...field, plural: true } : field
+  })
 }
 
 interface Unwrapped {

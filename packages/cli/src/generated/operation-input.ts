@@ -50,7 +50,7 @@ function wordOf(
   if (!field) return path.join(".")
   if (field.path.length === 1 && command.positionals.includes(field.path[0] ?? "")) return `<${field.path[0]}>`
   const rest = path.slice(field.path.length)
-  const flag = `--${flagName(field.path, field.kind === "list" || field.kind === "record")}`
+  const flag = `--${flagName(field.path, (field.kind === "list" || field.kind === "record") && field.plural !== true)}`
   return rest.length === 0 ? flag : `${flag} ${rest.join(".")}`
 }
 

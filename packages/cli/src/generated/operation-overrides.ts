@@ -20,6 +20,7 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
     aliases: ["can-i"],
     exitCode: ({ allowed }: { allowed: boolean }) => (allowed ? exitCodes.ok : exitCodes.negative),
   },
+  "channels.remove": { aliases: ["delete"] },
   "events.list": {
     extend: (command) => command.option("-f, --follow", "go on with events as they happen"),
     run: async (context, input: Record<string, unknown>) => {
@@ -49,6 +50,7 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "nodes.resolve": { shorts: { query: "t", group: "g" } },
   "secrets.put": { file: "value" },
   "secrets.remove": { aliases: ["delete"] },
+  "subscriptions.remove": { aliases: ["delete"] },
   "tasks.get": { render: renderTask },
   "why.explain": { words: ["why"], render: renderStory },
   "workflows.apply": { file: "document" },
@@ -61,6 +63,10 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
 
 /** Operations that no person calls by hand, and why. */
 export const operationsWithoutCommand: Readonly<Record<string, string>> = {
+  "artifacts.begin": "`signalbox artifacts push` calls it",
+  "artifacts.download": "agents fetch it; it answers with bytes",
+  "artifacts.finish": "`signalbox artifacts push` calls it",
+  "artifacts.write": "`signalbox artifacts push` calls it",
   "nodes.enroll": "`signalbox agent enroll` calls it with the key that it makes",
   "sessions.exchange": "`signalbox agent run` calls it where WebSockets are cut",
   "sessions.open": "`signalbox agent run` opens it: a connection, not a call",
@@ -69,8 +75,11 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
 /** What each noun is, for help. */
 export const nounSummaries: Readonly<Record<string, string>> = {
   accounts: "Tenants of this installation",
+  artifacts: "Files that steps put on nodes",
   audit: "The record of who did what",
   auth: "This key and what it may do",
+  channels: "Ways to reach somebody: mail, webhook, Slack, Teams",
+  deliveries: "What was sent to channels, and what came of it",
   "enrollment-keys": "Codes and keys that let machines become nodes",
   events: "What happened, as CloudEvents",
   executions: "Runs of workflows",
@@ -82,6 +91,7 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   routes: "The routing map",
   schedules: "What is called in time",
   secrets: "Values that steps use and that nothing shows",
+  subscriptions: "Which events go to which channel",
   tasks: "The single nodes of a run",
   windows: "Maintenance windows: times in which work may start",
   workflows: "What can be run",

@@ -19,6 +19,8 @@ export function testExecution(
     errorLimit: "2",
     errorsMax: 2,
     inFlight: 0,
+    results: { ok: 0, failed: 0, rolledBack: 0, rollbackFailed: 0, notReversible: 0, unknown: 0, untouched: 0 },
+    strategy: { ramp: false, wavesCount: 1, strict: false, countUnreachable: false, rollback: "never" },
     cause: "req_1",
     createdAt: "2026-01-02T03:04:05.000Z",
     createdBy: "key:key_1",

@@ -1,47 +1,19 @@
 import { z } from "zod"
 import { rollbackOutcome, taskOutcome } from "../fleet/agent-protocol.ts"
-import { nodeReference, tagQuery } from "../fleet/operations.ts"
+import { nodeReference } from "../fleet/operations.ts"
 import { defineOperation } from "../operation.ts"
-import { countOrPercent, instant, limits, pageInput, pageOf, resourceName } from "../schemas.ts"
+import { instant, limits, pageInput, pageOf, resourceName } from "../schemas.ts"
+import { execution, executionInput, executionStates, parameterValue, task, taskStates } from "./execution.ts"
+import {
+  executionsCreate,
+  executionsPlan,
+  executionsResize,
+  executionsRetry,
+  executionsRollback,
+} from "./execution-starts.ts"
 
-export const executionStates = [
-  "planning",
-  "running",
-  "pausing",
-  "paused",
-  "aborting",
-  "succeeded",
-  "incomplete",
-  "failed",
-  "aborted",
-] as const
-export const executionStatesTerminal = ["succeeded", "incomplete", "failed", "aborted"] as const
-export const taskStates = [
-  "queued",
-  "starting",
-  "running",
-  "succeeded",
-  "failed",
-  "aborted",
-  "interrupted",
-  "unreachable",
-  "skipped",
-  "never-started",
-] as const
-export const rollbackStates = [
-  "none",
-  "pending",
-  "running",
-  "rolled-back",
-  "rollback-failed",
-  "not-reversible",
-  "unknown",
-] as const
-
-export const parameterValue = z.union([z.string().max(8192), z.number(), z.boolean()])
-export const parameterValues = z
-  .record(z.string().max(63), parameterValue)
-  .refine((value) => Object.keys(value).length <= limits.parametersMax, `at most ${limits.parametersMax} parameters`)
+export { executionsCreate, executionsPlan, executionsResize, executionsRetry, executionsRollback }
+export * from "./execution.ts"
 
 export const workflow = z.object({
   name: resourceName,
@@ -84,7 +56,13 @@ export const workflowsApply = defineOperation({
     expectedVersion: z.int().min(0).optional().describe("Refuse unless this is the newest version; 0: unless new"),
   }),
   output: workflow.extend({ changed: z.boolean() }),
-  errors: ["workflows.invalid-document", "workflows.document-too-large", "workflows.version-conflict"],
+  errors: [
+    "workflows.invalid-document",
+    "workflows.invalid-template",
+    "workflows.document-too-large",
+    "workflows.version-conflict",
+    "executions.invalid-strategy",
+  ],
 })
 
 export const workflowsValidate = defineOperation({
@@ -132,117 +110,6 @@ export const workflowsGet = defineOperation({
   errors: ["workflows.not-found", "workflows.version-not-found"],
 })
 
-export const targets = z
-  .strictObject({
-    nodes: z.array(nodeReference).min(1).max(limits.targetsListMax).optional(),
-    query: tagQuery.optional(),
-    group: resourceName.optional(),
-    all: z.literal(true).optional(),
-  })
-  .refine(
-    (value) => Object.values(value).filter((member) => member !== undefined).length === 1,
-    "give exactly one of nodes, query, group and all",
-  )
-
-const count = z.int().min(0)
-export const executionCounts = z.object({
-  queued: count,
-  starting: count,
-  running: count,
-  succeeded: count,
-  failed: count,
-  aborted: count,
-  interrupted: count,
-  unreachable: count,
-  skipped: count,
-  neverStarted: count,
-  rollbackPending: count,
-  rollbackRunning: count,
-  rolledBack: count,
-  rollbackFailed: count,
-  notReversible: count,
-  rollbackUnknown: count,
-})
-
-export const execution = z.object({
-  id: z.string(),
-  state: z.enum(executionStates),
-  reason: z.string().optional().describe("Why it stopped, in a sentence"),
-  workflow: z.object({ name: z.string(), version: z.int().optional().describe("Absent for an inline document") }),
-  parameters: parameterValues,
-  targets: z.object({
-    text: z.string(),
-    count,
-    digest: z.string().optional().describe("SHA-256 over the sorted node ids, one a line"),
-  }),
-  concurrency: z.string().describe("As it was given"),
-  width: z.int().describe("Nodes in flight at once"),
-  errorLimit: z.string().describe("As it was given"),
-  errorsMax: z.int().describe("Failures tolerated; one more stops the run"),
-  inFlight: count.describe("Nodes that hold a slot now, rollbacks included"),
-  counts: executionCounts,
-  note: z.string().optional(),
-  cause: z.string(),
-  createdAt: instant,
-  createdBy: z.string(),
-  startedAt: instant.optional(),
-  finishedAt: instant.optional(),
-  stopRequestedBy: z.string().optional(),
-})
-
-export const task = z
-  .object({
-    id: z.string(),
-    execution: z.string(),
-    ordinal: count,
-    node: z.string(),
-    nodeName: z.string(),
-    state: z.enum(taskStates),
-    rollback: z.enum(rollbackStates),
-    class: z.string().optional().describe("Of a failure: command, timeout, unreachable, interrupted, system, refused"),
-    attempt: z.int(),
-    message: z.string().optional(),
-    startedAt: instant.optional(),
-    finishedAt: instant.optional(),
-  })
-  .describe("One target of an execution")
-
-export const executionsCreate = defineOperation({
-  name: "executions.create",
-  service: "workflows",
-  summary: "Start a workflow over targets",
-  description: "Targets are resolved once, when the run is planned; the run uses that frozen set.",
-  method: "POST",
-  path: "/v1/executions",
-  effect: "change",
-  permission: "executions.run",
-  input: z.strictObject({
-    workflow: resourceName.optional().describe("A stored workflow; or give `document`"),
-    version: z.int().min(1).optional(),
-    document: z.string().min(1).max(limits.documentBytesMax).optional().describe("An inline workflow document"),
-    parameters: parameterValues.default({}),
-    targets,
-    concurrency: countOrPercent.optional().describe("Nodes in flight at once; else the workflow's; else by fleet size"),
-    errorLimit: countOrPercent.optional().describe("Failures tolerated; else the workflow's; else by fleet size"),
-    targetsMax: z.int().min(1).max(10_000_000).optional().describe("Needed where more than 100 nodes are touched"),
-    note: z.string().max(limits.noteLengthMax).optional(),
-  }),
-  output: execution,
-  errors: [
-    "workflows.not-found",
-    "workflows.version-not-found",
-    "workflows.invalid-document",
-    "workflows.invalid-parameters",
-    "workflows.invalid-template",
-    "executions.no-targets",
-    "executions.unknown-target",
-    "executions.blast-radius",
-    "fleet.invalid-tag-query",
-    "fleet.group-not-found",
-    "request.invalid-input",
-  ],
-})
-
 export const executionsList = defineOperation({
   name: "executions.list",
   service: "workflows",
@@ -265,8 +132,6 @@ export const executionsList = defineOperation({
   },
 })
 
-const executionInput = { execution: z.string().max(64).describe("An execution's id") }
-
 export const executionsGet = defineOperation({
   name: "executions.get",
   service: "workflows",
@@ -281,6 +146,7 @@ export const executionsGet = defineOperation({
 })
 
 /** One message of `executions.watch`: the whole execution, then what changed. */
+const count = z.int().min(0)
 export const executionUpdate = z.object({
   execution,
   tasks: z.array(
@@ -345,7 +211,11 @@ export const executionsAbort = defineOperation({
   path: "/v1/executions/{execution}:abort",
   effect: "change",
   permission: "executions.control",
-  input: z.strictObject({ ...control, mode: z.enum(["finish", "kill"]).default("finish") }),
+  input: z.strictObject({
+    ...control,
+    mode: z.enum(["finish", "kill"]).default("finish"),
+    rollback: z.boolean().optional().describe("Puts all targets back once it has stopped, the succeeded ones too"),
+  }),
   output: execution,
   errors: ["executions.not-found", "executions.finished", "executions.invalid-transition"],
 })
@@ -386,12 +256,16 @@ export const workflowsOperations = [
   workflowsList,
   workflowsGet,
   executionsCreate,
+  executionsPlan,
   executionsList,
   executionsGet,
   executionsWatch,
   executionsPause,
   executionsResume,
   executionsAbort,
+  executionsResize,
+  executionsRetry,
+  executionsRollback,
   tasksList,
   tasksGet,
 ] as const

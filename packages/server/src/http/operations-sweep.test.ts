@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { operations } from "@signalbox/contracts/operations"
 import { pathFields, type AnyOperation } from "@signalbox/contracts/operation"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -17,7 +18,7 @@ steps:
 
 const schedule = { every: "30d", call: { input: { workflow: "own", targets: { all: true } } } }
 
-const channel = { kind: "webhook", url: "http://127.0.0.1:9/secret-url-of-one", signingSecret: "own" }
+const channel = { via: "webhook", url: "http://127.0.0.1:9/secret-url-of-one", signingSecret: "own" }
 const subscription = { channel: "own", events: ["key.*"], description: "secret-subscription-of-one" }
 const secretsOfOne = ["node", "query", "key", "window", "schedule", "url", "subscription"].map(
   (what) => `secret-${what}-of-one`,
@@ -64,6 +65,10 @@ async function fill(key: string): Promise<Record<string, string>> {
   expect((await server.call(key, "PUT", "/v1/channels/own", channel)).status).toBe(200)
   expect((await server.call(key, "PUT", "/v1/subscriptions/own", subscription)).status).toBe(200)
   const tested = await server.call(key, "POST", "/v1/channels/own:test", {})
+  const emptyDigest = createHash("sha256").digest("hex")
+  const artifact = await server.call(key, "POST", "/v1/artifacts", { name: "own", digest: emptyDigest, bytes: 0 })
+  expect(artifact.status).toBe(200)
+  expect((await server.call(key, "POST", `/v1/artifacts/${String(artifact.body["id"])}:finish`, {})).status).toBe(200)
   const apiKey = await server.call(key, "POST", "/v1/keys", { name: "secret-key-of-one", roles: ["viewer"] })
   return {
     node: enrolled.body["node"] as string,
@@ -71,6 +76,8 @@ async function fill(key: string): Promise<Record<string, string>> {
     delivery: tested.body["id"] as string,
     key: apiKey.body["id"] as string,
     enrollmentKey: enrollment.id,
+    artifact: artifact.body["id"] as string,
+    digest: emptyDigest,
     name: "own",
     task: "0",
     id: run.body["id"] as string,
@@ -103,10 +110,12 @@ const bodies: Record<string, unknown> = {
   "schedules.pause": {},
   "schedules.resume": {},
   "schedules.fire": {},
-  "channels.apply": { kind: "webhook", url: "http://127.0.0.1:9/other", signingSecret: "own" },
+  "channels.apply": { via: "webhook", url: "http://127.0.0.1:9/other", signingSecret: "own" },
   "channels.test": {},
   "subscriptions.apply": { channel: "own", events: ["node.*"] },
   "deliveries.redeliver": {},
+  "artifacts.write": { offset: 0, content: "AAAA" },
+  "artifacts.finish": {},
   "secrets.put": { value: "another value" },
   "routes.put": { services: [] },
   "keys.revoke": {},
@@ -114,6 +123,9 @@ const bodies: Record<string, unknown> = {
   "executions.pause": {},
   "executions.resume": {},
   "executions.abort": {},
+  "executions.resize": { concurrency: 2 },
+  "executions.retry": {},
+  "executions.rollback": {},
 }
 
 describe("X2: every operation is refused", () => {
@@ -197,6 +209,7 @@ async function snapshot(): Promise<unknown> {
     database.query("select id, revoked_at from api_keys where account = 'one' and name like 'secret%' order by id"),
     database.query("select name, query from node_groups where account = 'one'").catch(() => []),
     database.query("select name, version from workflow_versions where account = 'one'"),
+    database.query("select name, version, received, state from artifacts where account = 'one'"),
     database.query("select name, version, removed from secrets where account = 'one'"),
     database.query("select name, version from schedules where account = 'one'"),
     database.query("select name, version from maintenance_windows where account = 'one'"),

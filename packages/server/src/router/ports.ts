@@ -1,4 +1,10 @@
-import type { RollbackOutcome, StepResult, TaskOrder, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
+import type {
+  CommandOrder,
+  RollbackOutcome,
+  StepResult,
+  TaskOrder,
+  TaskOutcome,
+} from "@signalbox/contracts/fleet/agent-protocol"
 import type { CallInputOf, OperationDeclaration, OutputOf, Reply } from "@signalbox/contracts/operation"
 import type { RoleName } from "@signalbox/contracts/identity/roles"
 import type { z } from "zod"
@@ -141,6 +147,8 @@ export type ExecutorOrder =
       readonly type: "rollback"
       readonly nodeId: string
       readonly key: string
+      /** Present where it is a task of its own: a node that is not there by then is unreachable. */
+      readonly startBefore?: number
       readonly secrets?: Readonly<Record<string, string>>
     }
   | { readonly type: "kill"; readonly nodeId: string; readonly key: string; readonly reason: string }
@@ -222,6 +230,26 @@ export interface SecretReader {
   ): Promise<Readonly<Record<string, SecretValue>>>
   /** The current versions, by name, of those that there are: what plans record. */
   versions(account: string, names: readonly string[]): Promise<Readonly<Record<string, number>>>
+}
+
+/** Runs a command that changes nothing on a node, beside whatever it does: for health checks. */
+export interface NodeProbes {
+  /** Any end is a result, an unreachable node too. */
+  probe(
+    nodeId: string,
+    probe: { readonly command: CommandOrder; readonly timeoutMilliseconds: number },
+  ): Promise<StepResult>
+}
+
+/** Finds files that steps put on nodes. */
+export interface ArtifactFinder {
+  /** The newest that is ready, by its name or its digest; `path` is where an agent fetches the content. */
+  find(
+    account: string,
+    nameOrDigest: string,
+  ): Promise<
+    { readonly name: string; readonly digest: string; readonly bytes: number; readonly path: string } | undefined
+  >
 }
 
 /** Nothing is gated until the services that gate exist. */

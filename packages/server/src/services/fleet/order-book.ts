@@ -67,5 +67,6 @@ const nameOf = (type: ExecutorOrder["type"], key: string) => `${type} ${key}`
 
 function untilOf(order: ExecutorOrder, now: number): number {
   if (order.type === "start") return order.startBefore
-  return order.type === "kill" ? now + orderLimits.killMilliseconds : Infinity
+  if (order.type === "rollback") return order.startBefore ?? Infinity
+  return now + orderLimits.killMilliseconds
 }

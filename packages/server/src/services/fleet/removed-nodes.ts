@@ -2,13 +2,13 @@ import type { ExecutorOrder } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
 import { findRemoved } from "./node-store.ts"
 
-type StartOrder = Extract<ExecutorOrder, { type: "start" }>
+type StartOrder = Exclude<ExecutorOrder, { type: "kill" }>
 
 const gatherMilliseconds = 50
 const nodesPerQueryMax = 5_000
 
 /**
- * Finds out which start orders are for nodes that were removed after the plan was made. Only nodes without a session
+ * Finds out which starts, and rollbacks that are tasks of their own, are for nodes that were removed after the plan was made. Only nodes without a session
  * are looked up, many at once; where the database can't be asked nothing counts as removed, and the order's own time
  * limit decides. Used by the executor alone.
  */

@@ -1,12 +1,14 @@
 import { sessionsExchange, sessionsOpen } from "@signalbox/contracts/fleet/operations"
 import { AppError } from "@signalbox/kernel/app-error"
+import { newId } from "@signalbox/kernel/id"
 import { onRead, onSession, type Caller, type Handler, type Service } from "../../router/handler.ts"
-import type { Authenticator, Executor } from "../../router/ports.ts"
+import type { Authenticator, Executor, NodeProbes } from "../../router/ports.ts"
 import { createAgentAuthenticator } from "./agent-authenticator.ts"
 import { createFleetBackground } from "./background.ts"
 import { createEnrollmentAuthenticator } from "./enrollment-authenticator.ts"
 import { fleetHandlers } from "./handlers.ts"
 import { InventoryRecorder } from "./inventory-recorder.ts"
+import { SessionProbes } from "./node-probes.ts"
 import type { FleetParts } from "./parts.ts"
 import { Presence, presenceLimits } from "./presence.ts"
 import { SessionExchanges } from "./session-exchanges.ts"
@@ -27,6 +29,7 @@ export interface FleetOptions extends FleetParts {
 export function createFleetService(options: FleetOptions): {
   service: Service
   executor: Executor
+  probes: NodeProbes
   authenticators: Authenticator[]
 } {
   const { database } = options
@@ -42,6 +45,11 @@ export function createFleetService(options: FleetOptions): {
     },
   })
   sessions.listen(executor)
+  const probes = new SessionProbes({
+    find: (nodeId) => sessions.find(nodeId),
+    newId: () => newId("request", options.clock, options.random),
+  })
+  sessions.listen(probes)
   const background = createFleetBackground(options, {
     sessions,
     presence,
@@ -65,12 +73,14 @@ export function createFleetService(options: FleetOptions): {
       },
       async stop() {
         await background.stop()
+        probes.stop()
         sessions.stop()
         await inventories.drain()
         await presence.flush()
       },
     },
     executor,
+    probes,
     authenticators: [createEnrollmentAuthenticator(database), createAgentAuthenticator(database)],
   }
 }

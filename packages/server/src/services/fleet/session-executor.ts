@@ -32,8 +32,8 @@ export class SessionExecutor implements Executor, RegistryListener {
     this.#live = new LiveReports((report) => this.#listener?.(report))
     this.#removed = new RemovedNodes({
       sql: parts.database,
-      onRemoved: ({ nodeId, key }) => {
-        this.#orders.finished(nodeId, key, "task")
+      onRemoved: ({ type, nodeId, key }) => {
+        this.#orders.finished(nodeId, key, type === "start" ? "task" : "rollback")
         this.#forward({ type: "vanished", nodeId, key })
       },
       onError: (error) => parts.logger.warn({ err: error }, "looking for removed nodes failed"),
@@ -43,14 +43,15 @@ export class SessionExecutor implements Executor, RegistryListener {
   dispatch(orders: readonly ExecutorOrder[]): void {
     const now = this.#parts.clock.now()
     for (const order of orders) {
-      if (order.type === "start" && order.startBefore <= now) continue
+      const startBefore = order.type === "kill" ? undefined : order.startBefore
+      if (startBefore !== undefined && startBefore <= now) continue
       if (!this.#orders.add(order, now)) {
         this.#parts.logger.warn({ nodeId: order.nodeId, key: order.key }, "dropped an order: the node has too many")
         continue
       }
       const session = this.#sessions.find(order.nodeId)
       if (session) session.send(toFrame(order))
-      else if (order.type === "start") this.#removed.check(order)
+      else if (order.type !== "kill" && startBefore !== undefined) this.#removed.check(order)
     }
   }
 

@@ -39,12 +39,17 @@ const claimsPerScan = 50
 /** A runner that failed is taken up again no sooner. */
 const retryMilliseconds = 1_000
 
+/** Without a phase; a node can only have vanished from a rollback once the execution itself has ended. */
+const rollbackReports: ReadonlySet<string> = new Set(["rollback-finished", "vanished"])
+
 export class ExecutionOwner {
   /** This process of the server: one that starts after a crash is another. */
   readonly name: string
   readonly #options: OwnerOptions
   readonly #settings: OwnerSettings
   readonly #runners = new Map<string, ExecutionRunner>()
+  /** The runners of rollbacks, by the execution that each puts back. */
+  readonly #rollbacks = new Map<string, ExecutionRunner>()
   readonly #runs = new Set<Promise<void>>()
   readonly #late: LateReports
   readonly #stop = new AbortController()
@@ -144,6 +149,7 @@ export class ExecutionOwner {
     for (const execution of claimed) {
       const runner = new ExecutionRunner(execution, this.#options)
       this.#runners.set(execution.id, runner)
+      if (execution.rollbackOf !== null) this.#rollbacks.set(execution.rollbackOf, runner)
       const run = this.#run(runner).finally(() => this.#runs.delete(run))
       this.#runs.add(run)
     }
@@ -161,6 +167,8 @@ export class ExecutionOwner {
       this.#warn(error)
     } finally {
       this.#runners.delete(claimed.id)
+      const { rollbackOf } = claimed
+      if (rollbackOf !== null && this.#rollbacks.get(rollbackOf) === runner) this.#rollbacks.delete(rollbackOf)
     }
   }
 
@@ -184,12 +192,18 @@ export class ExecutionOwner {
   #hear(report: ExecutorReport): void {
     if (report.type === "step-request") return this.#performStep(report)
     const attempt = parseAttemptKey(report.key)
-    const runner = this.#runners.get(attempt.executionId)
+    const runner = this.#findRunner(report, attempt.executionId)
     const offered = runner ? runner.offer(report, attempt) : "late"
     if (offered === "foreign") this.#countForeign(report)
     if (offered === "late") this.#late.add({ report, ...attempt, owned: runner !== undefined })
     if (offered === "taken" && (report.type === "progress" || report.type === "output"))
       this.#options.onLive(attempt.executionId, attempt.ordinal, report)
+  }
+
+  /** An execution's own runner, or that of the execution which rolls it back. */
+  #findRunner(report: ExecutorReport, executionId: string): ExecutionRunner | undefined {
+    const ofRollback = "phase" in report ? report.phase === "rollback" : rollbackReports.has(report.type)
+    return (ofRollback ? this.#rollbacks.get(executionId) : undefined) ?? this.#runners.get(executionId)
   }
 
   /** Whoever has the node's session performs its steps, whichever server owns the execution. */

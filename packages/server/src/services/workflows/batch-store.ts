@@ -3,11 +3,21 @@
  * has this owner and epoch, so an owner that lost its lease can't write. The batch of a commit is one statement and so
  * one round trip; its plan is pinned by a test (D17), because a bad one costs a factor of a hundred.
  */
-import type { EnginePlan } from "@signalbox/engine/plan"
-import type { ExecutionRows, ExecutionState, OpenTask, RollbackCounts, Stop, TaskCounts } from "@signalbox/engine/types"
+import type {
+  ClassCounts,
+  ExecutionChange,
+  ExecutionRows,
+  ExecutionState,
+  OpenTask,
+  RollbackCounts,
+  Stop,
+  TaskCounts,
+} from "@signalbox/engine/types"
 import type { Database, Sql } from "../../storage/database.ts"
-import type { ClaimedExecution, Fence, Wished } from "./claimed-execution.ts"
+import type { ClaimedExecution, Fence, HealthRow, Wished } from "./claimed-execution.ts"
+import { insertFollow, type NewExecution } from "./new-execution-store.ts"
 import type { ParameterValues } from "./parameters.ts"
+import type { RunStrategy } from "./strategy-model.ts"
 
 export interface TaskUpdate {
   readonly ordinal: number
@@ -41,8 +51,13 @@ export interface Batch {
   readonly inFlight: number
   readonly counts: TaskCounts
   readonly rollbacks: RollbackCounts
+  readonly classes: ClassCounts
+  /** Undefined leaves what the row has. */
+  readonly pace: Pick<ExecutionChange, "width" | "wave" | "bakeUntil" | "hold"> | undefined
   readonly tasks: readonly TaskUpdate[]
   readonly events: readonly BatchEvent[]
+  /** Made in the same transaction: the rollback of a run that ends. */
+  readonly follow?: NewExecution | undefined
 }
 
 const taskColumns = `execution_id, ordinal, account, state, rollback, attempt, class, message, started_at, finished_at,
@@ -51,15 +66,21 @@ const changeColumns = `$1, c.ordinal, $2, c.state, c.rollback, c.attempt, nullif
     nullif(c.message, '')::json #>> '{}', to_timestamp(c.started_at / 1000), case when c.ended then now() end,
     nullif(c.outcome, '')::json, nullif(c.rollback_outcome, '')::json`
 
+export const wishOfFence = `wish, wish_version as "wishVersion", wish_by as "wishBy", wish_width as "wishWidth",
+  wish_rollback as "wishRollback"`
+
 /** A task's first row needs no look for one that is there: that would cost a fifth of the statement. */
 export const batchStatement = `
 with fence as (
   update executions set state = $5, stop = $6, reason = $7, next_ordinal = $8, in_flight = $9, counts = $10,
-    rollbacks = $11, version = version + $12,
+    rollbacks = $11, version = version + $12, classes = $28,
+    width = coalesce($29, width), wave = coalesce($30, wave),
+    bake_until = case when $29::int is null then bake_until else to_timestamp($31::float8 / 1000) end,
+    hold = case when $29::int is null then hold else $32::json end,
     started_at = coalesce(started_at, case when $5 <> 'planning' then now() end),
     finished_at = case when $13 then now() end
   where id = $1 and account = $2 and owner = $3 and epoch = $4 and finished_at is null
-  returning version - $12 as version, wish, wish_version, cause, depth, created_by
+  returning version - $12 as version, wish, wish_version, wish_by, wish_width, wish_rollback, cause, depth
 ), changes as materialized (
   select * from unnest($14::int[], string_to_array($15, ','), string_to_array($16, ','), $17::int[],
       string_to_array($18, ','), string_to_array($19, E'\\n'), $20::float8[], $21::bool[], string_to_array($22, E'\\n'),
@@ -82,10 +103,24 @@ with fence as (
   select $2, $1, e.id, e.type, $1, fence.version + e.number, fence.cause, $1, fence.depth + 1, 'system:workflows', e.data
   from fence, unnest($24::text[], $25::text[], $26::jsonb[]) with ordinality as e (id, type, data, number)
 )
-select wish, wish_version as "wishVersion" from fence`
+select ${wishOfFence} from fence`
 
 /** One commit of the engine. Gives what people wish by now; undefined where the lease is lost and nothing was written. */
-export async function commitBatch(sql: Sql, fence: Fence, batch: Batch): Promise<Wished | undefined> {
+export async function commitBatch(
+  database: Database,
+  fence: Fence,
+  batch: Batch & { readonly followEventId?: string | undefined },
+): Promise<Wished | undefined> {
+  const { follow, followEventId } = batch
+  if (!follow) return writeBatch(database, fence, batch)
+  return database.transaction(async (tx) => {
+    const wished = await writeBatch(tx, fence, batch)
+    if (wished) await insertFollow(tx, follow, followEventId ?? follow.id)
+    return wished
+  })
+}
+
+async function writeBatch(sql: Sql, fence: Fence, batch: Batch): Promise<Wished | undefined> {
   const { tasks, events } = batch
   const [row] = await sql.query<Wished>(
     batchStatement,
@@ -105,6 +140,11 @@ export async function commitBatch(sql: Sql, fence: Fence, batch: Batch): Promise
       events.map((event) => event.type),
       events.map((event) => JSON.stringify(event.data)),
       numbers(tasks.map((task) => task.first)),
+      JSON.stringify(batch.classes),
+      batch.pace?.width ?? null,
+      batch.pace?.wave ?? null,
+      batch.pace?.bakeUntil ?? null,
+      batch.pace?.hold ? JSON.stringify(batch.pace.hold) : null,
     ],
     { name: "executions-commit" },
   )
@@ -120,7 +160,7 @@ function lines(values: ReadonlyArray<string | null>, separator: string): string 
   return values.some((value) => value !== null) ? values.map((value) => value ?? "").join(separator) : null
 }
 
-function numbers(values: ReadonlyArray<number | boolean | null>): string {
+export function numbers(values: ReadonlyArray<number | boolean | null>): string {
   return `{${values.map((value) => value ?? "null").join(",")}}`
 }
 
@@ -141,99 +181,53 @@ function taskValues(tasks: readonly TaskUpdate[]): unknown[] {
   ]
 }
 
-const fenceValues = ({ id, account, owner, epoch }: Fence): unknown[] => [id, account, owner, epoch]
-const fenced = "e.id = $1 and e.account = $2 and e.owner = $3 and e.epoch = $4 and e.finished_at is null"
-
-export interface PlannedNode {
-  readonly id: string
-  readonly name: string
-  readonly tags: string | null
-}
-
-/**
- * Adds targets to an execution that is being planned; two may go on at once, a claim by another server waits for them.
- * Gives the wish; undefined where the lease is lost.
- */
-export async function insertTargets(
-  sql: Sql,
-  fence: Fence,
-  from: { readonly ordinal: number; readonly nodes: readonly PlannedNode[] },
-): Promise<Wished | undefined> {
-  const [row] = await sql.query<Wished>(
-    `with fence as (select e.wish, e.wish_version from executions e where ${fenced} for share),
-     added as (
-       insert into execution_targets (execution_id, ordinal, account, node_id, node_name, tags)
-       select $1, $5 + n.number - 1, $2, n.id, n.name, n.tags
-       from fence, unnest(string_to_array($6, E'\\n'), string_to_array($7, E'\\n'), string_to_array($8, E'\\n')::json[])
-         with ordinality as n (id, name, tags, number))
-     select wish, wish_version as "wishVersion" from fence`,
-    [
-      ...fenceValues(fence),
-      from.ordinal,
-      from.nodes.map((node) => node.id).join("\n"),
-      from.nodes.map((node) => node.name).join("\n"),
-      from.nodes.some((node) => node.tags !== null) ? from.nodes.map((node) => node.tags ?? "null").join("\n") : null,
-    ],
-  )
-  return row
-}
-
-/** Removes up to `limit` targets of a plan that a dead owner left unfinished; gives how many. */
-export async function removeTargets(sql: Sql, fence: Fence, limit: number): Promise<number> {
-  const [row] = await sql.query<{ removed: number }>(
-    `with fence as (select 1 from executions e where ${fenced} and e.state = 'planning' for update),
-     removed as (
-       delete from execution_targets t where t.execution_id = $1 and t.account = $2 and exists (select 1 from fence)
-         and t.ordinal in (select o.ordinal from execution_targets o where o.execution_id = $1 order by o.ordinal limit $5)
-       returning 1)
-     select count(*) as removed from removed`,
-    [...fenceValues(fence), limit],
-  )
-  return row?.removed ?? 0
-}
-
-/** Freezes the plan: how many targets, which, and the limits that follow. False where the lease is lost. */
-export async function freezePlan(
-  sql: Sql,
-  fence: Fence,
-  plan: Pick<EnginePlan, "targetsCount" | "width" | "errorsMax"> & { readonly digest: string },
-): Promise<boolean> {
-  const rows = await sql.query(
-    `update executions e set targets_count = $5, width = $6, errors_max = $7, targets_digest = $8
-     where ${fenced} and e.state = 'planning' returning 1`,
-    [...fenceValues(fence), plan.targetsCount, plan.width, plan.errorsMax, plan.digest],
-  )
-  return rows.length > 0
-}
-
-/** Statistics of a table that just grew by a lot would give the hot statement a bad plan. */
-const analyzeShare = 0.1
-
-/** Takes statistics where the table grew by a tenth since they were taken last (D17). */
-export async function refreshStatistics(sql: Sql, added: number): Promise<boolean> {
-  const [row] = await sql.query<{ known: number }>(
-    "select reltuples::float8 as known from pg_class where oid = 'execution_targets'::regclass",
-  )
-  if (row && row.known > 0 && added < row.known * analyzeShare) return false
-  await sql.query("analyze execution_targets, execution_tasks")
-  return true
-}
+export const fenceValues = ({ id, account, owner, epoch }: Fence): unknown[] => [id, account, owner, epoch]
+export const fenced = "e.id = $1 and e.account = $2 and e.owner = $3 and e.epoch = $4 and e.finished_at is null"
 
 export interface FrozenPlan {
   readonly definition: unknown
   readonly parameters: ParameterValues
   readonly targets: unknown
   readonly targetsMax: number
+  /** Null in plans of before strategies. */
+  readonly strategy: RunStrategy | null
+  /** What the targets' digest has to be; null where nobody said. */
+  readonly expectedDigest: string | null
 }
 
 export async function getPlan(sql: Sql, fence: Fence): Promise<FrozenPlan> {
   const [row] = await sql.query<FrozenPlan>(
-    `select definition, parameters, targets, targets_max as "targetsMax" from execution_plans
-     where execution_id = $1 and account = $2`,
+    `select definition, parameters, targets, targets_max as "targetsMax", strategy,
+       expected_digest as "expectedDigest" from execution_plans where execution_id = $1 and account = $2`,
     [fence.id, fence.account],
   )
   if (!row) throw new Error(`execution ${fence.id} has no plan`)
   return row
+}
+
+/** Keeps what a health check said. Writes nothing where the lease is lost. */
+export async function keepHealth(sql: Sql, fence: Fence, health: HealthRow): Promise<void> {
+  await sql.query(`update executions e set health = $5 where ${fenced}`, [
+    ...fenceValues(fence),
+    JSON.stringify(health),
+  ])
+}
+
+const domainsPerRead = 100_000
+
+/** The failure domains of a run's targets, by ordinal. */
+export async function readDomains(sql: Sql, claimed: ClaimedExecution): Promise<Int32Array> {
+  const domains = new Int32Array(claimed.targetsCount).fill(-1)
+  for (let from = 0; from < claimed.targetsCount; from += domainsPerRead) {
+    const [row] = await sql.query<{ ordinals: number[]; domains: number[] }>(
+      `select coalesce(array_agg(ordinal), '{}') as ordinals, coalesce(array_agg(domain), '{}') as domains
+       from execution_targets
+       where execution_id = $1 and account = $2 and ordinal >= $3 and ordinal < $4 and domain is not null`,
+      [claimed.id, claimed.account, from, from + domainsPerRead],
+    )
+    for (const [index, ordinal] of (row?.ordinals ?? []).entries()) domains[ordinal] = row?.domains[index] ?? -1
+  }
+  return domains
 }
 
 /** The rows from which an owner goes on. */
@@ -248,8 +242,9 @@ export async function readOpenRows(sql: Database, claimed: ClaimedExecution): Pr
      order by g.ordinal`,
     [claimed.id, claimed.account, claimed.nextOrdinal],
   )
-  const { state: execution, stop, wish, nextOrdinal, counts, rollbacks } = claimed
-  return { execution, stop, wish, openTasks, nextOrdinal, counts, rollbacks }
+  const { state: execution, stop, wish, nextOrdinal, counts, rollbacks, classes, width, bakeUntil, hold } = claimed
+  const pace = { width, bakeUntil, hold, ...(classes && { classes }) }
+  return { execution, stop, wish, openTasks, nextOrdinal, counts, rollbacks, ...pace }
 }
 
 export interface WindowNode {
@@ -257,7 +252,12 @@ export interface WindowNode {
   readonly id: string
   readonly name: string
   readonly tags: Readonly<Record<string, string>> | null
+  readonly originOrdinal?: number | null
+  readonly originAttempt?: number | null
 }
+
+const windowColumns = `ordinal, node_id as id, node_name as name, tags, origin_ordinal as "originOrdinal",
+  origin_attempt as "originAttempt"`
 
 /** The nodes of a range of ordinals, and of single ones. */
 export async function readNodes(
@@ -270,7 +270,7 @@ export async function readNodes(
   },
 ): Promise<WindowNode[]> {
   return sql.query<WindowNode>(
-    `select ordinal, node_id as id, node_name as name, tags from execution_targets
+    `select ${windowColumns} from execution_targets
      where execution_id = $1 and account = $2 and ordinal >= $3 and ordinal < $4 order by ordinal`,
     [tasks.execution, tasks.account, tasks.from, tasks.to],
     { name: "executions-window" },
@@ -282,7 +282,7 @@ export async function readNodesOf(
   tasks: { readonly account: string; readonly execution: string; readonly ordinals: readonly number[] },
 ): Promise<WindowNode[]> {
   return sql.query<WindowNode>(
-    `select ordinal, node_id as id, node_name as name, tags from execution_targets
+    `select ${windowColumns} from execution_targets
      where execution_id = $1 and account = $2 and ordinal = any ($3::int[])`,
     [tasks.execution, tasks.account, tasks.ordinals],
   )
@@ -295,7 +295,9 @@ export async function readLateTasks(
 ): Promise<Array<{ number: number; known: boolean; ended: boolean; node: string | null }>> {
   return sql.query(
     `select n.number::int as number, e.id is not null as known,
-       (e.id is null or e.finished_at is not null) as ended, t.node_id as node
+       (e.id is null or (e.finished_at is not null and not exists (
+         select 1 from executions r
+         where r.account = e.account and r.rollback_of = e.id and r.finished_at is null))) as ended, t.node_id as node
      from unnest($1::text[], $2::int[]) with ordinality as n (execution, ordinal, number)
      left join executions e on e.id = n.execution
      left join execution_targets t on t.execution_id = n.execution and t.ordinal = n.ordinal

@@ -2,8 +2,10 @@
 import { isExecutionEnded } from "@signalbox/engine/execution-machine"
 import { describeExecution } from "@signalbox/engine/summarize"
 import { isTaskEnded } from "@signalbox/engine/task-machine"
+import { toInstant } from "@signalbox/kernel/clock"
 import type { EngineState, ExecutionState, StepResult, TaskChange } from "@signalbox/engine/types"
 import type { Batch, BatchEvent, TaskUpdate } from "./batch-store.ts"
+import type { ClaimedExecution } from "./claimed-execution.ts"
 import { describeEnd } from "./model.ts"
 import { progressOf, progressType } from "./progress-event.ts"
 import type { QueuedInput } from "./report-queue.ts"
@@ -19,7 +21,14 @@ export interface BatchInput {
   /** Notes that the task gets a row; true where it has none yet. */
   takesFirstRow(ordinal: number): boolean
   newEventId(): string
+  /** Whose run it is, for those who are told of it. */
+  readonly run: RunFacts
 }
+
+export type RunFacts = Pick<
+  ClaimedExecution,
+  "workflowName" | "workflowVersion" | "createdBy" | "wishBy" | "retryOf" | "rollbackOf"
+>
 
 const messageLengthMax = 2000
 
@@ -37,7 +46,7 @@ export function makeBatch(input: BatchInput): Batch | undefined {
   const progress = progressOf(written, started)
   const events: BatchEvent[] = [
     ...(progress ? [{ type: progressType, data: progress }] : []),
-    ...transitionEvents(before, result),
+    ...transitionEvents(before, result, input.run),
   ].map((event) => ({ ...event, id: input.newEventId() }))
   return {
     state: state.execution,
@@ -48,6 +57,8 @@ export function makeBatch(input: BatchInput): Batch | undefined {
     inFlight: state.slots.size,
     counts: state.counts,
     rollbacks: state.rollbacks,
+    classes: state.classes,
+    pace: result.execution,
     tasks: written.map((change) => toUpdate(change, reported, input)),
     events,
   }
@@ -82,7 +93,8 @@ function toUpdate(change: TaskChange, reported: ReadonlyMap<number, Reported>, a
   const { ordinal, state, rollback, attempt } = change
   const report = reported.get(ordinal)
   const message = report?.task?.message ?? describeEnd(state, change.class)
-  const startedAt = state === "running" ? at.now : report?.task?.outcome ? at.sentAt(ordinal) : undefined
+  const { outcome = null, rollbackOutcome } = report?.task ?? {}
+  const startedAt = state === "running" ? at.now : (outcome ?? rollbackOutcome) ? at.sentAt(ordinal) : undefined
   return {
     ordinal,
     first: at.takesFirstRow(ordinal),
@@ -93,8 +105,8 @@ function toUpdate(change: TaskChange, reported: ReadonlyMap<number, Reported>, a
     message: message === undefined ? null : cleanText(message),
     startedAt: startedAt ?? null,
     ended: isTaskEnded(state),
-    outcome: report?.task?.outcome ?? null,
-    rollbackOutcome: report?.rollback?.outcome ?? null,
+    outcome,
+    rollbackOutcome: report?.rollback?.outcome ?? rollbackOutcome ?? null,
   }
 }
 
@@ -111,17 +123,53 @@ const eventOfState: Partial<Record<ExecutionState, string>> = {
   aborted: "execution.aborted",
 }
 
-function transitionEvents(before: EngineState | undefined, result: StepResult): Array<{ type: string; data: object }> {
+function transitionEvents(
+  before: EngineState | undefined,
+  result: StepResult,
+  run: RunFacts,
+): Array<{ type: string; data: object }> {
   if (!result.execution) return []
-  const { state, stop, reason } = result.execution
-  const { counts, rollbacks } = result.state
-  const data = { execution: state, reason, counts, rollbacks }
-  const types: string[] = []
+  const { state, stop, reason, width, wave, bakeUntil, hold } = result.execution
+  const { counts, rollbacks, classes } = result.state
   const was = before?.execution
+  const types: string[] = []
   if (was === "planning" && state !== "aborting" && state !== "aborted") types.push("execution.started")
   if (state === "running" && (was === "paused" || was === "pausing")) types.push("execution.resumed")
-  if (stop?.by === "error-limit" && !before?.stop) types.push("execution.tripped")
+  if (before && !isExecutionEnded(state)) types.push(...paceEvents(before, result.execution, result.state))
+  if (stop && stop.by !== "person" && !before?.stop) types.push("execution.tripped")
   const reached = state === was ? undefined : eventOfState[state]
   if (reached !== undefined) types.push(reached)
+  const data = {
+    execution: state,
+    reason,
+    counts,
+    rollbacks,
+    classes,
+    width,
+    wave,
+    ...(bakeUntil === null ? {} : { bakeUntil: toInstant(bakeUntil) }),
+    ...(hold ? { hold: hold.reason } : {}),
+    ...factsOf(run),
+    ...(stop ? { stoppedBy: stop.by === "person" ? (run.wishBy ?? "person") : stop.by } : {}),
+  }
   return types.map((type) => ({ type, data }))
+}
+
+function paceEvents(before: EngineState, change: NonNullable<StepResult["execution"]>, state: EngineState): string[] {
+  const types: string[] = []
+  if (change.width !== before.width) types.push("execution.resized")
+  if (change.hold !== before.hold) types.push(change.hold ? "execution.held" : "execution.released")
+  if (state.bakeUntil !== null && before.bakeUntil === null && (state.plan.bakeMilliseconds ?? 0) > 0)
+    types.push("execution.baking")
+  return types
+}
+
+function factsOf({ workflowName, workflowVersion, createdBy, retryOf, rollbackOf }: RunFacts): object {
+  return {
+    workflow: workflowName,
+    ...(workflowVersion === null ? {} : { version: workflowVersion }),
+    createdBy,
+    ...(retryOf === null ? {} : { retryOf }),
+    ...(rollbackOf === null ? {} : { rollbackOf }),
+  }
 }

@@ -1,4 +1,4 @@
-import type { ExecutionState, RollbackCounts, Stop, TaskCounts, Wish } from "@signalbox/engine/types"
+import type { ClassCounts, ExecutionState, Hold, RollbackCounts, Stop, TaskCounts, Wish } from "@signalbox/engine/types"
 
 /** Who writes: the owner's name and the epoch of its lease. */
 export interface Fence {
@@ -12,14 +12,20 @@ export interface Fence {
 export interface Wished {
   readonly wish: Wish
   readonly wishVersion: number
+  readonly wishBy: string | null
+  /** The width that a person set; null where nobody did. */
+  readonly wishWidth: number | null
+  /** Once the run has stopped, all targets are to be rolled back. */
+  readonly wishRollback: boolean
 }
 
 /** An execution as its new owner finds it. */
-export interface ClaimedExecution extends Fence {
+export interface ClaimedExecution extends Fence, Wished {
   readonly state: ExecutionState
   readonly stop: Stop | null
-  readonly wish: Wish
-  readonly wishVersion: number
+  readonly workflowName: string
+  readonly workflowVersion: number | null
+  readonly createdBy: string
   readonly targetsCount: number
   readonly width: number
   readonly errorsMax: number
@@ -28,6 +34,23 @@ export interface ClaimedExecution extends Fence {
   readonly nextOrdinal: number
   readonly counts: TaskCounts
   readonly rollbacks: RollbackCounts
+  readonly classes: ClassCounts | null
+  readonly bakeUntil: number | null
+  readonly hold: Hold | null
+  readonly health: HealthRow | null
+  readonly retryOf: string | null
+  readonly rollbackOf: string | null
   readonly cause: string
   readonly depth: number
+}
+
+/** The health check's last result, as it is stored. */
+export interface HealthRow {
+  readonly ok: boolean
+  readonly message: string
+  /** Milliseconds. */
+  readonly at: number
+  readonly checks: number
+  /** In a row. */
+  readonly failures: number
 }

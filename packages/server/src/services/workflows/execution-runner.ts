@@ -5,30 +5,32 @@
  * trace: everything that counts is in the rows, and reports that were not acknowledged come again.
  */
 import { setImmediate as nextTurn } from "node:timers/promises"
-import { formatAttemptKey } from "@signalbox/contracts/fleet/agent-protocol"
-import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
+import type { HealthCheck } from "@signalbox/contracts/workflows/strategy"
 import { isExecutionEnded } from "@signalbox/engine/execution-machine"
 import type { EnginePlan } from "@signalbox/engine/plan"
-import { recoverState, wishInputs } from "@signalbox/engine/recover"
+import { recoverState } from "@signalbox/engine/recover"
 import { newState, startsPerStepMax, step } from "@signalbox/engine/scheduler"
-import type { EngineCommand, EngineState, StepResult, Wish } from "@signalbox/engine/types"
+import type { EngineCommand, EngineState, StepResult } from "@signalbox/engine/types"
 import { isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
-import type { Executor, ExecutorOrder, ExecutorReport, OperationCaller } from "../../router/ports.ts"
+import type { Executor, ExecutorOrder, ExecutorReport, OperationCaller, WindowState } from "../../router/ports.ts"
 import type { Database } from "../../storage/database.ts"
 import { makeBatch } from "./batch.ts"
-import { commitBatch, getPlan, readOpenRows, type Batch, type FrozenPlan } from "./batch-store.ts"
+import { commitBatch, getPlan, keepHealth, readDomains, readOpenRows, type Batch } from "./batch-store.ts"
 import type { ClaimedExecution, Wished } from "./claimed-execution.ts"
+import { automaticRollback } from "./automatic-rollback.ts"
+import { HealthWatch, type HealthResult } from "./health-watch.ts"
 import { enginePlanOf } from "./model.ts"
 import { NodeWindow } from "./node-window.ts"
 import { planTargets } from "./planning.ts"
 import { batchInputsMax, ReportQueue, toQueued, type QueuedInput } from "./report-queue.ts"
-import { createOrderBuilder, type OrderBuilder } from "./task-order.ts"
-import { reviveDocument } from "./workflow-text.ts"
+import { orderOf, toRollbackQueued } from "./run-orders.ts"
+import { openRunPlan, type RunPlan } from "./run-plan.ts"
+import { RunSettings, windowsPollMilliseconds } from "./run-settings.ts"
 
 /** Why a runner ended: with the execution, because another owns it, because it was told to, or by a failure. */
 export type RunnerEnd = "ended" | "lost" | "stopped" | "failed"
@@ -40,6 +42,8 @@ export interface RunnerDependencies {
   readonly logger: Logger
   readonly operations: OperationCaller
   readonly executor: Executor
+  readonly windows: WindowState
+  readonly askHealth: (check: HealthCheck, run: ClaimedExecution, signal: AbortSignal) => Promise<HealthResult>
   /** Called after each commit. */
   readonly onCommit: (executionId: string) => void
 }
@@ -56,23 +60,15 @@ interface Commit {
   outcome: "kept" | "lost" | "failed" | undefined
 }
 
-const killReasons = {
-  abort: "the execution was aborted",
-  unreachable: "the order was not accepted in time",
-  timeout: "the task ran out of time",
-  stale: "the task has ended already",
-} as const
-
 export class ExecutionRunner {
   readonly claimed: ClaimedExecution
   readonly #deps: RunnerDependencies
   readonly #queue = new ReportQueue()
   #state: EngineState | undefined
-  #plan: EnginePlan | undefined
-  #orders: OrderBuilder | undefined
+  #run: RunPlan | undefined
   #window: NodeWindow | undefined
-  #wish: Wish
-  #wishVersion: number
+  #health: HealthWatch | undefined
+  readonly #settings: RunSettings
   #wakeAt: number | undefined
   #stopping: "lost" | "stopped" | undefined
   #wake: (() => void) | undefined
@@ -82,8 +78,7 @@ export class ExecutionRunner {
   constructor(claimed: ClaimedExecution, deps: RunnerDependencies) {
     this.claimed = claimed
     this.#deps = deps
-    this.#wish = claimed.wish
-    this.#wishVersion = claimed.wishVersion
+    this.#settings = new RunSettings({ account: claimed.account, windows: deps.windows, wished: claimed })
   }
 
   async run(): Promise<RunnerEnd> {
@@ -97,6 +92,8 @@ export class ExecutionRunner {
         "running an execution failed; it is taken up again",
       )
       return "failed"
+    } finally {
+      await this.#health?.stop()
     }
   }
 
@@ -104,21 +101,30 @@ export class ExecutionRunner {
   offer(report: ExecutorReport, attempt: { readonly ordinal: number; readonly attempt: number }): Offered {
     const state = this.#state
     if (!state) return "early"
+    if (this.claimed.rollbackOf !== null) return this.#offerRollback(report, attempt)
     if (attempt.ordinal >= state.plan.targetsCount) return "foreign"
     const node = this.#window?.get(attempt.ordinal)
     if (!node || attempt.ordinal >= state.nextOrdinal) return attempt.ordinal < state.nextOrdinal ? "late" : "foreign"
     if (node.id !== report.nodeId) return "foreign"
-    const queued = toQueued(report, attempt)
+    return this.#take(toQueued(report, attempt))
+  }
+
+  /** A report on an attempt of the execution that this one rolls back. */
+  #offerRollback(report: ExecutorReport, attempt: { readonly ordinal: number; readonly attempt: number }): Offered {
+    const node = this.#window?.findByOrigin(attempt.ordinal)
+    if (!node || node.originAttempt !== attempt.attempt) return "late"
+    if (node.id !== report.nodeId) return "foreign"
+    return this.#take(toRollbackQueued(report, node.ordinal))
+  }
+
+  #take(queued: QueuedInput | undefined): Offered {
     if (queued && this.#queue.push(queued)) this.#signal()
     return "taken"
   }
 
   /** What people wish, as last read from the row. */
-  hearWish({ wish, wishVersion }: Wished): void {
-    if (wishVersion <= this.#wishVersion) return
-    this.#wish = wish
-    this.#wishVersion = wishVersion
-    this.#signal()
+  hearWish(wished: Wished): void {
+    if (this.#settings.hear(wished)) this.#signal()
   }
 
   /** Ends the runner: at once where the lease is lost, else after the commit that is on its way. */
@@ -129,36 +135,67 @@ export class ExecutionRunner {
 
   async #open(): Promise<"open" | RunnerEnd> {
     const { claimed } = this
-    const frozen = await getPlan(this.#deps.database, claimed)
-    const document = reviveDocument(frozen.definition)
-    this.#orders = createOrderBuilder(document, frozen.parameters)
-    if (claimed.state === "planning") return this.#openNew(frozen, document)
-    this.#plan = enginePlanOf(document, claimed)
-    const rows = await readOpenRows(this.#deps.database, claimed)
-    const window = this.#openWindow(this.#plan, claimed.nextOrdinal)
+    const { database, clock } = this.#deps
+    const run = openRunPlan(claimed, await getPlan(database, claimed))
+    this.#run = run
+    this.#settings.useWindows(run.strategy.windows ?? [])
+    if (claimed.state === "planning") return this.#openNew(run)
+    const domains = run.strategy.failureDomain === undefined ? undefined : await readDomains(database, claimed)
+    const plan = enginePlanOf(run.shape, { ...claimed, ...(domains && { domains }) })
+    const rows = await readOpenRows(database, claimed)
+    const window = this.#openWindow(plan, claimed.nextOrdinal)
     await window.loadOpen(rows.openTasks.map((task) => task.ordinal))
     await window.prepare(claimed.nextOrdinal)
-    const result = recoverState(this.#plan, rows, this.#deps.clock.now())
-    return (await this.#send(undefined, result, [])) ? "open" : "lost"
+    const result = recoverState(plan, rows, clock.now())
+    if (!(await this.#send(undefined, result, []))) return "lost"
+    this.#watchHealth(run)
+    return "open"
   }
 
-  async #openNew(frozen: FrozenPlan, document: WorkflowDocument): Promise<"open" | RunnerEnd> {
+  async #openNew(run: RunPlan): Promise<"open" | RunnerEnd> {
     const { database, operations, clock } = this.#deps
-    const tagKeys = this.#orders?.tagKeys ?? []
-    const planned = await planTargets({ sql: database, operations, claimed: this.claimed, plan: frozen, tagKeys })
+    const { frozen, strategy, builder } = run
+    const planned = await planTargets({
+      sql: database,
+      operations,
+      claimed: this.claimed,
+      plan: frozen,
+      strategy,
+      tags: builder,
+    })
     if (planned.kind === "lost") return "lost"
-    if (planned.kind === "refused") return (await this.#refusePlan(planned.reason, document)) ? "ended" : "lost"
-    this.#plan = enginePlanOf(document, planned)
-    const state = newState(this.#plan, clock.now())
-    const window = this.#openWindow(this.#plan, 0)
+    if (planned.kind === "refused") return (await this.#refusePlan(planned.reason, run)) ? "ended" : "lost"
+    const plan = enginePlanOf(run.shape, planned)
+    const now = clock.now()
+    const state = newState(plan, now)
+    const window = this.#openWindow(plan, 0)
     window.seed(planned.nodes)
     await window.prepare(0)
-    const wished = this.#wish.startsWith("abort") ? wishInputs(state, this.#wish) : this.#firstInputs()
-    return (await this.#send(state, step(state, wished, clock.now()), [])) ? "open" : "lost"
+    if (!(await this.#send(state, step(state, this.#firstInputs(state, now), now), []))) return "lost"
+    this.#watchHealth(run)
+    return "open"
   }
 
-  #firstInputs(): Parameters<typeof step>[1] {
-    return this.#wish === "pause" ? [{ type: "planned" }, { type: "pause" }] : [{ type: "planned" }]
+  #firstInputs(state: EngineState, now: number): Parameters<typeof step>[1] {
+    const { wish } = this.#settings.wished
+    const wished = this.#settings.inputs(state, now)
+    if (wish.startsWith("abort")) return wished
+    return [...wished, { type: "planned" }, ...(wish === "pause" ? [{ type: "pause" } as const] : [])]
+  }
+
+  #watchHealth({ strategy }: RunPlan): void {
+    const { health: check } = strategy
+    const { database, askHealth, clock, logger } = this.#deps
+    if (!check || this.#state === undefined || isExecutionEnded(this.#state.execution)) return
+    this.#health = new HealthWatch({
+      check,
+      clock,
+      before: this.claimed.health,
+      ask: (asked, signal) => askHealth(asked, this.claimed, signal),
+      keep: (row) => keepHealth(database, this.claimed, row),
+      onFailure: (message) => void this.#take({ input: { type: "health", ok: false, message } }),
+      onError: (error) => logger.warn({ err: error, execution: this.claimed.id }, "keeping a health check failed"),
+    })
   }
 
   #openWindow(plan: EnginePlan, from: number): NodeWindow {
@@ -175,9 +212,11 @@ export class ExecutionRunner {
   }
 
   /** Ends an execution whose targets could not be planned. */
-  async #refusePlan(reason: string, document: WorkflowDocument): Promise<boolean> {
+  async #refusePlan(reason: string, run: RunPlan): Promise<boolean> {
     const { database, clock, random } = this.#deps
-    const empty = newState(enginePlanOf(document, { targetsCount: 0, width: 1, errorsMax: 0 }), clock.now())
+    const empty = newState(enginePlanOf(run.shape, { targetsCount: 0, width: 1, errorsMax: 0 }), clock.now())
+    const { workflowName: workflow, createdBy } = this.claimed
+    const data = { execution: "failed", reason, workflow, createdBy }
     const batch: Batch = {
       state: "failed",
       stop: null,
@@ -187,8 +226,10 @@ export class ExecutionRunner {
       inFlight: 0,
       counts: empty.counts,
       rollbacks: empty.rollbacks,
+      classes: empty.classes,
+      pace: undefined,
       tasks: [],
-      events: [{ id: newId("event", clock, random), type: "execution.failed", data: { execution: "failed", reason } }],
+      events: [{ id: newId("event", clock, random), type: "execution.failed", data }],
     }
     const written = await commitBatch(database, this.claimed, batch)
     this.#deps.onCommit(this.claimed.id)
@@ -210,24 +251,27 @@ export class ExecutionRunner {
       await this.#window.prepare(state.nextOrdinal)
       const inputs = this.#queue.take(this.#batchMax(state))
       const now = this.#deps.clock.now()
-      const result = step(state, [...wishInputs(state, this.#wish), ...inputs.map(({ input }) => input)], now)
+      const outside = this.#settings.inputs(state, now)
+      const result = step(state, [...outside, ...inputs.map(({ input }) => input)], now)
       if (!(await this.#send(state, result, inputs))) return "lost"
     }
   }
 
   /** Half of the window at most, so that one half is worked on here while the database writes the other. */
-  #batchMax({ plan }: EngineState): number {
-    return Math.min(batchInputsMax, Math.max(1, Math.ceil(plan.width / 2)))
+  #batchMax({ width }: EngineState): number {
+    return Math.min(batchInputsMax, Math.max(1, Math.ceil(width / 2)))
   }
 
   /** Waits until there is something to do; false where that is only a commit that has come back. */
   async #hasWork(state: EngineState): Promise<boolean> {
-    const hasInputs = (): boolean => this.#queue.size > 0 || wishInputs(state, this.#wish).length > 0
-    const isDue = (): boolean => this.#wakeAt !== undefined && this.#wakeAt <= this.#deps.clock.now()
+    const { clock } = this.#deps
+    const hasInputs = (): boolean => this.#queue.size > 0 || this.#settings.inputs(state, clock.now()).length > 0
+    const isDue = (): boolean => this.#wakeAt !== undefined && this.#wakeAt <= clock.now()
     if (!hasInputs() && !isDue()) {
-      const delay = this.#wakeAt === undefined ? timerMillisecondsMax : this.#wakeAt - this.#deps.clock.now()
+      const delay = this.#wakeAt === undefined ? timerMillisecondsMax : this.#wakeAt - clock.now()
+      const delayMax = this.#settings.hasWindows ? windowsPollMilliseconds : timerMillisecondsMax
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, Math.min(delay, timerMillisecondsMax))
+        const timer = setTimeout(resolve, Math.min(delay, delayMax))
         this.#wake = () => {
           clearTimeout(timer)
           resolve()
@@ -259,6 +303,7 @@ export class ExecutionRunner {
       sentAt: (ordinal) => this.#window?.get(ordinal)?.sentAt,
       takesFirstRow: (ordinal) => this.#takesFirstRow(ordinal),
       newEventId: () => newId("event", clock, random),
+      run: { ...this.claimed, ...this.#settings.wished },
     })
     this.#state = result.state
     this.#wakeAt = result.wakeAt
@@ -291,7 +336,7 @@ export class ExecutionRunner {
 
   /** Never rejects before it is awaited: the outcome is kept for whoever settles the commit. */
   #write(commit: Commit, batch: Batch): Promise<boolean> {
-    const done = commitBatch(this.#deps.database, this.claimed, batch).then(
+    const done = commitBatch(this.#deps.database, this.claimed, this.#withRollback(batch, commit.result.state)).then(
       (wished) => {
         commit.outcome = wished ? "kept" : "lost"
         if (wished) this.hearWish(wished)
@@ -306,6 +351,14 @@ export class ExecutionRunner {
     )
     done.catch(() => {})
     return done
+  }
+
+  #withRollback(batch: Batch, state: EngineState): Parameters<typeof commitBatch>[2] {
+    if (!batch.ended || !this.#run) return batch
+    const { clock, random } = this.#deps
+    const end = { claimed: this.claimed, state, wished: this.#settings.wished }
+    const follow = automaticRollback(this.#run, end)
+    return { ...batch, follow, followEventId: newId("event", clock, random) }
   }
 
   /** Waits for the commit that is on its way, if any, and carries it out. False where the lease is lost. */
@@ -342,15 +395,16 @@ export class ExecutionRunner {
     const node = this.#window?.get(command.ordinal)
     // Only a stray report of a task that ended can ask for this: its node is told by the acknowledgement.
     if (!node) return undefined
-    const at = { nodeId: node.id, key: formatAttemptKey(this.claimed.id, command.ordinal, command.attempt) }
-    if (command.type === "rollback") return { type: "rollback", ...at }
-    if (command.type === "kill") return { type: "kill", ...at, reason: killReasons[command.reason] }
-    assert(this.#orders && this.#plan, "an open runner has its orders")
+    assert(this.#run && this.#state, "an open runner has its orders")
     const now = this.#deps.clock.now()
-    node.sentAt ??= now
+    if (command.type === "start") node.sentAt ??= now
+    const { startTimeoutMilliseconds } = this.#state.plan
     try {
-      const order = this.#orders.build(node)
-      return { type: "start", ...at, startBefore: now + this.#plan.startTimeoutMilliseconds, order }
+      return orderOf(
+        { claimed: this.claimed, builder: this.#run.builder, startTimeoutMilliseconds, now },
+        command,
+        node,
+      )
     } catch (error) {
       if (!isAppError(error)) throw error
       this.#refuse(command, error.message)

@@ -1,8 +1,10 @@
 /** The SQL of executions and their tasks as callers see them. What their owner writes is in batch-store.ts. */
 import type { RollbackOutcome, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
 import type {
+  ClassCounts,
   ExecutionState,
   FailureClass,
+  Hold,
   RollbackCounts,
   RollbackState,
   Stop,
@@ -11,7 +13,9 @@ import type {
   Wish,
 } from "@signalbox/engine/types"
 import type { Sql, Tx } from "../../storage/database.ts"
+import type { HealthRow } from "./claimed-execution.ts"
 import type { ParameterValues } from "./parameters.ts"
+import type { RunStrategy } from "./strategy-model.ts"
 
 export interface ExecutionRow {
   readonly id: string
@@ -38,6 +42,20 @@ export interface ExecutionRow {
   readonly version: number
   readonly wish: Wish
   readonly wishBy: string | null
+  readonly wishWidth: number | null
+  /** Present where there is no strategy. */
+  readonly definition: unknown
+  readonly strategy: RunStrategy | null
+  readonly vanished: { readonly count: number; readonly nodes: readonly string[] } | null
+  readonly classes: ClassCounts | null
+  readonly wave: number
+  readonly wavesCount: number
+  readonly bakeUntil: number | null
+  readonly hold: Hold | null
+  readonly health: HealthRow | null
+  readonly retryOf: string | null
+  readonly rollbackOf: string | null
+  readonly rolledBackBy: readonly string[]
   readonly note: string | null
   readonly cause: string
   readonly createdAt: number
@@ -56,8 +74,11 @@ const executionColumns = `e.id, e.account, e.state, ${shownState} as shown, e.re
   e.workflow_version as "workflowVersion", p.parameters, e.targets_text as "targetsText",
   e.targets_count as "targetsCount", e.targets_digest as "targetsDigest", e.concurrency, e.width,
   e.error_limit as "errorLimit", e.errors_max as "errorsMax", e.in_flight as "inFlight",
-  e.next_ordinal as "nextOrdinal", e.stop, e.counts, e.rollbacks, e.version, e.wish, e.wish_by as "wishBy", e.note,
-  e.cause, e.created_at as "createdAt", e.created_by as "createdBy", e.started_at as "startedAt",
+  e.next_ordinal as "nextOrdinal", e.stop, e.counts, e.rollbacks, e.version, e.wish, e.wish_by as "wishBy",
+  e.wish_width as "wishWidth", p.strategy, p.vanished, e.classes, e.wave, e.waves_count as "wavesCount",
+  case when p.strategy is null then p.definition end as definition, e.bake_until as "bakeUntil", e.hold, e.health, e.retry_of as "retryOf", e.rollback_of as "rollbackOf",
+  array(select r.id from executions r where r.account = e.account and r.rollback_of = e.id order by r.id)
+    as "rolledBackBy", e.note, e.cause, e.created_at as "createdAt", e.created_by as "createdBy", e.started_at as "startedAt",
   e.finished_at as "finishedAt"`
 const executionTables = "executions e join execution_plans p on p.execution_id = e.id"
 
@@ -111,62 +132,6 @@ export async function listExecutions(
   )
 }
 
-export interface NewExecution {
-  readonly id: string
-  readonly account: string
-  readonly workflowName: string
-  readonly workflowVersion: number | undefined
-  readonly canonical: string
-  readonly parameters: ParameterValues
-  readonly targets: object
-  readonly targetsText: string
-  readonly targetsCount: number
-  readonly targetsMax: number
-  readonly concurrency: string
-  readonly width: number
-  readonly errorLimit: string
-  readonly errorsMax: number
-  readonly counts: TaskCounts
-  readonly rollbacks: RollbackCounts
-  readonly note: string | undefined
-  readonly cause: string
-  readonly causedBy: string
-  readonly depth: number
-  readonly createdBy: string
-}
-
-export async function insertExecution(tx: Tx, row: NewExecution): Promise<void> {
-  await tx.query(
-    `insert into executions (id, account, state, workflow_name, workflow_version, targets_text, targets_count,
-       concurrency, width, error_limit, errors_max, counts, rollbacks, version, note, cause, caused_by, depth, created_by)
-     values ($1, $2, 'planning', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13, $14, $15, $16, $17)`,
-    [
-      row.id,
-      row.account,
-      row.workflowName,
-      row.workflowVersion ?? null,
-      row.targetsText,
-      row.targetsCount,
-      row.concurrency,
-      row.width,
-      row.errorLimit,
-      row.errorsMax,
-      JSON.stringify(row.counts),
-      JSON.stringify(row.rollbacks),
-      row.note ?? null,
-      row.cause,
-      row.causedBy,
-      row.depth,
-      row.createdBy,
-    ],
-  )
-  await tx.query(
-    `insert into execution_plans (execution_id, account, definition, parameters, targets, targets_max)
-     values ($1, $2, $3, $4, $5, $6)`,
-    [row.id, row.account, row.canonical, JSON.stringify(row.parameters), JSON.stringify(row.targets), row.targetsMax],
-  )
-}
-
 /** Writes what a person wishes; the owner carries it out. Gives the version of the event that tells of it. */
 export async function updateWish(
   tx: Tx,
@@ -176,12 +141,16 @@ export async function updateWish(
     readonly wish: Wish
     readonly by: string
     readonly reason: string | undefined
+    /** Null leaves what was wished before. */
+    readonly width: number | null
+    readonly rollback: boolean
   },
 ): Promise<number> {
   const [row] = await tx.query<{ version: number }>(
-    `update executions set wish = $3, wish_version = wish_version + 1, wish_by = $4, wish_reason = $5, version = version + 1
+    `update executions set wish = $3, wish_version = wish_version + 1, wish_by = $4, wish_reason = $5,
+       wish_width = coalesce($6, wish_width), wish_rollback = wish_rollback or $7, version = version + 1
      where account = $1 and id = $2 returning version`,
-    [change.account, change.id, change.wish, change.by, change.reason ?? null],
+    [change.account, change.id, change.wish, change.by, change.reason ?? null, change.width, change.rollback],
   )
   if (!row) throw new Error("a locked execution can be updated")
   return row.version
@@ -198,16 +167,20 @@ export interface TaskRow {
   readonly message: string | null
   readonly startedAt: number | null
   readonly finishedAt: number | null
+  /** The newest execution that rolls it back. */
+  readonly rolledBackBy: string | null
 }
 
 // A target without a task row: how far the execution has come says where it is (see the table's migration).
-const shownTaskState = `coalesce(t.state, case
+export const shownTaskState = `coalesce(t.state, case
     when g.ordinal < e.next_ordinal then 'starting' when e.stop is not null then 'never-started' else 'queued' end)`
 const taskColumns = `g.ordinal, g.node_id as "nodeId", g.node_name as "nodeName", ${shownTaskState} as state,
   coalesce(t.rollback, 'none') as rollback,
   coalesce(t.attempt, case when g.ordinal < e.next_ordinal then 1 else 0 end) as attempt, t.class, t.message,
-  t.started_at as "startedAt", t.finished_at as "finishedAt"`
-const taskTables = `executions e join execution_targets g on g.execution_id = e.id
+  t.started_at as "startedAt", t.finished_at as "finishedAt", (
+    select max(r.id) from executions r join execution_targets o on o.execution_id = r.id
+    where r.account = e.account and r.rollback_of = e.id and o.origin_ordinal = g.ordinal) as "rolledBackBy"`
+export const taskTables = `executions e join execution_targets g on g.execution_id = e.id
   left join execution_tasks t on t.execution_id = g.execution_id and t.ordinal = g.ordinal
   where e.id = $1 and e.account = $2 and g.execution_id = $1`
 

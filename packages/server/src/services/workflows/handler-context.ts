@@ -1,6 +1,6 @@
 import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
-import type { OperationCaller } from "../../router/ports.ts"
+import type { OperationCaller, WindowState } from "../../router/ports.ts"
 import type { Watches } from "./watches.ts"
 
 /** What the handlers share. */
@@ -9,6 +9,7 @@ export interface WorkflowsContext {
   readonly random: Random
   readonly operations: OperationCaller
   readonly watches: Watches
+  readonly windows: WindowState
   /** There is something to claim, or a wish to read. */
   hint(): void
 }

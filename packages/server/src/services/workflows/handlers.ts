@@ -10,13 +10,21 @@ import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import { controlHandlers } from "./control-handlers.ts"
 import { createHandlers } from "./create-handler.ts"
 import { executionHandlers } from "./execution-handlers.ts"
+import { followHandlers } from "./follow-handlers.ts"
 import { toWorkflow, toWorkflowSummary } from "./presentation.ts"
 import type { WorkflowsContext } from "./handler-context.ts"
 import { findWorkflow, getStoredWorkflow, insertWorkflowVersion, listWorkflows, lockWorkflow } from "./store.ts"
+import { checkStrategy } from "./strategy-model.ts"
 import { getWorkflow, parseWorkflow } from "./workflow-text.ts"
 
 export function workflowsHandlers(context: WorkflowsContext): Handler[] {
-  return [...documentHandlers(), ...createHandlers(context), ...controlHandlers(context), ...executionHandlers(context)]
+  return [
+    ...documentHandlers(),
+    ...createHandlers(context),
+    ...followHandlers(context),
+    ...controlHandlers(context),
+    ...executionHandlers(context),
+  ]
 }
 
 function documentHandlers(): Handler[] {
@@ -31,6 +39,7 @@ function applyHandler(): Handler {
       throw new AppError("workflows.invalid-document", `the document is named "${document.name}", not "${name}"`, {
         issues: [{ path: "name", message: `is not "${name}"` }],
       })
+    checkStrategy(document)
     const version = await lockWorkflow(ctx.tx, ctx.account, name)
     if (input.expectedVersion !== undefined && input.expectedVersion !== version)
       throw new AppError(

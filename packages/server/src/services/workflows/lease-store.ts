@@ -5,9 +5,13 @@
 import type { Sql } from "../../storage/database.ts"
 import type { ClaimedExecution, Fence, Wished } from "./claimed-execution.ts"
 
-const claimedColumns = `e.id, e.account, e.owner, e.epoch, e.state, e.stop, e.wish, e.wish_version as "wishVersion",
+const wishColumns = `e.wish, e.wish_version as "wishVersion", e.wish_by as "wishBy", e.wish_width as "wishWidth",
+  e.wish_rollback as "wishRollback"`
+const claimedColumns = `e.id, e.account, e.owner, e.epoch, e.state, e.stop, ${wishColumns},
   e.targets_count as "targetsCount", e.width, e.errors_max as "errorsMax", e.concurrency, e.error_limit as "errorLimit",
-  e.next_ordinal as "nextOrdinal", e.counts, e.rollbacks, e.cause, e.depth`
+  e.next_ordinal as "nextOrdinal", e.counts, e.rollbacks, e.classes, e.bake_until as "bakeUntil", e.hold, e.health,
+  e.workflow_name as "workflowName", e.workflow_version as "workflowVersion", e.created_by as "createdBy",
+  e.retry_of as "retryOf", e.rollback_of as "rollbackOf", e.cause, e.depth`
 
 /**
  * Takes executions that nobody owns, whose owner's lease has lapsed, or that an earlier process of this server
@@ -73,8 +77,8 @@ export async function readWishes(
   owner: string,
   ids: readonly string[],
 ): Promise<Array<Wished & { id: string }>> {
-  return sql.query(
-    `select id, wish, wish_version as "wishVersion" from executions where id = any ($2::text[]) and owner = $1`,
-    [owner, ids],
-  )
+  return sql.query(`select e.id, ${wishColumns} from executions e where e.id = any ($2::text[]) and e.owner = $1`, [
+    owner,
+    ids,
+  ])
 }

@@ -1,11 +1,11 @@
 /** The decisions of executions that need neither the database nor the engine's state. Pure. */
 import type { EnginePlan } from "@signalbox/engine/plan"
-import { resolveErrorsMax, resolveWidth, selfSizedLimits, type Limit } from "@signalbox/engine/limits"
 import { isExecutionEnded } from "@signalbox/engine/execution-machine"
 import type { ExecutionState, Stop, TaskState, Wish } from "@signalbox/engine/types"
 import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import { AppError } from "@signalbox/kernel/app-error"
 import { getDuration } from "@signalbox/kernel/duration"
+import { paceOf, stopOf, type RunStrategy } from "./strategy-model.ts"
 
 /** Targets that a run may touch where it names no number of its own (D16). */
 export const blastRadiusDefault = 100
@@ -13,68 +13,63 @@ export const blastRadiusDefault = 100
 export const graceMilliseconds = 10_000
 const rollbackTimeoutMillisecondsMin = 600_000
 
-/** `7`, `"7"` and `"25%"` as the engine takes them. */
-export function toLimit(given: number | string): Limit {
-  return typeof given === "string" && given.endsWith("%") ? (given as `${string}%`) : Number(given)
-}
-
-export interface LimitChoice {
-  readonly concurrency: string
-  readonly errorLimit: string
-  readonly width: number
-  readonly errorsMax: number
-}
-
-interface LimitsGiven {
-  readonly concurrency?: number | string | undefined
-  readonly errorLimit?: number | string | undefined
-}
-
-/** The run's own limits, else the workflow's, else by the number of targets (W4, W5, W11). */
-export function chooseLimits(run: LimitsGiven, workflow: LimitsGiven, targetsCount: number): LimitChoice {
-  const sized = selfSizedLimits(targetsCount)
-  const concurrency = run.concurrency ?? workflow.concurrency
-  const errorLimit = run.errorLimit ?? workflow.errorLimit
-  return {
-    concurrency: concurrency === undefined ? automatic : String(concurrency),
-    errorLimit: errorLimit === undefined ? automatic : String(errorLimit),
-    width: concurrency === undefined ? sized.width : resolveWidth(toLimit(concurrency), targetsCount),
-    errorsMax: errorLimit === undefined ? sized.errorsMax : resolveErrorsMax(toLimit(errorLimit), targetsCount),
-  }
-}
-
-const automatic = "automatic"
-
-/** The same choice again from the texts that are stored, for the number of targets that the plan found. */
-export function resolveStoredLimits(
-  stored: { readonly concurrency: string; readonly errorLimit: string },
-  targetsCount: number,
-): LimitChoice {
-  const given = {
-    concurrency: stored.concurrency === automatic ? undefined : stored.concurrency,
-    errorLimit: stored.errorLimit === automatic ? undefined : stored.errorLimit,
-  }
-  return chooseLimits(given, {}, targetsCount)
+/** What of a run the engine's plan follows from, beside its targets. */
+export interface RunShape {
+  readonly executionId: string
+  readonly document: WorkflowDocument
+  readonly strategy: RunStrategy
+  /** The tasks are rollbacks of another execution's. */
+  readonly isRollback: boolean
 }
 
 export function enginePlanOf(
-  document: WorkflowDocument,
-  limits: { readonly targetsCount: number; readonly width: number; readonly errorsMax: number },
+  { executionId, document, strategy, isRollback }: RunShape,
+  limits: Pick<EnginePlan, "targetsCount" | "width" | "errorsMax" | "domains">,
 ): EnginePlan {
-  const undoable = document.save.length > 0 || document.steps.some((step) => step.undo !== undefined)
-  const rollback = document.rollback ?? (undoable ? "on-failure" : "never")
+  const { targetsCount, width, errorsMax, domains } = limits
   const taskTimeoutMilliseconds = Math.max(1, getDuration(document.timeout))
-  return {
-    ...limits,
-    attemptsMax: document.retry?.attempts ?? 1,
-    retryDelayMilliseconds: getDuration(document.retry?.delay ?? "0s"),
-    rollbackOnFailure: rollback !== "never",
+  const rollbackTimeoutMilliseconds = Math.max(rollbackTimeoutMillisecondsMin, taskTimeoutMilliseconds)
+  const fixed = {
+    targetsCount,
+    width,
+    errorsMax,
+    ...(domains && { domains }),
     startTimeoutMilliseconds: Math.max(1, getDuration(document.startTimeout)),
-    taskTimeoutMilliseconds,
-    rollbackTimeoutMilliseconds: Math.max(rollbackTimeoutMillisecondsMin, taskTimeoutMilliseconds),
+    rollbackTimeoutMilliseconds,
     graceMilliseconds,
-    countUnreachable: true,
   }
+  if (isRollback) {
+    const once = { attemptsMax: 1, retryDelayMilliseconds: 0, rollbackOnFailure: false }
+    return { ...fixed, ...once, taskTimeoutMilliseconds: rollbackTimeoutMilliseconds, countUnreachable: true }
+  }
+  return {
+    ...fixed,
+    ...paceOf(strategy, targetsCount),
+    ...stopOf(strategy),
+    ...retriesOf(document, executionId),
+    rollbackOnFailure: strategy.rollback !== "never",
+    taskTimeoutMilliseconds,
+  }
+}
+
+function retriesOf({ retry }: WorkflowDocument, executionId: string) {
+  return {
+    attemptsMax: retry?.attempts ?? 1,
+    retryDelayMilliseconds: getDuration(retry?.delay ?? "0s"),
+    ...(retry && {
+      retryBackoffFactor: retry.backoff,
+      retryDelayMillisecondsMax: getDuration(retry.delayMax),
+      retryJitterThousandths: Math.round(retry.jitter * 1000),
+      seed: seedOf(executionId),
+    }),
+  }
+}
+
+/** Any number that is the same for the same execution (FNV-1a). */
+function seedOf(text: string): number {
+  let seed = 0x811c9dc5
+  for (let index = 0; index < text.length; index++) seed = Math.imul(seed ^ text.charCodeAt(index), 0x01000193)
+  return seed
 }
 
 export type Control = "pause" | "resume" | "abort-finish" | "abort-kill"
@@ -99,6 +94,13 @@ export function decideWish(
   if (control === "abort-kill") return stop?.mode === "kill" || wish === "abort-kill" ? undefined : "abort-kill"
   const wanted = wishOf[control]
   return wanted === wish ? undefined : wanted
+}
+
+/** Whether the number in flight can still be changed. @throws executions.finished, executions.invalid-transition */
+export function checkResizable({ id, state, wish }: { id: string; state: ExecutionState; wish: Wish }): void {
+  if (isExecutionEnded(state)) throw new AppError("executions.finished", `execution ${id} has ended: ${state}`)
+  if (state === "aborting" || wish.startsWith("abort"))
+    throw new AppError("executions.invalid-transition", `execution ${id} is being stopped: nothing starts any more`)
 }
 
 /** What is said of a task that the engine ended without a word of the node. */

@@ -26,6 +26,8 @@ export interface NodeWindowOptions {
 export class NodeWindow {
   readonly #options: NodeWindowOptions
   readonly #nodes = new Map<number, WindowEntry>()
+  /** Of a rollback run: the same entries by the ordinals of the run that it puts back. */
+  readonly #byOrigin = new Map<number, WindowEntry>()
   readonly #chunk: number
   #end: number
   #loading: Promise<void> | undefined
@@ -40,7 +42,13 @@ export class NodeWindow {
     return this.#nodes.get(ordinal)
   }
 
+  findByOrigin(ordinal: number): WindowEntry | undefined {
+    return this.#byOrigin.get(ordinal)
+  }
+
   drop(ordinal: number): void {
+    const origin = this.#nodes.get(ordinal)?.originOrdinal
+    if (origin !== null && origin !== undefined) this.#byOrigin.delete(origin)
     this.#nodes.delete(ordinal)
   }
 
@@ -82,6 +90,11 @@ export class NodeWindow {
   }
 
   #keep(nodes: readonly WindowNode[], written: boolean): void {
-    for (const node of nodes) this.#nodes.set(node.ordinal, { ...node, written })
+    for (const node of nodes) {
+      const entry = { ...node, written }
+      this.#nodes.set(node.ordinal, entry)
+      const { originOrdinal } = node
+      if (originOrdinal !== null && originOrdinal !== undefined) this.#byOrigin.set(originOrdinal, entry)
+    }
   }
 }

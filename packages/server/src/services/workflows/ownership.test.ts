@@ -118,7 +118,7 @@ describe("the ownership of executions", () => {
     await eventually(async () => (await rowOf(id)).state === "succeeded")
     await fixture.stop()
     const types =
-      "text, text, text, bigint, text, json, text, int, int, json, json, int, bool, int[], text, text, int[], text, text, float8[], bool[], text, text, text[], text[], jsonb[], bool[]"
+      "text, text, text, bigint, text, json, text, int, int, json, json, int, bool, int[], text, text, int[], text, text, float8[], bool[], text, text, text[], text[], jsonb[], bool[], json, int, int, float8, json"
     const client = await connectDirect(test.connection)
     await client.query(`prepare batch (${types}) as ${batchStatement}`)
     for (const mode of ["force_generic_plan", "force_custom_plan"]) {
@@ -126,7 +126,7 @@ describe("the ownership of executions", () => {
       const { rows } = await client.query<{ "QUERY PLAN": string }>(
         `explain execute batch ('${id}', 'main', 'o', 1, 'running', null, null, 1, 1, '{}', '{}', 1, false,
            '{0,1}', 'succeeded,failed', 'none,none', '{1,1}', null, null, '{1,1}', '{true,true}', null, null,
-           '{evt_1}', '{t}', array['{}']::jsonb[], '{true,false}')`,
+           '{evt_1}', '{t}', array['{}']::jsonb[], '{true,false}', '{}', 1, 1, null, null)`,
       )
       const plan = rows.map((row) => row["QUERY PLAN"]).join("\n")
       expect(plan).toMatch(/Index Scan using executions_(pkey|open)/)
@@ -149,6 +149,8 @@ describe("the ownership of executions", () => {
       inFlight: 1,
       counts: {} as Batch["counts"],
       rollbacks: {} as Batch["rollbacks"],
+      classes: {} as Batch["classes"],
+      pace: undefined,
       tasks: [
         {
           ordinal: 0,
@@ -171,7 +173,7 @@ describe("the ownership of executions", () => {
       expect(await commitBatch(test.database, { ...fence, ...wrong }, batch)).toBeUndefined()
     expect(await rowOf(id)).toMatchObject({ state: "planning", version: 1 })
     expect(await test.database.query("select 1 from outbox where id = 'evt_1'")).toEqual([])
-    expect(await commitBatch(test.database, fence, batch)).toEqual({ wish: "run", wishVersion: 0 })
+    expect(await commitBatch(test.database, fence, batch)).toMatchObject({ wish: "run", wishVersion: 0 })
     const [task] = await test.database.query(
       "select message, class, outcome::text from execution_tasks where execution_id = $1",
       [id],

@@ -12,6 +12,8 @@ export interface QueuedInput {
   readonly input: EngineInput
   /** JSON text of the outcome, as it is stored. */
   readonly outcome?: string
+  /** The same of a rollback that is a task of its own. */
+  readonly rollbackOutcome?: string
   readonly message?: string
   /** Present where the report is to be acknowledged once it is durable. */
   readonly acknowledgement?: Acknowledgement

@@ -1,14 +1,27 @@
 import { workflowJsonSchema } from "@signalbox/contracts/workflows/document"
 import type { Clock } from "@signalbox/kernel/clock"
+import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
 import type { Service } from "../../router/handler.ts"
-import type { Executor, OperationCaller } from "../../router/ports.ts"
+import type { Egress } from "../../egress/egress.ts"
+import type {
+  Executor,
+  NodeProbes,
+  OperationCaller,
+  PrincipalDirectory,
+  SecretReader,
+  StandingCaller,
+  WindowState,
+} from "../../router/ports.ts"
 import type { Database } from "../../storage/database.ts"
 import { ExecutionOwner, type OwnerSettings } from "./background.ts"
 import { workflowsHandlers } from "./handlers.ts"
+import { askHealth } from "./health-probe.ts"
 import { progressExpander } from "./progress-event.ts"
 import { executionsRetention } from "./retention.ts"
+import { ServerSteps } from "./server-steps.ts"
+import { ServerTasks } from "./server-tasks.ts"
 import { Watches } from "./watches.ts"
 
 export interface WorkflowsOptions {
@@ -18,6 +31,13 @@ export interface WorkflowsOptions {
   readonly logger: Logger
   readonly operations: OperationCaller
   readonly executor: Executor
+  readonly windows: WindowState
+  /** For health checks, and for steps that are the server's. */
+  readonly egress: Egress
+  readonly probes: NodeProbes
+  readonly standing: StandingCaller
+  readonly principals: PrincipalDirectory
+  readonly secrets: SecretReader
   readonly serverId: string
   readonly settings?: Partial<OwnerSettings>
 }
@@ -33,13 +53,19 @@ export interface WorkflowsService {
 /** Workflow documents and executions: plans, runs at a controlled rate, stops, puts back, keeps the results. */
 export function createWorkflowsService(options: WorkflowsOptions): WorkflowsService {
   const watches = new Watches()
+  const { clock, random, operations, windows, egress, probes, database } = options
+  const steps = new ServerSteps({ ...options, sql: database, performer: newId("server", clock, random) })
+  const serverTasks = new ServerTasks({ ...options, sql: database, steps })
   const owner = new ExecutionOwner({
     ...options,
+    steps,
+    executor: serverTasks.beside(options.executor),
+    askHealth: (check, { account, cause, depth }, signal) =>
+      askHealth({ egress, probes, operations }, check, { account, cause, depth, signal }),
     onCommit: (executionId) => watches.hear(executionId),
     onLive: (executionId, ordinal, report) => watches.hearLive(executionId, ordinal, report),
   })
-  const { clock, random, operations } = options
-  const handlers = workflowsHandlers({ clock, random, operations, watches, hint: () => owner.hint() })
+  const handlers = workflowsHandlers({ clock, random, operations, watches, windows, hint: () => owner.hint() })
   return {
     service: {
       name: "workflows",
@@ -49,6 +75,7 @@ export function createWorkflowsService(options: WorkflowsOptions): WorkflowsServ
       start: () => owner.start(),
       async stop() {
         watches.close()
+        await serverTasks.stop()
         await owner.stop()
       },
     },

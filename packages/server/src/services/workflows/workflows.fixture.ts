@@ -1,14 +1,25 @@
 /** A workflows service on a real database and router, with nodes and an executor in this process, for tests. */
 import { randomBytes } from "node:crypto"
 import { setTimeout as delay } from "node:timers/promises"
-import type { RollbackOutcome, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
-import { nodesResolve } from "@signalbox/contracts/fleet/operations"
+import type { RollbackOutcome, StepResult, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
+import { windowsGet } from "@signalbox/contracts/calendars/windows"
+import { nodesGet, nodesResolve } from "@signalbox/contracts/fleet/operations"
 import type { CallInputOf, OperationDeclaration, OutputOf } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 import { pino } from "pino"
 import type { z } from "zod"
 import { onRead, type Handler, type ReadContext } from "../../router/handler.ts"
-import { noGates, noUses, type Executor, type ExecutorOrder, type ExecutorReport } from "../../router/ports.ts"
+import { createEgress } from "../../egress/egress.ts"
+import {
+  noGates,
+  noUses,
+  type Executor,
+  type ExecutorOrder,
+  type ExecutorReport,
+  type NodeProbes,
+  type SecretReader,
+  type WindowState,
+} from "../../router/ports.ts"
 import { createRouter, type Router } from "../../router/router.ts"
 import type { Database } from "../../storage/database.ts"
 import type { OwnerSettings } from "./background.ts"
@@ -60,6 +71,19 @@ export class FixtureFleet {
   }
 }
 
+function getNode(fleet: FixtureFleet): Handler {
+  return onRead(nodesGet, async ({ node }) => {
+    const found = fleet.nodes.find(({ id, name }) => id === node || name === node)
+    if (!found) throw new AppError("fleet.node-not-found", `there is no node "${node}"`)
+    return found as never
+  })
+}
+
+/** Any window exists; whether it is open is what `windows` says. */
+function getWindow(): Handler {
+  return onRead(windowsGet, async ({ name }) => ({ name }) as never)
+}
+
 export type Behaviour = (order: ExecutorOrder & { type: "start" }) => TaskOutcome | Promise<TaskOutcome> | "stall"
 
 export const succeeded: TaskOutcome = { state: "succeeded", steps: [] }
@@ -69,6 +93,8 @@ export const failed: TaskOutcome = { state: "failed", class: "command", message:
 export class FixtureExecutor implements Executor {
   behaviour: Behaviour
   rollback: (key: string) => RollbackOutcome = () => ({ state: "rolled-back", restored: 0, undone: [] })
+  /** Where present: what a rollback waits for. */
+  holdRollback: ((key: string) => Promise<void>) | undefined
   /** Whether a node was removed, as the fleet finds out for nodes without a session. */
   isRemoved: (nodeId: string) => boolean = () => false
   /** Reports `started` before the end. */
@@ -108,6 +134,10 @@ export class FixtureExecutor implements Executor {
     }
   }
 
+  answer(): void {
+    // Nodes of this fixture ask for no steps.
+  }
+
   async #start(order: ExecutorOrder & { type: "start" }): Promise<void> {
     const { nodeId, key } = order
     if (this.isRemoved(nodeId)) return this.report({ type: "vanished", nodeId, key })
@@ -136,6 +166,7 @@ export class FixtureExecutor implements Executor {
   async #rollBack({ nodeId, key }: ExecutorOrder): Promise<void> {
     await Promise.resolve()
     if (this.startsFirst) this.report({ type: "started", nodeId, key, phase: "rollback" })
+    await this.holdRollback?.(key)
     this.report({ type: "rollback-finished", nodeId, key, outcome: this.rollback(key) })
   }
 
@@ -163,6 +194,10 @@ export interface Fixture {
   stop(): Promise<void>
 }
 
+const alwaysOpen: WindowState = { stateOf: () => ({ open: true, changesAt: null, name: null }) }
+const noProbe: StepResult = { name: "probe", state: "not-run", attempts: 0, durationMilliseconds: 0 }
+const noSecrets: SecretReader = { read: async () => ({}), readVersions: async () => ({}), versions: async () => ({}) }
+
 /** Another server of the same installation shares database and executor; give both in `shared`. */
 export async function openFixture(options: {
   readonly database: Database
@@ -170,6 +205,8 @@ export async function openFixture(options: {
   readonly settings?: Partial<OwnerSettings>
   readonly serverId?: string
   readonly start?: boolean
+  readonly windows?: WindowState
+  readonly probes?: NodeProbes
   readonly shared?: { readonly fleet: FixtureFleet; readonly executor: FixtureExecutor }
 }): Promise<Fixture> {
   const fleet = options.shared?.fleet ?? new FixtureFleet(options.nodes ?? makeNodes(10))
@@ -187,6 +224,7 @@ export async function openFixture(options: {
     authenticators: [],
     gates: noGates,
     uses: noUses,
+    markSecretInput: (text) => text,
   })
   const workflows = createWorkflowsService({
     database,
@@ -194,11 +232,18 @@ export async function openFixture(options: {
     random,
     logger: pino({ level: process.env["TEST_LOG"] ?? "silent" }),
     operations: router,
+    standing: router,
+    principals: { findPrincipal: () => undefined },
+    secrets: noSecrets,
+    egress: createEgress({ allow: [{ kind: "any" }], privateAllowed: true }),
+    windows: options.windows ?? alwaysOpen,
+    probes: options.probes ?? { probe: async () => noProbe },
     executor,
     serverId: options.serverId ?? `srv_${randomBytes(6).toString("hex")}`,
     settings: { scanMilliseconds: 100, renewMilliseconds: 200, leaseMilliseconds: 1_000, ...options.settings },
   })
-  for (const handler of [fleet.handler(), ...workflows.service.handlers]) handlers.set(handler.operation.name, handler)
+  for (const handler of [fleet.handler(), getNode(fleet), getWindow(), ...workflows.service.handlers])
+    handlers.set(handler.operation.name, handler)
   if (options.start !== false) await workflows.service.start?.()
   return {
     fleet,

@@ -1,0 +1,81 @@
+/**
+ * Runs commands on nodes that change nothing, beside whatever their agents do: health checks. Owns the probes that wait
+ * for an answer; each ends by an answer, by its session's end, or in time.
+ */
+import type { CommandOrder, StepResult } from "@signalbox/contracts/fleet/agent-protocol"
+import type { NodeProbes } from "../../router/ports.ts"
+import type { RegistryListener } from "./session-registry.ts"
+import type { AgentSession, WorkFrame } from "./session.ts"
+
+export const probeLimits = {
+  /** Under way at once, on all nodes of this server. */
+  probesMax: 1_000,
+  timeoutMillisecondsMax: 600_000,
+  /** Beyond the command's own timeout, for the way there and back. */
+  graceMilliseconds: 5_000,
+} as const
+
+interface Waiting {
+  readonly session: string
+  readonly resolve: (result: StepResult) => void
+  readonly timer: NodeJS.Timeout
+}
+
+export class SessionProbes implements NodeProbes, RegistryListener {
+  readonly #find: (nodeId: string) => AgentSession | undefined
+  readonly #newId: () => string
+  readonly #waiting = new Map<string, Waiting>()
+
+  constructor(options: { find(nodeId: string): AgentSession | undefined; newId(): string }) {
+    this.#find = (nodeId) => options.find(nodeId)
+    this.#newId = () => options.newId()
+  }
+
+  async probe(
+    nodeId: string,
+    { command, timeoutMilliseconds }: { readonly command: CommandOrder; readonly timeoutMilliseconds: number },
+  ): Promise<StepResult> {
+    const session = this.#find(nodeId)
+    if (!session) return notRun("the node is not connected to this server")
+    if (this.#waiting.size >= probeLimits.probesMax) return notRun("too many probes are under way on this server")
+    const id = this.#newId()
+    const timeout = Math.min(timeoutMilliseconds, probeLimits.timeoutMillisecondsMax)
+    return new Promise((resolve) => {
+      const end = (): void => this.#end(id, notRun("the node gave no answer in time"))
+      const timer = setTimeout(end, timeout + probeLimits.graceMilliseconds)
+      this.#waiting.set(id, { session: session.identity.id, resolve, timer })
+      session.send({ type: "probe", id, command, timeoutMilliseconds: timeout })
+    })
+  }
+
+  opened(): void {
+    // A probe belongs to its session: a new one knows nothing of it.
+  }
+
+  closed(session: AgentSession): void {
+    for (const [id, { session: of }] of this.#waiting) {
+      if (of === session.identity.id) this.#end(id, notRun("the node's connection was lost"))
+    }
+  }
+
+  work(session: AgentSession, frame: WorkFrame): void {
+    if (frame.type !== "probe-finished") return
+    if (this.#waiting.get(frame.id)?.session === session.identity.id) this.#end(frame.id, frame.result)
+  }
+
+  stop(): void {
+    for (const id of this.#waiting.keys()) this.#end(id, notRun("the server is stopping"))
+  }
+
+  #end(id: string, result: StepResult): void {
+    const waiting = this.#waiting.get(id)
+    if (!waiting) return
+    clearTimeout(waiting.timer)
+    this.#waiting.delete(id)
+    waiting.resolve(result)
+  }
+}
+
+function notRun(message: string): StepResult {
+  return { name: "probe", state: "not-run", attempts: 0, durationMilliseconds: 0, message }
+}
