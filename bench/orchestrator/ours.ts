@@ -2,22 +2,36 @@
  * Signalbox: the public operation `executions.create` through the router, the engine and the real store; an executor in
  * this process takes the place of agents and answers each order at once, with an output.
  */
+import { mkdtempSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import pg from "pg"
 import { pino } from "pino"
+import { parseAttemptKey } from "@signalbox/contracts/fleet/agent-protocol"
 import { compose } from "@signalbox/server/compose"
 import { components } from "@signalbox/server/storage/components"
 import { openDatabase } from "@signalbox/server/storage/database"
+import { openDirectoryBlobStore } from "@signalbox/server/storage/directory-blob-store"
 import { migrate } from "@signalbox/server/storage/migrator"
 import { systemClock, systemRandom } from "@signalbox/server/system"
 import type { Executor, ExecutorReport } from "@signalbox/server/router/ports"
 import { contenderInput, finish, type Connection } from "../measure.ts"
+import { steer } from "./steering.ts"
 
-const { connection, tasks, width } = contenderInput<{ connection: Connection; tasks: number; width: number }>()
+const { connection, tasks, width, steered } = contenderInput<{
+  connection: Connection
+  tasks: number
+  width: number
+  /** Also measures how soon a pause and an abort of as many tasks take effect. */
+  steered?: boolean
+}>()
 
 let report: (report: ExecutorReport) => void = () => undefined
 let inFlight = 0
 let inFlightMax = 0
-const runs = new Map<string, number>()
+/** How often each task ran, by ordinal: small, since it stands in the memory that is measured. */
+const runs = new Uint8Array(tasks)
+let counting = true
 const executor: Executor = {
   listen: (listener) => (report = listener),
   acknowledge: () => undefined,
@@ -28,7 +42,8 @@ const executor: Executor = {
     setImmediate(() => {
       for (const { nodeId, key } of starts) {
         inFlight--
-        runs.set(key, (runs.get(key) ?? 0) + 1)
+        const { ordinal } = parseAttemptKey(key)
+        if (counting) runs[ordinal] = (runs[ordinal] ?? 0) + 1
         const stdout = { head: `done by ${nodeId}\n`, tail: "", bytes: 38, truncated: false }
         const step = {
           name: "noop",
@@ -44,6 +59,8 @@ const executor: Executor = {
   },
 }
 
+const directory = mkdtempSync(join(tmpdir(), "signalbox-bench-blobs-"))
+const blobsBytesMax = 1024 ** 3
 await migrate({ connection, components, programVersion: "0.1.0" })
 const database = await openDatabase({ connection, connectionsMax: 8 })
 let token = ""
@@ -55,6 +72,7 @@ const composition = await compose({
   logger: pino({ level: "error" }),
   serverId: "srv_bench",
   publicUrl: "http://127.0.0.1",
+  blobs: { store: await openDirectoryBlobStore({ directory, bytesMax: blobsBytesMax }), bytesMax: blobsBytesMax },
   masterKey: {
     place: "memory",
     read: () => Promise.resolve(Buffer.alloc(32, 7)),
@@ -86,20 +104,20 @@ const call = async (operation: string, input: unknown): Promise<unknown> => {
 
 const document = 'kind: Workflow\nname: noop\nsteps:\n  - name: noop\n    run: ["true"]\n'
 await call("workflows.apply", { name: "noop", document })
+const create = async (): Promise<string> => {
+  const input = { workflow: "noop", targets: { all: true }, concurrency: width, errorLimit: 0, targetsMax: tasks }
+  return ((await call("executions.create", input)) as { id: string }).id
+}
 const begin = performance.now()
-const { id } = (await call("executions.create", {
-  workflow: "noop",
-  targets: { all: true },
-  concurrency: width,
-  errorLimit: 0,
-  targetsMax: tasks,
-})) as { id: string }
+const id = await create()
+let residentMegabytes = 0
 let planned = 0
 for (;;) {
   const { rows } = await admin.query<{ state: string; started: boolean }>(
     "select state, started_at is not null as started from executions where id = $1",
     [id],
   )
+  residentMegabytes = Math.max(residentMegabytes, process.memoryUsage.rss() / 1e6)
   if (!planned && rows[0]?.started) planned = performance.now()
   if (rows[0]?.state === "succeeded") break
   if (["failed", "incomplete", "aborted"].includes(rows[0]?.state ?? "")) throw new Error(`ended ${rows[0]?.state}`)
@@ -110,7 +128,7 @@ const planSeconds = (planned - begin) / 1000
 
 const execution = (await call("executions.get", { execution: id })) as { counts: { succeeded: number } }
 if (execution.counts.succeeded !== tasks) throw new Error(`${execution.counts.succeeded} of ${tasks} succeeded`)
-if ([...runs.values()].some((count) => count !== 1) || runs.size !== tasks) throw new Error("a task ran twice or never")
+if (runs.some((count) => count !== 1)) throw new Error("a task ran twice or never")
 const { rows } = await admin.query<{ count: number }>(
   `select count(*)::int as count from execution_tasks t join execution_targets n using (execution_id, ordinal)
    where t.execution_id = $1 and t.state = 'succeeded'
@@ -120,13 +138,16 @@ const { rows } = await admin.query<{ count: number }>(
 if (rows[0]?.count !== tasks) throw new Error(`${rows[0]?.count} of ${tasks} outputs are on record`)
 const last = (await call("tasks.get", { execution: id, task: String(tasks - 1) })) as { outcome?: { steps: unknown[] } }
 if (last.outcome?.steps.length !== 1) throw new Error("the last output can't be read back")
+counting = false
+const steering = steered ? await steer(call, admin, { id: await create(), tasks }) : undefined
 await admin.end()
 finish({
   seconds,
   perSecond: tasks / seconds,
   planSeconds,
   inFlightMax,
-  residentMegabytes: process.memoryUsage.rss() / 1e6,
+  residentMegabytes,
+  ...steering,
 })
 
 /** Nodes as enrolment leaves them; enrolling ten thousand is not what is measured. */

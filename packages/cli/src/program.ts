@@ -12,6 +12,7 @@ import { addExec } from "./commands/exec.ts"
 import { addLogin } from "./commands/login.ts"
 import { addNodesImport } from "./commands/nodes-import.ts"
 import { addNodesInstall } from "./commands/nodes-install.ts"
+import { addPushArtifact } from "./commands/push-artifact.ts"
 import { addRun } from "./commands/run.ts"
 import { addServe } from "./commands/serve.ts"
 import { addWait } from "./commands/wait.ts"
@@ -27,6 +28,7 @@ export function createProgram(frame: CommandFrame, version: string): Command {
   for (const add of [addApply, addRun, addExec, addWait]) add(program, frame)
   program.commandsGroup("Look at things and keep them in order:")
   addOperationCommands(program, frame)
+  addPushArtifact(nounCommand(program, "artifacts"), frame)
   for (const add of [addNodesInstall, addNodesImport]) add(nounCommand(program, "nodes"), frame)
   program.commandsGroup("Log in:")
   for (const add of [addLogin, addContexts]) add(program, frame)

@@ -9,6 +9,7 @@ const openApiVersion = "3.1.1"
 const methodOrder = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const
 
 const serviceDescriptions: Readonly<Record<ServiceName, string>> = {
+  artifacts: "Files that steps put on nodes",
   audit: "Events, the audit record, and the story behind an id",
   calendars: "Schedules and maintenance windows",
   fleet: "Nodes, their agents, enrolment and groups",
@@ -193,6 +194,7 @@ function writeResponses(operation: AnyOperation, writer: SchemaWriter): Readonly
 
 function writeSuccess(operation: AnyOperation, writer: SchemaWriter): Readonly<Record<string, unknown>> {
   if (operation.effect === "session") return { "101": { description: "The connection is a WebSocket from here on" } }
+  if (operation.rawOutput !== undefined) return writeRawSuccess(operation.rawOutput)
   const schema = writer.reply(operation.output)
   if (operation.effect === "stream") {
     const message = { type: "string", contentMediaType: "application/json", contentSchema: schema }
@@ -211,6 +213,16 @@ function writeSuccess(operation: AnyOperation, writer: SchemaWriter): Readonly<R
     content: { "application/json": { schema: componentReference("Held") } },
   }
   return { "200": done, "202": held }
+}
+
+function writeRawSuccess(mediaType: string): Readonly<Record<string, unknown>> {
+  const content = { [mediaType]: {} }
+  const headers = { "X-Request-Id": headerReference("RequestId") }
+  return {
+    "200": { description: "The bytes", headers, content },
+    "206": { description: "The range of them that `Range` asks for", headers, content },
+    "416": { description: "The range begins after the end" },
+  }
 }
 
 function writeProblem(operation: AnyOperation): Readonly<Record<string, unknown>> {

@@ -4,7 +4,16 @@ import type { z } from "zod"
 import type { Permission } from "./identity/roles.ts"
 
 /** The sub-services that are built in. Each has a folder in the server and a row per operation in the routing map. */
-export type ServiceName = "identity" | "routing" | "audit" | "fleet" | "workflows" | "calendars" | "secrets" | "notifications"
+export type ServiceName =
+  | "identity"
+  | "routing"
+  | "audit"
+  | "fleet"
+  | "workflows"
+  | "calendars"
+  | "secrets"
+  | "artifacts"
+  | "notifications"
 
 /**
  * What an operation does to the world:
@@ -41,6 +50,8 @@ export interface OperationDeclaration<
   readonly secretOutput?: readonly string[]
   /** Members of the input, texts, that no record may tell: digests are taken over a keyed mark in their place. */
   readonly secretInput?: readonly string[]
+  /** Media type of a reading operation that answers with bytes instead of JSON; ranges of them can be asked for. */
+  readonly rawOutput?: string
   /** How the command line shows the reply as a table: which member holds the rows, and their columns. */
   readonly table?: { readonly rows?: string; readonly columns: readonly string[] }
 }

@@ -1,3 +1,4 @@
+import { artifactsOperations } from "./artifacts/operations.ts"
 import { auditOperations } from "./audit/operations.ts"
 import { calendarsOperations } from "./calendars/operations.ts"
 import { fleetOperations } from "./fleet/operations.ts"
@@ -16,6 +17,7 @@ export const operations: readonly AnyOperation[] = [
   ...fleetOperations,
   ...workflowsOperations,
   ...secretsOperations,
+  ...artifactsOperations,
   ...calendarsOperations,
   ...notificationsOperations,
 ]

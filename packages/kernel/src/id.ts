@@ -18,6 +18,7 @@ export const idPrefixes = {
   execution: "exe",
   server: "srv",
   audit: "aud",
+  artifact: "art",
   schedule: "sch",
   firing: "fir",
   window: "win",

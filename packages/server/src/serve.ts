@@ -14,6 +14,7 @@ import { components } from "./storage/components.ts"
 import { openDatabase, type Connection, type Database } from "./storage/database.ts"
 import { masterKeyInFile } from "./storage/master-key-file.ts"
 import { migrate } from "./storage/migrator.ts"
+import { openBlobStore } from "./storage/open-blob-store.ts"
 import { startPrivatePostgres } from "./storage/private-postgres.ts"
 import { stopParts } from "./stop-parts.ts"
 import { systemClock, systemRandom } from "./system.ts"
@@ -68,6 +69,9 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
   const port = await choosePort(settings)
   const url = settings.publicUrl ?? `${tls ? "https" : "http"}://${urlHost(settings.host)}:${port}`
   const here = { url, ...(tls ? { caPem: tls.caPem, caFingerprint: tls.caFingerprint } : {}) }
+  const isOnlyServer = settings.databaseUrl === undefined
+  const blobs = await openBlobStore(settings.blobs, { dataDirectory: settings.data, isOnlyServer })
+  stops.push(() => blobs.close())
   const composition = await compose({
     database,
     connection,
@@ -75,9 +79,10 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     random: systemRandom,
     logger,
     serverId: newId("server", systemClock, systemRandom),
-    isOnlyServer: settings.databaseUrl === undefined,
+    isOnlyServer,
     publicUrl: url,
     egress: settings.egress,
+    blobs: { store: blobs.store, bytesMax: settings.blobs.bytesMax },
     ...(settings.mail === undefined ? {} : { mail: settings.mail }),
     masterKey: masterKeyInFile({ dataDirectory: settings.data, file: settings.masterKeyFile }),
     secretReferences: {

@@ -6,6 +6,7 @@ import { settingDeclarations, variableOf, type SettingName } from "@signalbox/co
 import { AppError } from "@signalbox/kernel/app-error"
 import { parse } from "yaml"
 import type { EgressOptions } from "./egress/egress.ts"
+import type { BlobSettings } from "./storage/open-blob-store.ts"
 import { parseHostRule, type HostRule } from "./egress/host-rule.ts"
 import type { MailSettings } from "./mail-settings.ts"
 
@@ -21,6 +22,7 @@ export interface Settings {
   readonly callsPerSecond: number
   readonly egress: EgressOptions
   readonly mail?: MailSettings
+  readonly blobs: BlobSettings
   readonly masterKeyFile?: string
   readonly secretReferences: readonly ReferenceKind[]
   readonly logLevel: "silent" | "error" | "warn" | "info" | "debug"
@@ -65,6 +67,7 @@ export function readSettings(sources: {
     port: values["port"] as number,
     tlsNames: listOf(values["tls-names"]),
     egress: egressSettings(values),
+    blobs: blobSettings(values),
     ...mailSettings(values),
     secretReferences: listOf(values["secret-references"]).map(referenceKind),
     insecure: values["insecure"] as boolean,
@@ -78,6 +81,29 @@ export function readSettings(sources: {
 
 function listOf(value: unknown): string[] {
   return (typeof value === "string" ? value.split(",") : (value as string[])).map((text) => text.trim()).filter(Boolean)
+}
+
+/** @throws settings.invalid where an S3 store has no keys */
+function blobSettings(values: Readonly<Record<string, unknown>>): BlobSettings {
+  const data = (values["data"] as string | undefined) ?? defaultDataDirectory()
+  const url = values["blobs-s3-url"] as string | undefined
+  const [accessKey, secretKey] = [values["blobs-s3-access-key"], values["blobs-s3-secret-key"]]
+  if (url !== undefined && (typeof accessKey !== "string" || typeof secretKey !== "string"))
+    throw new AppError("settings.invalid", "setting blobs-s3-url: give blobs-s3-access-key and blobs-s3-secret-key too")
+  return {
+    directory: (values["blobs-directory"] as string | undefined) ?? join(data, "blobs"),
+    bytesMax: values["blobs-bytes-max"] as number,
+    ...(url === undefined
+      ? {}
+      : {
+          s3: {
+            url,
+            region: values["blobs-s3-region"] as string,
+            accessKey: accessKey as string,
+            secretKey: secretKey as string,
+          },
+        }),
+  }
 }
 
 function referenceKind(text: string): ReferenceKind {

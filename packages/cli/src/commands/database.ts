@@ -1,4 +1,3 @@
-import { join } from "node:path"
 import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import type { CopySummary } from "@signalbox/server/storage/backup"
 import type { Connection } from "@signalbox/server/storage/database"
@@ -6,6 +5,16 @@ import type { Settings } from "@signalbox/server/settings"
 import type { Command } from "commander"
 import { addCommand, type CommandContext, type CommandFrame, onRun } from "../command.ts"
 import { addSettingOptions, settingsOf } from "./serve.ts"
+
+const databaseSettings = [
+  "data",
+  "database-url",
+  "blobs-directory",
+  "blobs-s3-url",
+  "blobs-s3-region",
+  "blobs-s3-access-key",
+  "blobs-s3-secret-key",
+] as const
 
 /** Copies of all data, made by the database's own protocol: no PostgreSQL program is needed. */
 export function addDatabase(program: Command, frame: CommandFrame): void {
@@ -16,7 +25,7 @@ export function addDatabase(program: Command, frame: CommandFrame): void {
     "--to <url>",
     "the other database: postgres://…",
   )
-  for (const command of [backup, restore, move]) addSettingOptions(command, ["data", "database-url"])
+  for (const command of [backup, restore, move]) addSettingOptions(command, databaseSettings)
   onRun(backup, frame, { connects: false, run: runBackup })
   onRun(restore, frame, { connects: false, run: runRestore })
   onRun(move, frame, { connects: false, run: runMove })
@@ -29,9 +38,10 @@ async function runBackup(context: CommandContext): Promise<void> {
   const { readDirectoryBlobs } = await import("@signalbox/server/storage/directory-blob-store")
   const programVersion = await version()
   const dataDirectory = settings.data
-  const blobs = readDirectoryBlobs(blobDirectory(settings))
+  // What lies in an S3 bucket is kept by that store's own means.
+  const blobs = settings.blobs.s3 === undefined ? { blobs: readDirectoryBlobs(settings.blobs.directory) } : {}
   const summary = await withDatabase(settings, { besideServer: true }, (connection) =>
-    backupDatabase({ connection, path, programVersion, blobs, dataDirectory }),
+    backupDatabase({ connection, path, programVersion, ...blobs, dataDirectory }),
   )
   await showSummary(context, summary, `all data is in ${path}; it holds keys, so keep it as safe as one`)
 }
@@ -41,14 +51,18 @@ async function runRestore(context: CommandContext): Promise<void> {
   const settings = await settingsOf(context)
   const { restoreDatabase } = await import("@signalbox/server/storage/backup")
   const { components } = await import("@signalbox/server/storage/components")
-  const { openDirectoryBlobStore } = await import("@signalbox/server/storage/directory-blob-store")
+  const { openBlobStore } = await import("@signalbox/server/storage/open-blob-store")
   const programVersion = await version()
   const dataDirectory = settings.data
   const summary = await withDatabase(settings, { besideServer: false }, async (connection) => {
     // What the backup holds was within the quota when it was stored.
-    const directory = blobDirectory(settings)
-    const blobs = await openDirectoryBlobStore({ directory, bytesMax: Number.MAX_SAFE_INTEGER })
-    return await restoreDatabase({ connection, path, programVersion, components, blobs, dataDirectory })
+    const settingsOfBlobs = { ...settings.blobs, bytesMax: Number.MAX_SAFE_INTEGER }
+    const blobs = await openBlobStore(settingsOfBlobs, { dataDirectory, isOnlyServer: false })
+    try {
+      return await restoreDatabase({ connection, path, programVersion, components, blobs: blobs.store, dataDirectory })
+    } finally {
+      await blobs.close()
+    }
   })
   await showSummary(context, summary, `all data of ${path} is restored`)
 }
@@ -65,11 +79,6 @@ async function runMove(context: CommandContext): Promise<void> {
     moveDatabase({ from, to, programVersion, components }),
   )
   await showSummary(context, summary, "all data is copied; start the server with --database-url from now on")
-}
-
-/** Of a server's data directory, beside the private database. */
-function blobDirectory(settings: Settings): string {
-  return join(settings.data, "blobs")
 }
 
 async function version(): Promise<string> {

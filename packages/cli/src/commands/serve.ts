@@ -14,7 +14,10 @@ export function addServe(program: Command, frame: CommandFrame): void {
 const flags = new Set<SettingName>(["insecure"])
 
 /** One option for each setting of the server, made from its declaration. */
-export function addSettingOptions(command: Command, names = Object.keys(settingDeclarations) as SettingName[]): void {
+export function addSettingOptions(
+  command: Command,
+  names: readonly SettingName[] = Object.keys(settingDeclarations) as SettingName[],
+): void {
   for (const name of names) {
     const { help } = settingDeclarations[name]
     const standard = defaultTextOf(name)

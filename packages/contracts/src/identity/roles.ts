@@ -33,6 +33,9 @@ export const permissions = [
   "secrets.read",
   "secrets.write",
   "secrets.refer",
+  "artifacts.read",
+  "artifacts.write",
+  "artifacts.download",
   "notifications.read",
   "notifications.write",
   "notifications.send",
@@ -48,6 +51,7 @@ const viewer: readonly Permission[] = [
   "groups.read",
   "workflows.read",
   "executions.read",
+  "artifacts.read",
   "schedules.read",
   "windows.read",
   "notifications.read",
@@ -61,6 +65,8 @@ const operator: readonly Permission[] = [
   "executions.control",
   "schedules.write",
   "secrets.read",
+  "artifacts.write",
+  "artifacts.download",
   "notifications.send",
 ]
 const admin: readonly Permission[] = [
@@ -89,7 +95,7 @@ export const roles = {
   backend: ownSession,
   "job-server": ownSession,
   /** Held by an enrolled node's own signature, never by a key. */
-  agent: ["sessions.open"],
+  agent: ["sessions.open", "artifacts.download"],
   /** Held by an enrolment key. */
   enrollment: ["nodes.enroll"],
 } as const satisfies Record<string, readonly Permission[]>

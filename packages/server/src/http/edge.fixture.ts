@@ -1,8 +1,12 @@
 import { generateKeyPairSync } from "node:crypto"
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { connect, type AddressInfo } from "node:net"
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { pino, type DestinationStream } from "pino"
 import { compose, type Composition, type CompositionOptions } from "../compose.ts"
+import { openDirectoryBlobStore } from "../storage/directory-blob-store.ts"
 import { systemClock, systemRandom } from "../system.ts"
 import { publicDocuments } from "./documents.ts"
 import { createEdge } from "./edge.ts"
@@ -28,6 +32,7 @@ export interface Answer {
 }
 
 let sequence = 0
+const blobsBytesMax = 64 * 1024 * 1024
 
 const masterKeyInMemory = {
   place: "memory",
@@ -35,7 +40,9 @@ const masterKeyInMemory = {
   create: () => Promise.reject(new Error("the key is there")),
 }
 
-export interface ServerFixtureOptions extends Partial<Pick<CompositionOptions, "clock" | "masterKey" | "secretReferences">> {
+export interface ServerFixtureOptions extends Partial<
+  Pick<CompositionOptions, "clock" | "masterKey" | "secretReferences">
+> {
   readonly callsPerSecondMax?: number
   /** Takes the log, every level of it, instead of nobody. */
   readonly log?: DestinationStream
@@ -43,6 +50,8 @@ export interface ServerFixtureOptions extends Partial<Pick<CompositionOptions, "
 
 export async function startServerFixture(options: ServerFixtureOptions = {}): Promise<ServerFixture> {
   const test = await createTestDatabase()
+  const directory = await mkdtemp(join(tmpdir(), "signalbox blobs "))
+  const store = await openDirectoryBlobStore({ directory, bytesMax: blobsBytesMax })
   const logger = options.log
     ? pino({ level: "trace" }, options.log)
     : pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2))
@@ -56,6 +65,7 @@ export async function startServerFixture(options: ServerFixtureOptions = {}): Pr
     logger,
     serverId: "srv_test",
     publicUrl: "http://127.0.0.1",
+    blobs: { store, bytesMax: blobsBytesMax },
     masterKey: options.masterKey ?? masterKeyInMemory,
     ...(options.secretReferences ? { secretReferences: options.secretReferences } : {}),
     keepFirstKey: (key) => {
@@ -99,6 +109,7 @@ export async function startServerFixture(options: ServerFixtureOptions = {}): Pr
       await edge.close()
       await composition.stop()
       await test.drop()
+      await rm(directory, { recursive: true })
     },
   }
 }

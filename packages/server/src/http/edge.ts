@@ -20,8 +20,10 @@ import {
   type FastifyRequest,
 } from "fastify"
 import type { WebSocket } from "ws"
+import { RawContent } from "../router/raw-content.ts"
 import { toAppError, type Router, type RouterReply } from "../router/router.ts"
 import { writeEventStream } from "./event-stream.ts"
+import { sendRaw } from "./raw-reply.ts"
 import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
 import { toProblem } from "./problem.ts"
 
@@ -172,6 +174,10 @@ async function respond(
   void reply.header("x-request-id", request.id)
   switch (result.effect) {
     case "read":
+      if (result.value instanceof RawContent) {
+        const mediaType = options.operations.get(call.operation)?.rawOutput ?? "application/octet-stream"
+        return sendRaw(request, reply, { content: result.value, mediaType })
+      }
       return reply.send(result.value)
     case "change":
       if (result.reply.status === "held")

@@ -48,6 +48,8 @@ export interface BackgroundQueueOptions {
   readonly connection: Connection
   readonly database: Database
   readonly serverId: string
+  /** Servers that live at the same time have to have the same. */
+  readonly blobStoreId?: string
   readonly consumers: readonly Consumer[]
   readonly cronTasks?: readonly CronTask[]
   readonly tasks?: readonly BackgroundTask[]

@@ -9,5 +9,6 @@ export const components = [
   "workflows",
   "calendars",
   "secrets",
+  "artifacts",
   "notifications",
 ] as const

@@ -1,42 +1,77 @@
 /**
  * A content-addressed directory: `ab/cd/<digest>`. Owns everything below its directory. A blob appears under its name
  * only when it is whole and on disk (temporary file, fsync, link), so a crash leaves nothing half written; leftovers
- * are removed when the store is opened. Bytes in use are counted at opening and kept from then on, by this process alone.
+ * are removed when the store is opened. Bytes in use are counted at opening and kept from then on, by this process
+ * alone. Servers may share a directory: the file `store-id` in it is how they know.
  */
 import { createHash, randomBytes, type Hash } from "node:crypto"
 import { createReadStream } from "node:fs"
-import { link, mkdir, open, readdir, rm, stat, unlink, type FileHandle } from "node:fs/promises"
+import { link, mkdir, open, readdir, readFile, rm, stat, unlink, writeFile, type FileHandle } from "node:fs/promises"
 import { dirname, join } from "node:path"
-import { Transform, type Readable } from "node:stream"
+import { Readable, Transform } from "node:stream"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { syncDirectory } from "./sync-directory.ts"
-import type { BlobStore, StoredBlob } from "./blob-store.ts"
+import type { BlobStore, ByteRange, StagedBlob, StoredBlob } from "./blob-store.ts"
 
 const digestPattern = /^[0-9a-f]{64}$/
+const idFile = "store-id"
 
-/** Opens the store of a directory, which is made if missing. `bytesMax` is its quota. */
-export async function openDirectoryBlobStore(options: { directory: string; bytesMax: number }): Promise<BlobStore> {
+/**
+ * Opens the store of a directory, which is made if missing. `bytesMax` is its quota. What is left unfinished for longer
+ * than `unfinishedKeptMilliseconds` is removed: all of it, unless other servers may be writing there.
+ */
+export async function openDirectoryBlobStore(options: {
+  directory: string
+  bytesMax: number
+  unfinishedKeptMilliseconds?: number
+}): Promise<BlobStore> {
   const unfinished = join(options.directory, "unfinished")
-  await rm(unfinished, { recursive: true, force: true })
   await mkdir(unfinished, { recursive: true, mode: 0o700 })
-  const store = new DirectoryBlobStore(options)
+  await removeUnfinished(unfinished, options.unfinishedKeptMilliseconds ?? 0)
+  const store = new DirectoryBlobStore(options, await ensureStoreId(options.directory))
   await store.count()
   return store
 }
 
+async function removeUnfinished(directory: string, keptMilliseconds: number): Promise<void> {
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name)
+    const found = await stat(path).catch(() => undefined)
+    if (found && Date.now() - found.mtimeMs >= keptMilliseconds) await rm(path, { recursive: true, force: true })
+  }
+}
+
+/** The first server to open the directory names it; the link decides between two at once. */
+async function ensureStoreId(directory: string): Promise<string> {
+  const path = join(directory, idFile)
+  const read = () => readFile(path, "utf8").then((text) => text.trim())
+  const existing = await read().catch(() => undefined)
+  if (existing !== undefined) return existing
+  const temporary = join(directory, "unfinished", randomBytes(12).toString("hex"))
+  await writeFile(temporary, `directory:${randomBytes(16).toString("hex")}\n`, { mode: 0o600, flush: true })
+  await link(temporary, path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw error
+  })
+  await unlink(temporary)
+  await syncDirectory(directory)
+  return read()
+}
+
 /** The content of a directory, which need not be there, for reading beside the process that owns it. */
 export function readDirectoryBlobs(directory: string): Pick<BlobStore, "list" | "open"> {
-  return new DirectoryBlobStore({ directory, bytesMax: 0 })
+  return new DirectoryBlobStore({ directory, bytesMax: 0 }, "")
 }
 
 class DirectoryBlobStore implements BlobStore {
+  readonly id: string
   readonly #directory: string
   readonly #bytesMax: number
   #bytesUsed = 0
   #bytesWriting = 0
 
-  constructor({ directory, bytesMax }: { directory: string; bytesMax: number }) {
+  constructor({ directory, bytesMax }: { directory: string; bytesMax: number }, id: string) {
+    this.id = id
     this.#directory = directory
     this.#bytesMax = bytesMax
   }
@@ -49,22 +84,36 @@ class DirectoryBlobStore implements BlobStore {
     for await (const { bytes } of this.list()) this.#bytesUsed += bytes
   }
 
-  async put(content: Uint8Array | Readable): Promise<StoredBlob> {
+  async stage(content: Uint8Array | Readable): Promise<StagedBlob> {
     const temporary = join(this.#directory, "unfinished", randomBytes(12).toString("hex"))
+    const discard = (): Promise<void> => rm(temporary, { force: true })
     try {
       const stored = await this.#write(temporary, content)
-      await this.#publish(temporary, stored)
-      return stored
+      const publish = (): Promise<void> =>
+        this.#publish(temporary, stored).catch(async (error: unknown) => {
+          await discard()
+          throw toBlobError(error)
+        })
+      return { ...stored, publish, discard }
     } catch (error) {
-      await rm(temporary, { force: true })
+      await discard()
       throw toBlobError(error)
     }
   }
 
-  async open(digest: string): Promise<Readable> {
+  async put(content: Uint8Array | Readable): Promise<StoredBlob> {
+    const { digest, bytes, publish } = await this.stage(content)
+    await publish()
+    return { digest, bytes }
+  }
+
+  async open(digest: string, range?: ByteRange): Promise<Readable> {
     const path = this.#pathOf(digest)
     const found = await stat(path).catch(() => undefined)
     if (!found) throw new AppError("storage.blob-not-found", `no content ${digest} in the blob store`)
+    const { start = 0, end = found.size } = range ?? {}
+    if (start >= end) return Readable.from([])
+    if (start > 0 || end < found.size) return createReadStream(path, { start, end: end - 1 })
     const file = createReadStream(path)
     const verified = verifier(digest)
     file.on("error", (error) => verified.destroy(error))

@@ -2,6 +2,7 @@
  * The row by which a server shows that it lives. Owns one row of `server`, renewed by the database's clock; reaps the
  * rows of servers that stopped renewing and frees the jobs that their workers hold (D10). Started once a process.
  */
+import { AppError } from "@signalbox/kernel/app-error"
 import type { Database, Sql, StorageLogger } from "./database.ts"
 
 export const leaseSeconds = 6
@@ -15,9 +16,12 @@ export interface ServerLease {
   stop(): Promise<void>
 }
 
+/** @throws storage.blob-store-not-shared where a server that lives uses another blob store */
 export async function startServerLease(options: {
   database: Database
   serverId: string
+  /** Which blob store the server uses; left out where it uses none. */
+  blobStoreId?: string
   logger?: StorageLogger
 }): Promise<ServerLease> {
   const { database, serverId, logger } = options
@@ -28,9 +32,10 @@ export async function startServerLease(options: {
 
   const renew = async (): Promise<void> => {
     await database.query(
-      `insert into server (id, worker_ids, leased_until) values ($1, $2, clock_timestamp() + make_interval(secs => $3))
+      `insert into server (id, worker_ids, leased_until, blob_store)
+       values ($1, $2, clock_timestamp() + make_interval(secs => $3), $4)
        on conflict (id) do update set worker_ids = excluded.worker_ids, leased_until = excluded.leased_until`,
-      [serverId, [...workerIds], leaseSeconds],
+      [serverId, [...workerIds], leaseSeconds, options.blobStoreId ?? null],
     )
   }
   const work = async (): Promise<void> => {
@@ -47,6 +52,7 @@ export async function startServerLease(options: {
     }, renewMilliseconds)
   }
   await renew()
+  if (options.blobStoreId !== undefined) await refuseOtherBlobStores(database, serverId, options.blobStoreId)
   turn = work()
 
   return {
@@ -63,6 +69,20 @@ export async function startServerLease(options: {
       await reapServers(database)
     },
   }
+}
+
+/** Looks after its own row is there, so that of two servers that start at once at least one sees the other. */
+async function refuseOtherBlobStores(sql: Sql, serverId: string, blobStoreId: string): Promise<void> {
+  const [other] = await sql.query<{ id: string }>(
+    `select id from server where leased_until >= clock_timestamp() and id <> $1 and blob_store <> $2 limit 1`,
+    [serverId, blobStoreId],
+  )
+  if (!other) return
+  await sql.query("delete from server where id = $1", [serverId])
+  throw new AppError(
+    "storage.blob-store-not-shared",
+    `the server ${other.id} uses another blob store than this one; one that was killed counts for ${leaseSeconds} s more`,
+  )
 }
 
 /** Removes lapsed servers and frees what their workers hold, in one statement, so that one of many reapers does it. */
