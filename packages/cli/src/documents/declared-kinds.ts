@@ -1,12 +1,21 @@
 import { schedulesApply, schedulesGet, scheduleFields } from "@signalbox/contracts/calendars/schedules"
 import { windowsApply, windowsGet, windowFields } from "@signalbox/contracts/calendars/windows"
 import { groupsGet, groupsPut } from "@signalbox/contracts/fleet/operations"
+import {
+  channelFields,
+  channelsApply,
+  channelsGet,
+  subscriptionFields,
+  subscriptionsApply,
+  subscriptionsGet,
+} from "@signalbox/contracts/notifications/operations"
 import type { Reply } from "@signalbox/contracts/operation"
 import { limits, resourceName } from "@signalbox/contracts/schemas"
 import { hasCode } from "@signalbox/kernel/app-error"
 import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import type { Client } from "@signalbox/sdk/client"
 import { z } from "zod"
+import { channelText, subscriptionText } from "./notification-text.ts"
 import { groupText } from "./group-text.ts"
 import { scheduleText } from "./schedule-text.ts"
 import { windowText } from "./window-text.ts"
@@ -65,6 +74,8 @@ const group = z
 type Group = z.output<typeof group>
 
 const schedule = z.strictObject({ kind: z.literal("Schedule"), ...scheduleFields }).transform(withoutKind)
+const channel = z.strictObject({ kind: z.literal("Channel"), ...channelFields }).transform(withoutKind)
+const subscription = z.strictObject({ kind: z.literal("Subscription"), ...subscriptionFields }).transform(withoutKind)
 const window = z.strictObject({ kind: z.literal("Window"), ...windowFields }).transform(withoutKind)
 
 export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
@@ -103,6 +114,26 @@ export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
       return stored && windowText(stored)
     },
     apply: async (client, value) => outcomeOf(await client.call(windowsApply, value)),
+  }),
+  Channel: declare<z.output<typeof channel>>({
+    noun: "channel",
+    schema: channel,
+    text: channelText,
+    async findText(client, { name }) {
+      const stored = await findUnless(client.call(channelsGet, { name }), "notifications.channel-not-found")
+      return stored && channelText(stored)
+    },
+    apply: async (client, value) => outcomeOf(await client.call(channelsApply, value)),
+  }),
+  Subscription: declare<z.output<typeof subscription>>({
+    noun: "subscription",
+    schema: subscription,
+    text: subscriptionText,
+    async findText(client, { name }) {
+      const stored = await findUnless(client.call(subscriptionsGet, { name }), "notifications.subscription-not-found")
+      return stored && subscriptionText(stored)
+    },
+    apply: async (client, value) => outcomeOf(await client.call(subscriptionsApply, value)),
   }),
 }
 

@@ -49,8 +49,8 @@ test("unknown kinds, missing names and wrong groups are named with their line, a
   const text =
     "kind: Deployment\n---\nname: x\n---\nkind: Workflow\n---\n- a\n---\nkind: NodeGroup\nname: g\nquery: a\nnodez: []\n"
   expect(issuesOf(text)).toEqual([
-    '1 kind: kind is Workflow, NodeGroup, Schedule or Window, not "Deployment"',
-    "3 kind: kind is Workflow, NodeGroup, Schedule or Window, it has none",
+    '1 kind: kind is Workflow, NodeGroup, Schedule, Window, Channel or Subscription, not "Deployment"',
+    "3 kind: kind is Workflow, NodeGroup, Schedule, Window, Channel or Subscription, it has none",
     "5 name: a workflow needs a name of a-z, 0-9, dot, dash and underscore",
     "7 : a document is a mapping with a kind",
     expect.stringMatching(/^9 : Unrecognized key: "nodez"/),

@@ -16,10 +16,11 @@ export const notificationLimits = {
 export const channelKinds = ["mail", "webhook", "slack", "teams"] as const
 export const deliveryStates = ["pending", "delivered", "dead"] as const
 
-const channelFields = {
+/** What a person writes of a channel. */
+export const channelFields = {
   name: resourceName,
   description: z.string().max(limits.noteLengthMax).optional(),
-  kind: z.enum(channelKinds),
+  via: z.enum(channelKinds).describe("How it reaches them"),
   to: z.array(z.email().max(254)).min(1).max(notificationLimits.recipientsMax).optional().describe("mail: who gets it"),
   url: z
     .url({ protocol: /^https?$/ })
@@ -68,7 +69,7 @@ export const channelsList = defineOperation({
   input: z.strictObject({ ...pageInput }),
   output: pageOf(channel),
   errors: ["request.invalid-cursor"],
-  table: { rows: "items", columns: ["name", "kind", "to", "url", "urlSecret", "signingSecret", "changedAt"] },
+  table: { rows: "items", columns: ["name", "via", "to", "url", "urlSecret", "signingSecret", "changedAt"] },
 })
 
 export const channelsGet = defineOperation({
@@ -97,7 +98,8 @@ export const channelsRemove = defineOperation({
   errors: ["notifications.channel-not-found", "notifications.channel-in-use"],
 })
 
-const subscriptionFields = {
+/** What a person writes of a subscription. */
+export const subscriptionFields = {
   name: resourceName,
   description: z.string().max(limits.noteLengthMax).optional(),
   channel: resourceName,
@@ -198,7 +200,7 @@ export const delivery = z.object({
   id: z.string(),
   state: z.enum(deliveryStates).describe("`dead`: given up"),
   channel: z.string(),
-  kind: z.enum(channelKinds),
+  via: z.enum(channelKinds),
   subscription: z.string().optional().describe("Absent for a test message"),
   event: z.object({ id: z.string(), type: z.string(), subject: z.string() }),
   title: z.string(),

@@ -59,20 +59,20 @@ const channelNotFound = (name: string): AppError =>
   new AppError("notifications.channel-not-found", `there is no channel "${name}" in this account`)
 
 async function applyChannel(options: NotificationsOptions, input: InputOf<typeof channelsApply>, ctx: ChangeContext) {
-  const { name, kind } = input
+  const { name, via } = input
   const description = input.description ?? null
   const spec = specOf(input)
   const existing = await lockChannel(ctx.tx, ctx.account, name)
   const isSame =
     existing !== undefined &&
-    JSON.stringify([existing.kind, existing.description, specOf(existing.spec)]) ===
-      JSON.stringify([kind, description, spec])
+    JSON.stringify([existing.via, existing.description, specOf(existing.spec)]) ===
+      JSON.stringify([via, description, spec])
   if (isSame) return { ...toChannel(existing), changed: false }
   if (!existing && (await countRows(ctx.tx, ctx.account, "channels")) >= notificationLimits.channelsMax)
     throw new AppError("notifications.too-many", `an account has ${notificationLimits.channelsMax} channels at most`)
   const id = existing?.id ?? newId("channel", options.clock, options.random)
   const changedBy = ctx.caller.principal
-  const row = await putChannel(ctx.tx, { account: ctx.account, name, id, description, kind, spec, changedBy }, ctx.now)
+  const row = await putChannel(ctx.tx, { account: ctx.account, name, id, description, via, spec, changedBy }, ctx.now)
   emitChannel(ctx, row, existing ? "channel.changed" : "channel.created")
   return { ...toChannel(row), changed: true }
 }
@@ -95,7 +95,7 @@ interface SpecInput {
 }
 
 function emitChannel(ctx: ChangeContext, row: ChannelRow, type: string): void {
-  const data = { name: row.name, kind: row.kind }
+  const data = { name: row.name, via: row.via }
   ctx.emit({ aggregate: row.id, type, subject: row.id, version: row.version, data })
 }
 
@@ -106,8 +106,8 @@ async function refuseInvalid(
   { account }: ReadContext,
 ): Promise<void> {
   const issues = findSpecIssues(input)
-  if (input.kind === "mail" && options.mail === undefined)
-    issues.push({ path: "kind", message: "this server has no mail server; set smtp-url and smtp-from" })
+  if (input.via === "mail" && options.mail === undefined)
+    issues.push({ path: "via", message: "this server has no mail server; set smtp-url and smtp-from" })
   const names = [input.urlSecret, input.signingSecret].filter((name) => name !== undefined)
   const known = issues.length > 0 ? {} : await options.secrets.versions(account, names)
   if (issues.length === 0) {
@@ -130,22 +130,22 @@ const fieldsOfKind = {
 } as const satisfies Record<string, { needed: ReadonlyArray<keyof SpecInput>; allowed: ReadonlyArray<keyof SpecInput> }>
 
 function findSpecIssues(input: InputOf<typeof channelsApply>): Issue[] {
-  const { needed, allowed } = fieldsOfKind[input.kind] as {
+  const { needed, allowed } = fieldsOfKind[input.via] as {
     needed: ReadonlyArray<keyof SpecInput>
     allowed: ReadonlyArray<keyof SpecInput>
   }
   const issues: Issue[] = []
   for (const field of ["to", "url", "urlSecret", "signingSecret"] as const) {
     const isGiven = input[field] !== undefined
-    if (needed.includes(field) && !isGiven) issues.push({ path: field, message: `a ${input.kind} channel needs it` })
+    if (needed.includes(field) && !isGiven) issues.push({ path: field, message: `a ${input.via} channel needs it` })
     if (!isGiven || needed.includes(field) || allowed.includes(field)) continue
-    const isHookUrl = field === "url" && (input.kind === "slack" || input.kind === "teams")
+    const isHookUrl = field === "url" && (input.via === "slack" || input.via === "teams")
     const why = isHookUrl
       ? "whoever knows it can post: put it into a secret and name that in urlSecret"
-      : "not of this kind"
+      : `a ${input.via} channel has no such field`
     issues.push({ path: field, message: why })
   }
-  if (input.kind === "webhook" && (input.url === undefined) === (input.urlSecret === undefined))
+  if (input.via === "webhook" && (input.url === undefined) === (input.urlSecret === undefined))
     issues.push({ path: "url", message: "give url or urlSecret, one of them" })
   return issues
 }
@@ -159,7 +159,7 @@ async function testChannel(options: NotificationsOptions, name: string, ctx: Cha
     id,
     account: ctx.account,
     channel: name,
-    kind: channel.kind,
+    via: channel.via,
     subscription: null,
     messageId: id,
     event: {

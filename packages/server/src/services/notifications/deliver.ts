@@ -79,15 +79,15 @@ async function send(
 ): Promise<TryResult> {
   const channel = await findChannel(database, delivery.account, delivery.channel)
   if (!channel) return { ok: false, answer: `the channel ${delivery.channel} was removed`, permanent: true }
-  if (channel.kind === "mail") {
+  if (channel.via === "mail") {
     if (options.mail === undefined)
       return { ok: false, answer: "this server has no mail server; set smtp-url and smtp-from" }
     return await sendMail(options.mail, delivery, channel.spec.to ?? [])
   }
   const { url, signingKey } = await readSecrets(options, channel)
   const target = { url, now: options.clock.now(), signal, ...(signingKey === undefined ? {} : { signingKey }) }
-  if (channel.kind === "webhook") return await sendWebhook(options.egress, delivery, target)
-  return await sendChat(options.egress, { ...delivery, kind: channel.kind }, target)
+  if (channel.via === "webhook") return await sendWebhook(options.egress, delivery, target)
+  return await sendChat(options.egress, { ...delivery, via: channel.via }, target)
 }
 
 async function readSecrets(

@@ -31,9 +31,9 @@ export function deliveryHandlers(options: NotificationsOptions): Handler[] {
         throw new AppError("notifications.delivery-pending", `${old.id} has been tried ${old.attempts} times so far`)
       const id = newId("delivery", options.clock, options.random)
       // What has ended stays as it is: sending it again is a delivery of its own, with the message's id.
-      const { account, channel, kind, subscription, messageId, event, message, suppressed } = old
+      const { account, channel, via, subscription, messageId, event, message, suppressed } = old
       await insertDelivery(ctx.tx, {
-        ...{ id, account, channel, kind, subscription, messageId, event, message, suppressed },
+        ...{ id, account, channel, via, subscription, messageId, event, message, suppressed },
         cause: ctx.cause,
         depth: ctx.depth,
         throttleGroup: null,

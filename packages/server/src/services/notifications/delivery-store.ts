@@ -14,7 +14,7 @@ export interface DeliveryRow {
   readonly account: string
   readonly state: string
   readonly channel: string
-  readonly kind: string
+  readonly via: string
   readonly subscription: string | null
   /** The same for every try and every redelivery: receivers tell repeats by it. */
   readonly messageId: string
@@ -32,13 +32,13 @@ export interface DeliveryRow {
   readonly finishedAt: number | null
 }
 
-const columns = `id, account, state, channel, kind, subscription, message_id as "messageId", event, message, attempts,
+const columns = `id, account, state, channel, via, subscription, message_id as "messageId", event, message, attempts,
   tries, next_at as "nextAt", last_error as "lastError", suppressed, redelivery_of as "redeliveryOf", cause, depth,
   created_at as "createdAt", finished_at as "finishedAt"`
 
 export type NewDelivery = Pick<
   DeliveryRow,
-  "id" | "account" | "channel" | "kind" | "subscription" | "messageId" | "event" | "message" | "cause" | "depth"
+  "id" | "account" | "channel" | "via" | "subscription" | "messageId" | "event" | "message" | "cause" | "depth"
 > & {
   readonly throttleGroup: string | null
   readonly suppressed: number
@@ -49,7 +49,7 @@ export type NewDelivery = Pick<
 /** False where it was there already: the event is being handled a second time. */
 export async function insertDelivery(tx: Tx, delivery: NewDelivery): Promise<boolean> {
   const rows = await tx.query(
-    `insert into deliveries (id, account, state, channel, kind, subscription, throttle_group, message_id, event, message,
+    `insert into deliveries (id, account, state, channel, via, subscription, throttle_group, message_id, event, message,
        suppressed, redelivery_of, cause, depth, created_at, next_at)
      values ($1, $2, 'pending', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, to_timestamp($14::float8 / 1000),
        to_timestamp($14::float8 / 1000))
@@ -58,7 +58,7 @@ export async function insertDelivery(tx: Tx, delivery: NewDelivery): Promise<boo
       delivery.id,
       delivery.account,
       delivery.channel,
-      delivery.kind,
+      delivery.via,
       delivery.subscription,
       delivery.throttleGroup,
       delivery.messageId,

@@ -85,7 +85,7 @@ async function subscribe(
 ): Promise<Subscribed> {
   count += 1
   const name = `test-${count}`
-  const webhook = { kind: "webhook", url: `${hookUrl}/${name}`, signingSecret: "hook-key" } as const
+  const webhook = { via: "webhook", url: `${hookUrl}/${name}`, signingSecret: "hook-key" } as const
   await fixture.call(channelsApply, { name, ...(channel ?? webhook) })
   await fixture.call(subscriptionsApply, { name, channel: name, ...subscription })
   return {
@@ -108,7 +108,7 @@ const wholeRun = {
 describe("X9: an event notifies", () => {
   it("by mail, encrypted: an execution that trips says what ran, why it stopped, the counts, who, and where to look", async () => {
     fixture.executions.set("exe_night", wholeRun as never)
-    await subscribe({ events: ["execution.tripped"] }, { kind: "mail", to: ["night@example.org", "boss@example.org"] })
+    await subscribe({ events: ["execution.tripped"] }, { via: "mail", to: ["night@example.org", "boss@example.org"] })
     await fixture.emit("execution.tripped", { subject: "exe_night", data: { execution: "running" } })
     const received = await eventually(() => mail.mails[0])
     expect(received).toMatchObject({
@@ -163,8 +163,8 @@ describe("X9: an event notifies", () => {
   it("by Slack and Teams, in their formats, with what people wrote taken as text", async () => {
     fixture.executions.set("exe_chat", { ...wholeRun, id: "exe_chat", reason: "<!channel> & more" } as never)
     const events = ["execution.failed"]
-    await subscribe({ events }, { kind: "slack", urlSecret: "slack-url" })
-    await subscribe({ events }, { kind: "teams", urlSecret: "slack-url" })
+    await subscribe({ events }, { via: "slack", urlSecret: "slack-url" })
+    await subscribe({ events }, { via: "teams", urlSecret: "slack-url" })
     await fixture.emit("execution.failed", { subject: "exe_chat" })
     const posted = () => hooks.calls.filter(({ path }) => path === slackUrl)
     await eventually(() => posted().length === 2)
@@ -244,7 +244,7 @@ describe("a subscription", () => {
   })
 
   it("is refused with a bad condition, an unknown channel, or a throttle's group without a throttle", async () => {
-    await fixture.call(channelsApply, { name: "some", kind: "webhook", url: hookUrl, signingSecret: "hook-key" })
+    await fixture.call(channelsApply, { name: "some", via: "webhook", url: hookUrl, signingSecret: "hook-key" })
     const apply = (more: object) =>
       fixture.call(subscriptionsApply, { name: "bad", channel: "some", events: ["*"], ...more })
     await expect(apply({ when: "evnt.type == 'x'" })).rejects.toMatchObject({
@@ -332,10 +332,10 @@ describe("a delivery", () => {
     hooks.answer = () => ({ status: 410 })
     mail.refused = new Set(["nobody@example.org"])
     const gone = await subscribe({ events: ["window.created"] })
-    const unknown = await subscribe({ events: ["window.created"] }, { kind: "mail", to: ["nobody@example.org"] })
+    const unknown = await subscribe({ events: ["window.created"] }, { via: "mail", to: ["nobody@example.org"] })
     const inside = await subscribe(
       { events: ["window.created"] },
-      { kind: "webhook", url: "http://169.254.169.254/latest", signingSecret: "hook-key" },
+      { via: "webhook", url: "http://169.254.169.254/latest", signingSecret: "hook-key" },
     )
     await fixture.emit("window.created", { subject: "win_1" })
     for (const { deliveries } of [gone, unknown, inside])
@@ -375,7 +375,7 @@ describe("a delivery", () => {
   it("is dropped and counted where too many of its channel wait", async () => {
     const { name, deliveries } = await subscribe({ events: ["account.created"] })
     await fixture.test.database.query(
-      `insert into deliveries (id, account, state, channel, kind, message_id, event, message, cause, depth, created_at)
+      `insert into deliveries (id, account, state, channel, via, message_id, event, message, cause, depth, created_at)
        select 'dlv_full_' || n, 'main', 'pending', $1, 'webhook', 'm', '{}', '{}', 'c', 0, now()
        from generate_series(1, $2::int) n`,
       [name, notificationLimits.pendingMax],
@@ -397,7 +397,7 @@ describe("a delivery", () => {
 
 describe("a channel", () => {
   it("is tested by a message of its own", async () => {
-    await fixture.call(channelsApply, { name: "hello", kind: "mail", to: ["me@example.org"] })
+    await fixture.call(channelsApply, { name: "hello", via: "mail", to: ["me@example.org"] })
     const { id, state } = await fixture.call(channelsTest, { name: "hello" })
     expect(state).toBe("pending")
     const received = await eventually(() => mail.mails[0])
@@ -406,10 +406,7 @@ describe("a channel", () => {
   })
 
   it("names its secrets; no list, no delivery, no error and no row shows one", async () => {
-    const { name, deliveries } = await subscribe(
-      { events: ["task.started"] },
-      { kind: "slack", urlSecret: "slack-url" },
-    )
+    const { name, deliveries } = await subscribe({ events: ["task.started"] }, { via: "slack", urlSecret: "slack-url" })
     hooks.answer = () => ({ status: 403 })
     await fixture.emit("task.started", { subject: "tsk_1" })
     const [dead] = await eventually(async () => {
@@ -432,12 +429,12 @@ describe("a channel", () => {
   })
 
   it.each([
-    [{ kind: "mail" }, "to: a mail channel needs it"],
-    [{ kind: "webhook", url: "https://example.org" }, "signingSecret: a webhook channel needs it"],
-    [{ kind: "webhook", signingSecret: "hook-key" }, "url: give url or urlSecret"],
-    [{ kind: "slack", url: "https://hooks.slack.test/x", urlSecret: "slack-url" }, "url: whoever knows it can post"],
-    [{ kind: "teams", urlSecret: "nothing" }, 'urlSecret: there is no secret "nothing"'],
-    [{ kind: "slack", urlSecret: "slack-url", to: ["a@example.org"] }, "to: not of this kind"],
+    [{ via: "mail" }, "to: a mail channel needs it"],
+    [{ via: "webhook", url: "https://example.org" }, "signingSecret: a webhook channel needs it"],
+    [{ via: "webhook", signingSecret: "hook-key" }, "url: give url or urlSecret"],
+    [{ via: "slack", url: "https://hooks.slack.test/x", urlSecret: "slack-url" }, "url: whoever knows it can post"],
+    [{ via: "teams", urlSecret: "nothing" }, 'urlSecret: there is no secret "nothing"'],
+    [{ via: "slack", urlSecret: "slack-url", to: ["a@example.org"] }, "to: a slack channel has no such field"],
   ] as const)("is refused where its fields don't fit: %j", async (spec, message) => {
     const channel = { name: "unfit", ...spec, ...("to" in spec ? { to: [...spec.to] } : {}) }
     await expect(fixture.call(channelsApply, channel as CallInputOf<typeof channelsApply>)).rejects.toMatchObject({
@@ -465,7 +462,7 @@ describe("mail", () => {
     ] as const) {
       const other = await startNotifications({ mail: { ...settings, startTls } })
       try {
-        await other.call(channelsApply, { name: "plain", kind: "mail", to: ["me@example.org"] })
+        await other.call(channelsApply, { name: "plain", via: "mail", to: ["me@example.org"] })
         const { id } = await other.call(channelsTest, { name: "plain" })
         await eventually(async () => (await other.call(deliveriesGet, { delivery: id })).state === state)
       } finally {

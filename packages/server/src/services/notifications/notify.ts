@@ -103,7 +103,7 @@ async function addDelivery(options: NotificationsOptions, tx: Tx, delivering: De
     id,
     account,
     channel: channel.name,
-    kind: channel.kind,
+    via: channel.via,
     subscription: subscription.name,
     messageId: id,
     event,

@@ -31,7 +31,7 @@ export async function sendChat(
   target: HookTarget,
 ): Promise<TryResult> {
   const { message, suppressed } = delivery
-  const payload = delivery.kind === "slack" ? slackPayload(message, suppressed) : teamsPayload(message, suppressed)
+  const payload = delivery.via === "slack" ? slackPayload(message, suppressed) : teamsPayload(message, suppressed)
   return await post(egress, JSON.stringify(payload), { ...target, headers: { "content-type": "application/json" } })
 }
 

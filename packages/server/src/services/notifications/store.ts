@@ -14,7 +14,7 @@ export interface ChannelRow {
   readonly name: string
   readonly id: string
   readonly description: string | null
-  readonly kind: string
+  readonly via: string
   readonly spec: ChannelSpec
   readonly dropped: number
   readonly version: number
@@ -23,7 +23,7 @@ export interface ChannelRow {
   readonly changedBy: string
 }
 
-const channelColumns = `account, name, id, description, kind, spec, dropped, version, created_at as "createdAt",
+const channelColumns = `account, name, id, description, via, spec, dropped, version, created_at as "createdAt",
   changed_at as "changedAt", changed_by as "changedBy"`
 
 export async function findChannel(sql: Sql, account: string, name: string): Promise<ChannelRow | undefined> {
@@ -59,18 +59,18 @@ export function listChannels(sql: Sql, account: string, page: NamePage): Promise
 /** Creates or replaces a channel; its id and the time of its creation stay. */
 export async function putChannel(
   tx: Tx,
-  channel: Pick<ChannelRow, "account" | "name" | "id" | "description" | "kind" | "spec" | "changedBy">,
+  channel: Pick<ChannelRow, "account" | "name" | "id" | "description" | "via" | "spec" | "changedBy">,
   now: number,
 ): Promise<ChannelRow> {
-  const { account, name, id, description, kind, spec, changedBy } = channel
+  const { account, name, id, description, via, spec, changedBy } = channel
   const [row] = await tx.query<ChannelRow>(
-    `insert into channels (account, name, id, description, kind, spec, created_at, changed_at, changed_by)
+    `insert into channels (account, name, id, description, via, spec, created_at, changed_at, changed_by)
      values ($1, $2, $3, $4, $5, $6, to_timestamp($7::float8 / 1000), to_timestamp($7::float8 / 1000), $8)
-     on conflict (account, name) do update set description = excluded.description, kind = excluded.kind,
+     on conflict (account, name) do update set description = excluded.description, via = excluded.via,
        spec = excluded.spec, changed_at = excluded.changed_at, changed_by = excluded.changed_by,
        version = channels.version + 1
      returning ${channelColumns}`,
-    [account, name, id, description, kind, JSON.stringify(spec), now, changedBy],
+    [account, name, id, description, via, JSON.stringify(spec), now, changedBy],
   )
   assert(row, "an upsert returns its row")
   return row

@@ -6,7 +6,7 @@ import type {
 } from "@signalbox/contracts/notifications/operations"
 import type { OutputOf } from "@signalbox/contracts/operation"
 import { toInstant } from "@signalbox/kernel/clock"
-import { formatDuration } from "@signalbox/kernel/duration"
+import { toIsoDuration } from "@signalbox/kernel/duration"
 import type { DeliveryRow } from "./delivery-store.ts"
 import { messageText } from "./model.ts"
 import type { ChannelRow, SubscriptionRow } from "./store.ts"
@@ -21,7 +21,7 @@ export function toChannel(row: ChannelRow): Channel {
   return {
     id: row.id,
     name: row.name,
-    kind: row.kind as Channel["kind"],
+    via: row.via as Channel["via"],
     ...(row.description === null ? {} : { description: row.description }),
     ...(to === undefined ? {} : { to: [...to] }),
     ...spec,
@@ -41,7 +41,7 @@ export function toSubscription(row: SubscriptionRow): Subscription {
     channel: row.channel,
     events: [...row.events],
     ...(row.condition === null ? {} : { when: row.condition }),
-    ...(row.throttleMs === null ? {} : { throttle: formatDuration(row.throttleMs) }),
+    ...(row.throttleMs === null ? {} : { throttle: toIsoDuration(row.throttleMs) }),
     ...(row.throttleBy === null ? {} : { throttleBy: row.throttleBy }),
     enabled: row.enabled,
     version: row.version,
@@ -59,7 +59,7 @@ export function toDelivery(row: DeliveryRow): Delivery {
     id: row.id,
     state: row.state as Delivery["state"],
     channel: row.channel,
-    kind: row.kind as Delivery["kind"],
+    via: row.via as Delivery["via"],
     ...(row.subscription === null ? {} : { subscription: row.subscription }),
     event: { id, type, subject },
     title: row.message.title,
