@@ -6,7 +6,8 @@ import type { EngineInput, EngineState, ExecutionRows, StepResult } from "../typ
  * comes late from an owner that lost its lease. `recover`: another server has taken over and reads these rows.
  */
 export type StoreCall =
-  | ({ readonly kind: "commit" | "lost" } & StoreWrite)
+  | ({ readonly kind: "commit" } & StoreWrite)
+  | ({ readonly kind: "lost" } & StoreWrite)
   | { readonly kind: "recover"; readonly rows: ExecutionRows; readonly now: number }
 
 export interface StoreWrite {
