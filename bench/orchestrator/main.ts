@@ -1,16 +1,22 @@
 /**
  * 10,000 no-op tasks, at most 100 in flight, each durably started and finished (fsync on): Signalbox beside
- * graphile-worker, pg-boss and BullMQ, and the floor of plain SQL. Contenders run in turns.
+ * graphile-worker, pg-boss and BullMQ, and the floor of plain SQL. Contenders run in turns. With `--tasks 1000000` the
+ * question is another: how time and memory grow, and how soon a pause and an abort take effect (scale.ts).
  */
 import { spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { figuresOf, round, runContender, withPostgres, type Connection } from "../measure.ts"
+import { measureScale, scaleTasksMin } from "./scale.ts"
 
 const argument = (name: string, otherwise: number): number => {
   const at = process.argv.indexOf(`--${name}`)
   return at < 0 ? otherwise : Number(process.argv[at + 1])
 }
 const tasks = argument("tasks", 10_000)
+if (tasks >= scaleTasksMin) {
+  await measureScale({ tasks, width: argument("width", 1_000) })
+  process.exit(0)
+}
 const width = argument("width", 100)
 const runs = argument("runs", 5)
 
