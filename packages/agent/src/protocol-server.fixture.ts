@@ -33,6 +33,8 @@ export class ProtocolServer {
   refusals = 0
   sessions = 0
   acknowledges = true
+  /** Its answers to what it is asked to perform. */
+  performs: ((request: FrameOf<"step-request">) => ServerFrame) | undefined
   /** Added to this machine's time in `welcome`. */
   clockAhead = 0
   port = 0
@@ -101,6 +103,7 @@ export class ProtocolServer {
       const now = new Date(Date.now() + this.clockAhead).toISOString()
       this.send({ type: "welcome", session: `ses_${this.sessions}`, node: testNode, heartbeatSeconds: 1, now })
     }
+    if (frame.type === "step-request" && this.performs) this.send(this.performs(frame))
     if (!this.acknowledges) return
     if (frame.type === "task-finished") this.send({ type: "acknowledge", key: frame.key, phase: "task" })
     if (frame.type === "rollback-finished") this.send({ type: "acknowledge", key: frame.key, phase: "rollback" })
