@@ -12,21 +12,23 @@ export interface UpgradeArchive {
   readonly commit: string
   readonly execution: string
   readonly node: string
+  /** JSON Schema of the frames that agents of that version take. */
+  readonly serverFrameSchema: Readonly<Record<string, unknown>>
   /** Directories by path, each file in base64. */
   readonly backup: Readonly<Record<string, string>>
   readonly agent: Readonly<Record<string, string>>
 }
 
-const file = fileURLToPath(new URL("fixtures/upgrade.json.gz", import.meta.url))
+const archiveFile = fileURLToPath(new URL("fixtures/upgrade.json.gz", import.meta.url))
 
 export async function readUpgradeArchive(): Promise<UpgradeArchive> {
-  return JSON.parse(gunzipSync(await readFile(file)).toString("utf8")) as UpgradeArchive
+  return JSON.parse(gunzipSync(await readFile(archiveFile)).toString("utf8")) as UpgradeArchive
 }
 
 export async function writeUpgradeArchive(archive: UpgradeArchive): Promise<number> {
   const bytes = gzipSync(JSON.stringify(archive), { level: 9 })
-  await mkdir(dirname(file), { recursive: true })
-  await writeFile(file, bytes)
+  await mkdir(dirname(archiveFile), { recursive: true })
+  await writeFile(archiveFile, bytes)
   return bytes.length
 }
 
@@ -46,4 +48,12 @@ export async function unpackFiles(files: Readonly<Record<string, string>>, path:
     await mkdir(dirname(target), { recursive: true, mode: 0o700 })
     await writeFile(target, Buffer.from(text, "base64"), { mode: 0o600 })
   }
+}
+
+/** Makes an agent dial another address, which is plain HTTP or has the CA that it knows. Gives what stood there. */
+export async function dialElsewhere(agentDirectory: string, serverUrl: string): Promise<string> {
+  const file = join(agentDirectory, "identity.json")
+  const before = await readFile(file, "utf8")
+  await writeFile(file, JSON.stringify({ ...(JSON.parse(before) as object), serverUrl }))
+  return before
 }

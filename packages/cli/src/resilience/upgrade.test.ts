@@ -1,10 +1,12 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises"
+import { mkdir, readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { tasksGet } from "@signalbox/contracts/workflows/operations"
+import { Ajv2020 as Ajv } from "ajv/dist/2020.js"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { TestInstallation } from "./processes.fixture.ts"
 import { getRun, startRun, waitForRunEnd } from "./run-evidence.fixture.ts"
-import { readUpgradeArchive, unpackFiles, type UpgradeArchive } from "./upgrade-archive.fixture.ts"
+import { startRecordingRelay } from "./recording-relay.fixture.ts"
+import { dialElsewhere, readUpgradeArchive, unpackFiles, type UpgradeArchive } from "./upgrade-archive.fixture.ts"
 
 /** docs/how-to/upgrade.md: what an earlier version left, under the programs of this one. */
 let installation: TestInstallation
@@ -39,13 +41,20 @@ test("X6: an agent's data directory of the version before goes on: same node, ne
   await mkdir(root, { recursive: true })
   await unpackFiles(archive.agent, agentDirectory)
   // The server is on another port than then; an upgrade in place has nothing of this.
-  const identity = JSON.parse(await readFile(join(agentDirectory, "identity.json"), "utf8")) as { serverUrl: string }
-  const { url } = await installation.admin()
-  await writeFile(join(agentDirectory, "identity.json"), JSON.stringify({ ...identity, serverUrl: url }))
+  const relay = await startRecordingRelay(await installation.admin())
+  await dialElsewhere(agentDirectory, relay.url)
   installation.adoptNode(node, { root, agentDirectory })
   await installation.waitForNodes(1)
   const document = JSON.stringify({ kind: "Workflow", name: "new-change", steps: [{ run: "echo new > new.txt" }] })
   const run = await startRun(installation, { document, concurrency: 1, errorLimit: 0, nodes: [node] })
   expect(await waitForRunEnd(installation, run)).toMatchObject({ state: "succeeded", counts: { succeeded: 1 } })
   expect(await readFile(join(root, "new.txt"), "utf8")).toBe("new\n")
+  await installation.node(node).agent.end("SIGTERM")
+  await relay.stop()
+  // What the server said would have been understood by the agent of then.
+  const isUnderstood = new Ajv({ strict: false }).compile(archive.serverFrameSchema)
+  expect(relay.fromServer.map((frame) => (frame as { type: string }).type)).toEqual(
+    expect.arrayContaining(["welcome", "start", "acknowledge"]),
+  )
+  expect(relay.fromServer.filter((frame) => !isUnderstood(frame))).toEqual([])
 })
