@@ -108,6 +108,7 @@ const create = async (): Promise<string> => {
   const input = { workflow: "noop", targets: { all: true }, concurrency: width, errorLimit: 0, targetsMax: tasks }
   return ((await call("executions.create", input)) as { id: string }).id
 }
+const bytesBefore = await databaseBytes()
 const begin = performance.now()
 const id = await create()
 let residentMegabytes = 0
@@ -138,6 +139,7 @@ const { rows } = await admin.query<{ count: number }>(
 if (rows[0]?.count !== tasks) throw new Error(`${rows[0]?.count} of ${tasks} outputs are on record`)
 const last = (await call("tasks.get", { execution: id, task: String(tasks - 1) })) as { outcome?: { steps: unknown[] } }
 if (last.outcome?.steps.length !== 1) throw new Error("the last output can't be read back")
+const bytesPerTask = ((await databaseBytes()) - bytesBefore) / tasks
 counting = false
 const steering = steered ? await steer(call, admin, { id: await create(), tasks }) : undefined
 await admin.end()
@@ -147,8 +149,18 @@ finish({
   planSeconds,
   inFlightMax,
   residentMegabytes,
+  bytesPerTask,
   ...steering,
 })
+
+/** All tables with their indexes, before anything is vacuumed. */
+async function databaseBytes(): Promise<number> {
+  const { rows: sizes } = await admin.query<{ bytes: string }>(
+    `select sum(pg_total_relation_size(c.oid)) as bytes from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname = 'signalbox' and c.relkind = 'r'`,
+  )
+  return Number(sizes[0]?.bytes)
+}
 
 /** Nodes as enrolment leaves them; enrolling ten thousand is not what is measured. */
 async function addNodes(client: pg.Client, count: number): Promise<void> {

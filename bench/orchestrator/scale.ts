@@ -8,6 +8,8 @@ interface Sample {
   readonly perSecond: number
   readonly planSeconds: number
   readonly residentMegabytes: number
+  /** What the database grew by. */
+  readonly bytesPerTask?: number
   readonly pauseMilliseconds?: number
   readonly resumeMilliseconds?: number
   readonly abortMilliseconds?: number
