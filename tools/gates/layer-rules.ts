@@ -82,6 +82,13 @@ export const layerRules: IFlattenedRuleSet = {
       from: { path: "^packages/", pathNot: ["^packages/server/src/storage/", "^packages/testkit/", testFile] },
       to: { path: "(?:^|/)node_modules/pg(?:-copy-streams)?/", dependencyTypesNot: ["type-only"] },
     }),
+    forbid("egress-only", "calls to addresses that somebody wrote down leave by egress, which checks where they go", {
+      from: {
+        path: "^packages/server/src/",
+        pathNot: ["^packages/server/src/(?:egress/|storage/s3-blob-store[.]ts$)", testFile],
+      },
+      to: { path: "(?:^|/)node_modules/undici/", dependencyTypesNot: ["type-only"] },
+    }),
     forbid("no-tests-in-production", "what ships imports neither tests nor the testkit", {
       from: { path: "^packages/", pathNot: ["^packages/testkit/", testFile] },
       to: { path: [testFile, "^packages/testkit/"] },

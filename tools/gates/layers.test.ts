@@ -54,6 +54,7 @@ const planted: Readonly<Record<string, Tree>> = {
   "router-below-services": { "packages/server/src/router/bad.ts": 'import "../compose.ts"' },
   "storage-lowest": { "packages/server/src/storage/bad.ts": 'import "../router/ports.ts"' },
   "driver-in-storage": { [`${services}/one/store.ts`]: 'import "pg"' },
+  "egress-only": { [`${services}/one/store.ts`]: 'import "undici"' },
   "no-tests-in-production": {
     "packages/kernel/src/bad.ts": 'import "./bad.fixture.ts"',
     "packages/kernel/src/bad.fixture.ts": "",

@@ -6,6 +6,7 @@ import { renderExecution } from "../output/render-execution.ts"
 import type { OperationOverride } from "./operation-override.ts"
 import { runOperation } from "./run-operation.ts"
 import { renderEvent } from "../output/render-event.ts"
+import { renderPlan } from "../output/render-plan.ts"
 import { renderStory } from "../output/render-story.ts"
 import { renderTask } from "../output/render-task.ts"
 import { exitCodes } from "../exit-codes.ts"
@@ -34,7 +35,11 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "executions.abort": { render: renderExecution },
   "executions.get": { render: renderExecution },
   "executions.pause": { render: renderExecution },
+  "executions.plan": { file: "document", render: renderPlan },
+  "executions.resize": { render: renderExecution, positionals: ["execution", "concurrency"] },
   "executions.resume": { render: renderExecution },
+  "executions.retry": { render: renderExecution },
+  "executions.rollback": { render: renderExecution },
   "executions.watch": {
     run: async (context, input: { execution: string; output?: "true" }) => {
       const { watchExecution } = await import("../rollout/watch-execution.ts")
@@ -48,7 +53,15 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   },
   "nodes.list": { shorts: { query: "t", group: "g" } },
   "nodes.resolve": { shorts: { query: "t", group: "g" } },
-  "secrets.put": { file: "value" },
+  "secrets.put": {
+    file: "value",
+    // What editors and `echo` end a file with is hardly ever part of a password.
+    run: async (context, input: { value?: string }) => {
+      const { secretsPut } = await import("@signalbox/contracts/secrets/operations")
+      const value = context.options["file"] === undefined ? input.value : input.value?.replace(/\r?\n$/, "")
+      return await runOperation(context, secretsPut, { input: { ...input, value }, override: {} })
+    },
+  },
   "secrets.remove": { aliases: ["delete"] },
   "subscriptions.remove": { aliases: ["delete"] },
   "tasks.get": { render: renderTask },
