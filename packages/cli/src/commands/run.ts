@@ -1,9 +1,11 @@
-import { executionsCreate } from "@signalbox/contracts/workflows/operations"
+import { executionsCreate, executionsPlan } from "@signalbox/contracts/workflows/operations"
 import type { Command } from "commander"
 import { addCommand, type CommandContext, type CommandFrame, onRun, printJson } from "../command.ts"
 import { readRecord } from "../generated/field-option.ts"
 import { showHeld } from "../generated/run-operation.ts"
 import { readInputFile } from "../input-file.ts"
+import { exitCodes } from "../exit-codes.ts"
+import { renderPlan } from "../output/render-plan.ts"
 import { renderExecution } from "../output/render-execution.ts"
 import { watchExecution } from "../rollout/watch-execution.ts"
 import { addRunOptions, collect, readRunOptions } from "./run-options.ts"
@@ -17,6 +19,7 @@ export function addRun(program: Command, frame: CommandFrame): void {
     .option("-f, --file <file>", "a workflow document to run instead of a stored one; - for standard input")
     .option("--workflow-version <number>", "a version of the workflow; the newest where it is left out")
     .option("-p, --parameter <name=value>", "a parameter of the workflow (repeatable)", collect)
+    .option("--plan", "only show what the run would do, and its digest")
     .option("-w, --watch", "show the run until it ends; Ctrl-C leaves it running")
   addRunOptions(command)
   onRun(command, frame, { run })
@@ -30,6 +33,12 @@ async function run(context: CommandContext): Promise<number | void> {
     parameters: readRecord((options["parameter"] as string[] | undefined) ?? [], "--parameter"),
   }
   const client = await context.client()
+  if (options["plan"] === true) {
+    const { note: _, planDigest: __, ...asked } = input
+    const plan = await client.call(executionsPlan, asked)
+    await context.show(plan, (columns) => renderPlan(plan, columns))
+    return plan.blastRadius.verdict === "within" ? undefined : exitCodes.negative
+  }
   const reply = await client.call(executionsCreate, input)
   if (reply.status === "held") return await showHeld(context, reply.requestUrl)
   const execution = reply.value

@@ -1,6 +1,7 @@
 import type { Execution } from "../rollout/rollout-fold.ts"
-import { countsText } from "../rollout/counts-text.ts"
+import { countsText, resultsText } from "../rollout/counts-text.ts"
 import { renderDetails } from "./details.ts"
+import { strategyLines } from "./strategy-text.ts"
 
 /** A run in the words of `run` and its picture, with what to type next. */
 export function renderExecution(execution: Execution, columns: number | undefined): string {
@@ -16,7 +17,16 @@ export function renderExecution(execution: Execution, columns: number | undefine
       parameters: Object.keys(execution.parameters).length > 0 ? execution.parameters : undefined,
       targets: `${targets.text}: ${targets.count} ${targets.count === 1 ? "node" : "nodes"}`,
       pace: `${execution.width} at once, ${execution.errorsMax} failures tolerated`,
+      strategy: strategyLines(execution.strategy).join("; ") || undefined,
+      wave: execution.wave && `${execution.wave.number} of ${execution.wave.count}`,
+      waitsFor: execution.waitsFor?.text,
+      health: execution.health && healthText(execution.health),
       progress: progress.join(", "),
+      results: execution.finishedAt === undefined ? undefined : resultsText(execution.results),
+      retryOf: execution.retryOf,
+      rollbackOf: execution.rollbackOf,
+      rolledBackBy: execution.rolledBackBy?.join(", "),
+      vanished: execution.vanished && `${execution.vanished.count}: ${execution.vanished.nodes.join(", ")}`,
       note: execution.note,
       createdBy: execution.createdBy,
       createdAt: execution.createdAt,
@@ -27,4 +37,9 @@ export function renderExecution(execution: Execution, columns: number | undefine
     },
     columns,
   )
+}
+
+function healthText({ ok, message, checks, failures }: NonNullable<Execution["health"]>): string {
+  const said = `${message} (${checks} ${checks === 1 ? "check" : "checks"})`
+  return ok ? `well: ${said}` : `not well, ${failures} in a row: ${said}`
 }

@@ -21,3 +21,21 @@ export function countsText(counts: Execution["counts"]): string {
     .map(([name, text]) => `${counts[name]} ${text}`)
     .join(", ")
 }
+
+const resultNames: ReadonlyArray<readonly [keyof Execution["results"], string]> = [
+  ["ok", "ok"],
+  ["failed", "failed"],
+  ["rolledBack", "rolled back"],
+  ["rollbackFailed", "rollback failed"],
+  ["notReversible", "not reversible"],
+  ["unknown", "unknown"],
+  ["untouched", "untouched"],
+]
+
+/** What became of the nodes. @example resultsText(results) // "10 ok, 2 rolled back, 3 untouched" */
+export function resultsText(results: Execution["results"]): string {
+  return resultNames
+    .filter(([name]) => results[name] > 0)
+    .map(([name, text]) => `${results[name]} ${text}`)
+    .join(", ")
+}

@@ -13,6 +13,7 @@ export class PlainRollout {
   private state: Execution["state"] | undefined
   private readonly told = new Map<number, NodeMark>()
   private finishedTold = 0
+  private waitTold: string | undefined
 
   /** The lines that this message adds; how the run ended is told by `conclusion`. */
   lines(update: ExecutionUpdate): string[] {
@@ -21,6 +22,7 @@ export class PlainRollout {
     if (this.state === undefined) lines.push(introduction(execution))
     else if (execution.state !== this.state && !isTerminal(execution.state)) lines.push(stateLine(execution))
     this.state = execution.state
+    lines.push(...this.waitLines(execution))
     const oneByOne = execution.targets.count <= nodesToldOneByOneMax
     for (const task of update.tasks) {
       const line = this.taskLine(task, oneByOne)
@@ -28,6 +30,14 @@ export class PlainRollout {
     }
     if (!oneByOne) lines.push(...this.progressLines(execution))
     return lines
+  }
+
+  /** What holds the run up for longer than a node takes. */
+  private waitLines({ id, waitsFor }: Execution): string[] {
+    const text = waitsFor?.for === "hold" || waitsFor?.for === "bake" ? waitsFor.text : undefined
+    if (text === this.waitTold) return []
+    this.waitTold = text
+    return text === undefined ? [] : [safeLine(`${id}: waits: ${text}`)]
   }
 
   private taskLine(task: TaskUpdate, oneByOne: boolean): string | undefined {

@@ -49,10 +49,15 @@ function renderHead(view: RolloutView, columns: number, paint: Paint): string[] 
   ]
   const lines = flow(title, columns).map((line) => paint("bold", line))
   if (execution.reason) lines.push(paint("yellow", fit(safeLine(execution.reason), columns)))
+  // That the width is full is seen from the numbers.
+  const { waitsFor } = execution
+  if (waitsFor && waitsFor.for !== "width" && waitsFor.for !== "wave")
+    lines.push(paint("cyan", fit(safeLine(`waits: ${waitsFor.text}`), columns)))
   lines.push(...renderBar(view, columns, paint))
   const failures = counts.failed + counts.interrupted + counts.unreachable
   const facts = [
     `in flight ${execution.inFlight}/${execution.width}`,
+    execution.wave ? `wave ${execution.wave.number}/${execution.wave.count}` : "",
     `failures ${failures} of ${execution.errorsMax} tolerated`,
     countsText({ ...counts, failed: 0 }),
   ]

@@ -1,0 +1,52 @@
+import type { executionsPlan } from "@signalbox/contracts/workflows/operations"
+import type { OutputOf } from "@signalbox/contracts/operation"
+import { renderDetails } from "./details.ts"
+import { safeLine } from "./safe-text.ts"
+import { strategyLines } from "./strategy-text.ts"
+
+type Plan = OutputOf<typeof executionsPlan>
+
+/** What a run would do, with what to type next. */
+export function renderPlan(plan: Plan, columns: number | undefined): string {
+  const { workflow, targets, blastRadius, rollback, windows, domains } = plan
+  const head = renderDetails(
+    {
+      plan: workflow.version === undefined ? `${workflow.name} (inline)` : `${workflow.name} v${workflow.version}`,
+      parameters: Object.keys(plan.parameters).length > 0 ? plan.parameters : undefined,
+      targets: `${targets.text}: ${targets.count} ${targets.count === 1 ? "node" : "nodes"}`,
+      brake:
+        blastRadius.verdict === "within"
+          ? `within the ${blastRadius.targetsMax} nodes that it may touch`
+          : `REFUSED: more than ${blastRadius.targetsMax} nodes; give --targets-max if you mean it`,
+      pace: `${plan.width} at once, ${plan.errorsMax} failures tolerated`,
+      strategy: strategyLines(plan.strategy).join("; ") || undefined,
+      domains:
+        domains && `${domains.count} of ${domains.tag}, the largest ${domains.largest}, ${domains.withoutTag} without`,
+      windows: windows && windowsText(windows),
+      takes: `at most ${plan.durationMax}, holds and pauses not counted`,
+      saved: rollback.saved.length > 0 ? rollback.saved.join(", ") : undefined,
+      notCovered: rollback.notCovered.length > 0 ? rollback.notCovered.join(", ") : undefined,
+    },
+    columns,
+  )
+  const steps = plan.steps.map(({ name, kind, undo }) => `  ${safeLine(name)} (${kind}, undo: ${undo})`)
+  const sample = plan.sample.flatMap(({ nodeName, steps: done }) => [
+    `${safeLine(nodeName)}:`,
+    ...done.map(({ name, does }) => `  ${safeLine(name)}: ${safeLine(does)}`),
+  ])
+  const rest = plan.targets.count - plan.sample.length
+  return [
+    head,
+    "steps:",
+    ...steps,
+    ...(sample.length > 0 ? ["", ...sample, ...(rest > 0 ? [`and ${rest} more nodes`] : [])] : []),
+    "",
+    `Run exactly this, or nothing: the same command with --plan-digest ${plan.planDigest} in the place of --plan`,
+  ].join("\n")
+}
+
+function windowsText({ open, name, changesAt }: NonNullable<Plan["windows"]>): string {
+  const which = name === undefined ? "none" : name
+  if (open) return `${which} is open${changesAt === undefined ? "" : ` until ${changesAt}`}`
+  return changesAt === undefined ? "closed, and none opens again" : `closed; ${which} opens at ${changesAt}`
+}
