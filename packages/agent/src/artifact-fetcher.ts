@@ -118,9 +118,7 @@ export class ArtifactFetcher {
 
   async #request(path: string, from: number, stop: AbortSignal): Promise<IncomingMessage> {
     const { server, ca, token } = this.#options
-    const url = new URL(path, serverEndpoint(server, "/"))
-    if (url.origin !== server.origin)
-      throw new AppError("agent.step-refused", "artifacts come from the agent's own server")
+    const url = serverEndpoint(server, path)
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
     const request = (url.protocol === "https:" ? httpsRequest : httpRequest)(url, {
       agent: connectionAgent(url, { ...(ca !== undefined && { ca }) }),
