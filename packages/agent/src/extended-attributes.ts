@@ -3,6 +3,7 @@ import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { errorText } from "./agent-logger.ts"
+import { findProgram } from "./find-program.ts"
 import { baseEnvironment } from "./process-owner.ts"
 
 /**
@@ -20,19 +21,17 @@ type Attributes = ReadonlyMap<string, ReadonlyMap<string, string>>
 const notCovered = ["extended attributes: getfattr and setfattr are not on this node"]
 
 function environment(root: string) {
-  return { ...baseEnvironment(root, { name: "", home: "/" }), LC_ALL: "C" }
+  const { PATH = "" } = baseEnvironment(root, { name: "", home: "/" })
+  return { PATH, LC_ALL: "C" }
 }
 
 async function dump(root: string): Promise<string | undefined> {
+  const env = environment(root)
+  const [reader, setter] = await Promise.all(["getfattr", "setfattr"].map((name) => findProgram(name, env.PATH)))
+  if (reader === undefined || setter === undefined) return undefined
   const words = ["-R", "-P", "-h", "-d", "-m", "-", "-e", "hex", "--", "."]
-  const options = { cwd: root, env: environment(root), maxBuffer: outputBytesMax, timeout: timeoutMilliseconds }
-  try {
-    await run("setfattr", ["--version"], options)
-    return (await run("getfattr", words, options)).stdout
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined
-    throw error
-  }
+  const options = { cwd: root, env, maxBuffer: outputBytesMax, timeout: timeoutMilliseconds }
+  return (await run(reader, words, options)).stdout
 }
 
 /** Keeps the attributes of a tree beside its other saved state. Returns the bytes kept. */

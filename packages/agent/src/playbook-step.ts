@@ -1,8 +1,8 @@
-import { constants } from "node:fs"
-import { access, realpath } from "node:fs/promises"
+import { realpath } from "node:fs/promises"
 import { join } from "node:path"
 import type { PlaybookOrder, TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError } from "@signalbox/kernel/app-error"
+import { findProgram } from "./find-program.ts"
 import { makeWorkPlace, putWorkFile, removeWorkPlace } from "./output-file.ts"
 import { baseEnvironment, findProcessOwner } from "./process-owner.ts"
 import { isInside, resolveInRoot } from "./root-path.ts"
@@ -23,13 +23,7 @@ export async function requireAnsible(order: TaskOrder, root: string): Promise<vo
   const step = order.steps.find(({ playbook, undo }) => playbook ?? (undo && "playbook" in undo))
   if (!step) return
   const { PATH = "" } = { ...baseEnvironment(root, await findProcessOwner(step.user)), ...plainPath(step.environment) }
-  for (const directory of PATH.split(":")) {
-    const isThere = await access(join(directory, program), constants.X_OK).then(
-      () => true,
-      () => false,
-    )
-    if (isThere) return
-  }
+  if ((await findProgram(program, PATH)) !== undefined) return
   throw new AppError("agent.step-refused", `step "${step.name}" needs Ansible, and this node has no ${program}`)
 }
 

@@ -65,7 +65,7 @@ describe("W6: mode whole", () => {
       for (const each of before) apply(node.root, each)
       const tree = treeOf(node.root)
       const { key, outcome } = await node.run(quiet())
-      expect(outcome.state).toBe("succeeded")
+      expect(outcome).toMatchObject({ state: "succeeded" })
       for (const each of after) apply(node.root, each)
       expect(await node.undo(key)).toMatchObject({ state: "rolled-back" })
       expect(treeOf(node.root)).toEqual(tree)
@@ -77,7 +77,7 @@ describe("W6: mode whole", () => {
 
   test("services are as before too, and a command without an undo is covered", async () => {
     const before = node.look()
-    const { key } = await node.run(
+    const { key, outcome: ran } = await node.run(
       taskOf(
         [
           stepOf({ service: { name: "web", state: "started", enabled: true } }),
@@ -87,6 +87,7 @@ describe("W6: mode whole", () => {
         { whole: true },
       ),
     )
+    expect(ran).toMatchObject({ state: "succeeded" })
     const outcome = await node.undo(key)
     expect(outcome).toMatchObject({ state: "rolled-back" })
     expect(node.look()).toEqual(before)
