@@ -35,7 +35,7 @@ describe("X13: blobs in an S3-compatible store", () => {
       digest,
       bytes: 300_000,
     })
-    expect([...server.objects.keys()]).toEqual([`some/prefix/${digest.slice(0, 2)}/${digest.slice(2, 4)}/${digest}`])
+    expect([...server.objects.keys()]).toEqual([`some/pre fix/${digest.slice(0, 2)}/${digest.slice(2, 4)}/${digest}`])
     expect(await buffer(await store.open(digest))).toEqual(content)
     expect(await buffer(await store.open(digest, { start: 10, end: 20 }))).toEqual(content.subarray(10, 20))
     expect(await buffer(await store.open(digest, { start: 299_990 }))).toEqual(content.subarray(299_990))

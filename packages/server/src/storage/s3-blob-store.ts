@@ -73,13 +73,13 @@ class S3BlobStore implements BlobStore {
   constructor(options: S3Options & { readonly spoolDirectory: string; readonly bytesMax: number }) {
     this.#options = options
     this.#base = new URL(options.url)
-    const [bucket = "", ...prefix] = this.#base.pathname.split("/").filter(Boolean)
+    const [bucket = "", ...prefix] = this.#base.pathname.split("/").filter(Boolean).map(decodeURIComponent)
     if (bucket === "")
       throw new AppError(
         "settings.invalid",
         "setting blobs-s3-url: write https://HOST/BUCKET or https://HOST/BUCKET/PREFIX",
       )
-    this.#bucketPath = `/${bucket}`
+    this.#bucketPath = `/${encodeURIComponent(bucket)}`
     this.#prefix = prefix.map((part) => `${part}/`).join("")
     this.id = `s3:${this.#base.host}/${bucket}/${this.#prefix}`
   }
@@ -222,7 +222,8 @@ class S3BlobStore implements BlobStore {
     readonly body?: () => Uint8Array | Readable
   }): Promise<Dispatcher.ResponseData> {
     const url = new URL(this.#base.origin)
-    url.pathname = call.key === undefined ? this.#bucketPath : `${this.#bucketPath}/${call.key}`
+    const key = call.key?.split("/").map(encodeURIComponent).join("/")
+    url.pathname = key === undefined ? this.#bucketPath : `${this.#bucketPath}/${key}`
     for (const [name, value] of Object.entries(call.query ?? {})) url.searchParams.set(name, value)
     for (let attempt = 1; ; attempt++) {
       const headers = signCall(this.#options, {

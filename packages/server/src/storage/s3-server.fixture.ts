@@ -41,7 +41,7 @@ export async function startS3Server(): Promise<S3Server> {
       return
     }
     if (url.pathname === "/bucket") return list(url, response, objects)
-    const name = url.pathname.replace("/bucket/", "")
+    const name = decodeURIComponent(url.pathname.replace("/bucket/", ""))
     const found = objects.get(name)
     if (request.method === "PUT") {
       objects.set(name, body)
@@ -61,7 +61,7 @@ export async function startS3Server(): Promise<S3Server> {
 
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/bucket/some/prefix`,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/bucket/some/pre%20fix`,
     key,
     objects,
     fail: (calls) => (failing = calls),
