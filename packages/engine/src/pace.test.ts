@@ -146,6 +146,29 @@ describe("unavailable targets", () => {
     expect(run.last?.neverStarted).toEqual({ from: 2, to: 10 })
   })
 
+  test("I22: a target whose way back is on its way is counted once", () => {
+    const run = started({ width: 4, unavailableMax: 3, errorsMax: 9 })
+    run.finish("failed", 0)
+    run.step({ type: "rollback-started", ordinal: 0, attempt: 1 })
+    expect(summarize(run.state).unavailable).toBe(3)
+    run.finish("succeeded", 1)
+    expect(run.commands()).toEqual(["start 3/1"])
+  })
+
+  test("I27: in a pause, and while a hold leaves room, nothing stops for want of room", () => {
+    const run = started({ width: 4, unavailableMax: 2, errorsMax: 9, rollbackOnFailure: false })
+    run.step({ type: "hold-starts", reason: "closed" })
+    run.finish("succeeded", 0)
+    run.finish("failed", 1)
+    expect(run.store.execution).toBe("running")
+    run.step({ type: "release-starts" })
+    run.step({ type: "pause" })
+    run.finish("failed", 2)
+    expect(run.store.execution).toBe("paused")
+    run.step({ type: "resume" })
+    expect(run.store.stop).toMatchObject({ by: "unavailable-limit", unavailable: 2 })
+  })
+
   test("I22: the last targets may take the limit; then the run ends as it would", () => {
     const run = started({ targetsCount: 2, width: 2, unavailableMax: 2, errorsMax: 9, rollbackOnFailure: false })
     run.finish("failed", 0, 1)

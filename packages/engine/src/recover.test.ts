@@ -44,6 +44,34 @@ describe("recovery", () => {
     expect(run.row(2)).toMatchObject({ state: "unreachable", rollback: "pending" })
   })
 
+  test("I14, I18: every kind of waiting begins anew, as long as it was", () => {
+    const ends = (milliseconds: number, row: number): void => {
+      const run = prepared()
+      recover(run)
+      const before = run.row(row)
+      run.step({ type: "abort", mode: "finish" })
+      run.wait(milliseconds - 1)
+      expect(run.row(row)).toEqual(before)
+      run.wait(1)
+      expect(run.row(row)).not.toEqual(before)
+    }
+    const { startTimeoutMilliseconds, taskTimeoutMilliseconds, rollbackTimeoutMilliseconds, graceMilliseconds } =
+      prepared().plan
+    ends(startTimeoutMilliseconds, 0)
+    ends(taskTimeoutMilliseconds + graceMilliseconds, 1)
+    ends(rollbackTimeoutMilliseconds + graceMilliseconds, 3)
+  })
+
+  test("I10: a later attempt that was not accepted leaves a node that an earlier one touched, also over a recovery", () => {
+    const run = new EngineRun({ attemptsMax: 2, width: 1, retryDelayMilliseconds: 0 })
+    run.step({ type: "planned" })
+    run.finish("failed", 0)
+    expect(run.row(0)).toMatchObject({ state: "starting", attempt: 2 })
+    recover(run)
+    run.wait(run.plan.startTimeoutMilliseconds)
+    expect(run.row(0)).toMatchObject({ state: "unreachable", rollback: "pending" })
+  })
+
   test("I14: a wish that was stored and not yet acted on is acted on", () => {
     expect(recover(prepared(), "pause").execution?.state).toBe("pausing")
     const finish = recover(prepared(), "abort-finish")

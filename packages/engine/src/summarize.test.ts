@@ -51,6 +51,20 @@ describe("the sentence about an execution", () => {
   })
 })
 
+describe("I11: a run ends well only where every target did", () => {
+  test.each([
+    ["failed", "aborted"],
+    ["interrupted", "failed"],
+    ["unreachable", "skipped"],
+    ["aborted", "unreachable"],
+  ] as const)("%s and %s are incomplete", (one, two) => {
+    const run = started({ targetsCount: 2, errorsMax: 9, rollbackOnFailure: false })
+    run.finish(one, 0)
+    run.finish(two, 1)
+    expect(run.store.execution).toBe("incomplete")
+  })
+})
+
 describe("the summary", () => {
   test("counts, and says what drains", () => {
     const run = started({ width: 3, errorsMax: 5 })
