@@ -10,6 +10,8 @@ StartLimitIntervalSec=0
 
 [Service]
 ExecStart=${command}
+# Buffers of a step's output go back to the machine when they are freed; steps don't inherit this.
+Environment=MALLOC_MMAP_THRESHOLD_=32768
 Restart=always
 RestartSec=2
 # Only the agent itself is stopped: what its steps started (a restarted service, say) goes on.

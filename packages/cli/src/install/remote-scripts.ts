@@ -105,6 +105,7 @@ command="$prefix/signalbox-agent"
 changed=no
 {
   printf '#!/bin/sh\\n# program %s\\n' ${program}
+  printf 'export MALLOC_MMAP_THRESHOLD_=32768\\n'
   printf 'exec "%s" "%s" agent "$@"\\n' "$node" "$prefix/program-${program}/node_modules/signalbox/bin/signalbox.js"
 } > "$command.part"
 chmod 755 "$command.part"
