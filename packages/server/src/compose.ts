@@ -13,6 +13,7 @@ import {
   type OperationCaller,
   type SecretReader,
   type StandingCaller,
+  type StandingRecord,
 } from "./router/ports.ts"
 import { createRouter, type Router } from "./router/router.ts"
 import { createArtifactsService } from "./services/artifacts/service.ts"
@@ -200,7 +201,7 @@ function makeServices(
   }
 }
 
-function lateCaller(late: { readonly router?: Router }): OperationCaller & StandingCaller {
+function lateCaller(late: { readonly router?: Router }): OperationCaller & StandingCaller & StandingRecord {
   const router = (): Router => {
     assert(late.router !== undefined, "the router is made before the first call")
     return late.router

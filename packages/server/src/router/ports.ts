@@ -90,6 +90,10 @@ export interface StandingCall {
 export interface StandingCaller {
   /** @throws request.invalid-input where the operation changes nothing, and whatever the operation throws */
   callStanding(call: StandingCall): Promise<Reply<unknown>>
+}
+
+/** Tells whether a standing call was carried out, for those who died before they knew. */
+export interface StandingRecord {
   /** The subject of the change that a standing call made; undefined where none is on record. */
   findStandingChange(call: Pick<StandingCall, "cause" | "causedBy"> & { account: string }): Promise<string | undefined>
 }

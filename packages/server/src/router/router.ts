@@ -19,7 +19,15 @@ import {
   findChangeCausedBy,
 } from "./change-record.ts"
 import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage } from "./handler.ts"
-import type { Authenticator, GateFinder, OperationCaller, StandingCall, StandingCaller, UseRecorder } from "./ports.ts"
+import type {
+  Authenticator,
+  GateFinder,
+  OperationCaller,
+  StandingCall,
+  StandingCaller,
+  StandingRecord,
+  UseRecorder,
+} from "./ports.ts"
 import { refuseUnstorable } from "./storable-text.ts"
 import type { RoutingMap } from "./routing-map.ts"
 
@@ -63,7 +71,7 @@ export interface RouterOptions {
   readonly markSecretInput: (text: string) => string
 }
 
-export interface Router extends OperationCaller, StandingCaller {
+export interface Router extends OperationCaller, StandingCaller, StandingRecord {
   carryOut(call: EdgeCall): Promise<RouterReply>
   /** Who a token stands for, for the parts of the edge that are no operations (limits). */
   authenticate(token: string | undefined, sourceAddress: string | undefined): Promise<Caller>

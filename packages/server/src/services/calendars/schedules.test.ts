@@ -1,5 +1,8 @@
+import { pino } from "pino"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { systemRandom } from "../../system.ts"
 import { runWork, startCalendarsFixture, until, type CalendarsFixture } from "./calendars.fixture.ts"
+import { makeDueFirings } from "./make-firing.ts"
 
 let fixture: CalendarsFixture
 beforeAll(async () => {
@@ -208,4 +211,18 @@ describe("W8: a schedule", () => {
       ],
     })
   })
+})
+
+test("W8: two servers that look at once make one firing of each instant", async () => {
+  await apply("shared", { every: "10m", overlap: "allow" })
+  const { database } = fixture.server.test
+  // The fixture's own server can't see it meanwhile: its clock is behind.
+  const clock = { now: () => fixture.now() + 10 * minute }
+  const context = { clock, random: systemRandom, logger: pino({ level: "silent" }) }
+  const looks = Array.from({ length: 8 }, () => database.transaction((tx) => makeDueFirings(tx, context)))
+  await Promise.all(looks)
+  expect(await fixture.firings("shared")).toHaveLength(1)
+  const [row] = await database.query("select next_at, pending_firing from schedules where name = 'shared'")
+  expect(row).toMatchObject({ next_at: expect.any(Number) })
+  await fixture.call("DELETE", "/v1/schedules/shared")
 })
