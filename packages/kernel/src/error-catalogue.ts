@@ -189,6 +189,10 @@ export const errorCatalogue = {
     "invalid",
     "Some targets don't exist in this account; check them with `signalbox nodes list`.",
   ),
+  "executions.needs-agent": entry(
+    "invalid",
+    "Give the resource a runner node (`signalbox resources apply`), or use http, operation and wait steps alone.",
+  ),
   "executions.blast-radius": entry(
     "invalid",
     "The run would touch more nodes than allowed without asking; give `targetsMax` (--targets-max) if you mean it.",

@@ -9,6 +9,7 @@ import type { Handler, Service } from "./router/handler.ts"
 import {
   noGates,
   noUses,
+  type ArtifactFinder,
   type Executor,
   type OperationCaller,
   type SecretReader,
@@ -27,7 +28,7 @@ import { createSecretsService, type SecretsOptions } from "./services/secrets/se
 import { createWorkflowsService } from "./services/workflows/service.ts"
 import { watchConfiguration, type ConfigurationWatcher } from "./storage/configuration-versions.ts"
 import type { BlobStore } from "./storage/blob-store.ts"
-import { blobCollection, createBlobs } from "./storage/blobs.ts"
+import { blobCollection, createBlobs, type Blobs } from "./storage/blobs.ts"
 import { startBackgroundQueue } from "./storage/background-queue.ts"
 import type { Connection, Database } from "./storage/database.ts"
 import type { Expander } from "./storage/outbox.ts"
@@ -93,7 +94,13 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const blobs = createBlobs({ database, ...options.blobs })
   const artifacts = createArtifactsService({ database, clock, random, blobs })
   const egress = createEgress(options.egress ?? { allow: [], privateAllowed: true })
-  const parts = makeServices(options, operations, { late, egress, secrets: secrets.reader })
+  const parts = makeServices(options, operations, {
+    late,
+    egress,
+    secrets: secrets.reader,
+    artifacts: artifacts.finder,
+    blobs,
+  })
   const { expanders } = parts
   const notifications = createNotificationsService({
     ...{ clock, random, logger, egress },
@@ -131,11 +138,19 @@ interface LateParts {
   readonly watcher?: ConfigurationWatcher
 }
 
+/** What is there before the services that use it. */
+interface ReadyParts {
+  readonly blobs: Blobs
+  readonly egress: Egress
+  readonly secrets: SecretReader
+  readonly artifacts: ArtifactFinder
+}
+
 /** Constructs the services and joins their ports. */
 function makeServices(
   options: CompositionOptions,
   operations: ReadonlyMap<string, AnyOperation>,
-  { late, egress, secrets }: { readonly late: LateParts; readonly egress: Egress; readonly secrets: SecretReader },
+  { late, ...ready }: ReadyParts & { readonly late: LateParts },
 ) {
   const { database, clock, random, logger } = options
   const handlers: Handler[] = []
@@ -171,11 +186,10 @@ function makeServices(
     configurationChanged,
   })
   const workflows = createWorkflowsService({
-    ...{ database, clock, random, logger, egress },
+    ...{ database, clock, random, logger, ...ready },
     operations: caller,
     standing: caller,
     principals: identity.keys,
-    secrets,
     executor: options.executor ?? fleet.executor,
     windows: calendars.windows,
     probes: fleet.probes,

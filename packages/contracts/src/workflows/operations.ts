@@ -234,6 +234,11 @@ export const tasksList = defineOperation({
   table: { rows: "items", columns: ["ordinal", "nodeName", "state", "rollback", "class", "attempt", "message"] },
 })
 
+const kept = z
+  .object({ digest: z.string(), bytes: z.int() })
+  .optional()
+  .describe("Outputs are shortened here; tasks.output has all of them")
+
 export const tasksGet = defineOperation({
   name: "tasks.get",
   service: "workflows",
@@ -246,8 +251,40 @@ export const tasksGet = defineOperation({
     ...executionInput,
     task: z.string().max(128).describe("The task's number, id or node name"),
   }),
-  output: task.extend({ outcome: taskOutcome.optional(), rollbackOutcome: rollbackOutcome.optional() }),
+  output: task.extend({
+    outcome: taskOutcome.extend({ kept }).optional(),
+    rollbackOutcome: rollbackOutcome.extend({ kept }).optional(),
+  }),
   errors: ["executions.not-found", "executions.task-not-found"],
+})
+
+export const tasksOutput = defineOperation({
+  name: "tasks.output",
+  service: "workflows",
+  summary: "Show all that is kept of what a task's steps wrote",
+  description: "Where tasks.get shows only the head and tail of long outputs, this shows all that the node kept.",
+  method: "GET",
+  path: "/v1/executions/{execution}/tasks/{task}/output",
+  effect: "read",
+  permission: "executions.read",
+  input: z.strictObject({
+    ...executionInput,
+    task: z.string().max(128).describe("The task's number, id or node name"),
+    phase: z.enum(["task", "rollback"]).default("task"),
+    cursor: pageInput.cursor,
+  }),
+  output: z.object({
+    items: z.array(
+      z.object({
+        step: z.int().min(0),
+        name: z.string(),
+        stream: z.enum(["stdout", "stderr"]),
+        text: z.string().describe("A part of the stream; what was not kept is told in its place"),
+      }),
+    ),
+    nextCursor: z.string().optional().describe("Absent on the last page"),
+  }),
+  errors: ["executions.not-found", "executions.task-not-found", "request.invalid-cursor", "storage.blob-not-found"],
 })
 
 export const workflowsOperations = [
@@ -268,4 +305,5 @@ export const workflowsOperations = [
   executionsRollback,
   tasksList,
   tasksGet,
+  tasksOutput,
 ] as const

@@ -26,6 +26,7 @@ export function automaticRollback(
     of: claimed,
     definition: JSON.stringify(run.frozen.definition),
     parameters: run.frozen.parameters,
+    parts: run.frozen.parts,
     strategy: run.strategy,
     targetsMax: run.frozen.targetsMax,
     targetsCount,

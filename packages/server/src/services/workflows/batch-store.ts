@@ -13,9 +13,10 @@ import type {
   Stop,
   TaskCounts,
 } from "@signalbox/engine/types"
-import type { Database, Sql } from "../../storage/database.ts"
+import type { Database, Sql, Tx } from "../../storage/database.ts"
 import type { ClaimedExecution, Fence, HealthRow, Wished } from "./claimed-execution.ts"
-import { insertFollow, type NewExecution } from "./new-execution-store.ts"
+import type { KeptBlob } from "./long-outcome.ts"
+import type { FrozenParts } from "./frozen-parts.ts"
 import type { ParameterValues } from "./parameters.ts"
 import type { RunStrategy } from "./strategy-model.ts"
 
@@ -56,8 +57,8 @@ export interface Batch {
   readonly pace: Pick<ExecutionChange, "width" | "wave" | "bakeUntil" | "hold"> | undefined
   readonly tasks: readonly TaskUpdate[]
   readonly events: readonly BatchEvent[]
-  /** Made in the same transaction: the rollback of a run that ends. */
-  readonly follow?: NewExecution | undefined
+  /** Whole outcomes whose rows have only a part; referenced in the same transaction. */
+  readonly blobs: readonly KeptBlob[]
 }
 
 const taskColumns = `execution_id, ordinal, account, state, rollback, attempt, class, message, started_at, finished_at,
@@ -105,17 +106,20 @@ with fence as (
 )
 select ${wishOfFence} from fence`
 
-/** One commit of the engine. Gives what people wish by now; undefined where the lease is lost and nothing was written. */
+/**
+ * One commit of the engine, with what goes along with it in the same transaction. Gives what people wish by now; undefined
+ * where the lease is lost and nothing was written.
+ */
 export async function commitBatch(
   database: Database,
   fence: Fence,
-  batch: Batch & { readonly followEventId?: string | undefined },
+  batch: Batch & { readonly accompany?: ((tx: Tx) => Promise<void>) | undefined },
 ): Promise<Wished | undefined> {
-  const { follow, followEventId } = batch
-  if (!follow) return writeBatch(database, fence, batch)
+  const { accompany } = batch
+  if (!accompany) return writeBatch(database, fence, batch)
   return database.transaction(async (tx) => {
     const wished = await writeBatch(tx, fence, batch)
-    if (wished) await insertFollow(tx, follow, followEventId ?? follow.id)
+    if (wished) await accompany(tx)
     return wished
   })
 }
@@ -193,12 +197,13 @@ export interface FrozenPlan {
   readonly strategy: RunStrategy | null
   /** What the targets' digest has to be; null where nobody said. */
   readonly expectedDigest: string | null
+  readonly parts: FrozenParts
 }
 
 export async function getPlan(sql: Sql, fence: Fence): Promise<FrozenPlan> {
   const [row] = await sql.query<FrozenPlan>(
     `select definition, parameters, targets, targets_max as "targetsMax", strategy,
-       expected_digest as "expectedDigest" from execution_plans where execution_id = $1 and account = $2`,
+       expected_digest as "expectedDigest", coalesce(parts, '{"secrets":{},"artifacts":{}}') as parts from execution_plans where execution_id = $1 and account = $2`,
     [fence.id, fence.account],
   )
   if (!row) throw new Error(`execution ${fence.id} has no plan`)
@@ -254,10 +259,11 @@ export interface WindowNode {
   readonly tags: Readonly<Record<string, string>> | null
   readonly originOrdinal?: number | null
   readonly originAttempt?: number | null
+  readonly runner?: string | null
 }
 
 const windowColumns = `ordinal, node_id as id, node_name as name, tags, origin_ordinal as "originOrdinal",
-  origin_attempt as "originAttempt"`
+  origin_attempt as "originAttempt", runner`
 
 /** The nodes of a range of ordinals, and of single ones. */
 export async function readNodes(
@@ -297,7 +303,7 @@ export async function readLateTasks(
     `select n.number::int as number, e.id is not null as known,
        (e.id is null or (e.finished_at is not null and not exists (
          select 1 from executions r
-         where r.account = e.account and r.rollback_of = e.id and r.finished_at is null))) as ended, t.node_id as node
+         where r.account = e.account and r.rollback_of = e.id and r.finished_at is null))) as ended, coalesce(t.runner, t.node_id) as node
      from unnest($1::text[], $2::int[]) with ordinality as n (execution, ordinal, number)
      left join executions e on e.id = n.execution
      left join execution_targets t on t.execution_id = n.execution and t.ordinal = n.ordinal

@@ -61,6 +61,7 @@ export function makeBatch(input: BatchInput): Batch | undefined {
     pace: result.execution,
     tasks: written.map((change) => toUpdate(change, reported, input)),
     events,
+    blobs: [...reported.values()].flatMap(({ task, rollback }) => [task?.blob ?? [], rollback?.blob ?? []].flat()),
   }
 }
 

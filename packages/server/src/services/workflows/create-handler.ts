@@ -88,6 +88,7 @@ function newExecution(
     workflowName: document.name,
     workflowVersion: run.version,
     canonical: run.canonical,
+    parts: run.parts,
     parameters: run.parameters,
     strategy,
     targets: input.targets,

@@ -5,6 +5,7 @@ import {
   executionsWatch,
   tasksGet,
   tasksList,
+  tasksOutput,
 } from "@signalbox/contracts/workflows/operations"
 import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import { parseTaskId } from "@signalbox/kernel/id"
@@ -14,6 +15,7 @@ import type { Sql } from "../../storage/database.ts"
 import { findExecution, findTask, listExecutions, listTasks, type ExecutionRow } from "./execution-store.ts"
 import { toExecution, toTask } from "./presentation.ts"
 import type { WorkflowsContext } from "./handler-context.ts"
+import { pageOutput, readWhole } from "./task-output.ts"
 
 export function executionHandlers(context: WorkflowsContext): Handler[] {
   return [
@@ -38,6 +40,7 @@ export function executionHandlers(context: WorkflowsContext): Handler[] {
       }),
     ),
     ...taskHandlers(),
+    outputHandler(context),
   ]
 }
 
@@ -80,6 +83,16 @@ function taskHandlers(): Handler[] {
       }
     }),
   ]
+}
+
+function outputHandler({ blobs }: WorkflowsContext): Handler {
+  return onRead(tasksOutput, async (input, ctx) => {
+    const { id } = await getExecution(ctx.sql, ctx.account, input.execution)
+    const row = await findTask(ctx.sql, { account: ctx.account, execution: id, ...readTask(id, input.task) })
+    if (!row) throw new AppError("executions.task-not-found", `execution ${id} has no task "${input.task}"`)
+    const outcome = input.phase === "task" ? row.outcome : row.rollbackOutcome
+    return outcome === null ? { items: [] } : pageOutput(await readWhole(outcome, blobs), input.cursor)
+  })
 }
 
 function readOrdinal(cursor: string): number {

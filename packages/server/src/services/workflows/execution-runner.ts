@@ -17,14 +17,25 @@ import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
-import type { Executor, ExecutorOrder, ExecutorReport, OperationCaller, WindowState } from "../../router/ports.ts"
-import type { Database } from "../../storage/database.ts"
+import type {
+  Executor,
+  ExecutorOrder,
+  ExecutorReport,
+  OperationCaller,
+  SecretReader,
+  WindowState,
+} from "../../router/ports.ts"
+import type { Blobs } from "../../storage/blobs.ts"
+import type { Database, Tx } from "../../storage/database.ts"
 import { makeBatch } from "./batch.ts"
 import { commitBatch, getPlan, keepHealth, readDomains, readOpenRows, type Batch } from "./batch-store.ts"
 import type { ClaimedExecution, Wished } from "./claimed-execution.ts"
 import { automaticRollback } from "./automatic-rollback.ts"
+import { readFrozenSecrets, type FrozenParts } from "./frozen-parts.ts"
 import { HealthWatch, type HealthResult } from "./health-watch.ts"
+import { isLong, shorten } from "./long-outcome.ts"
 import { enginePlanOf } from "./model.ts"
+import { insertFollow } from "./new-execution-store.ts"
 import { NodeWindow } from "./node-window.ts"
 import { planTargets } from "./planning.ts"
 import { batchInputsMax, ReportQueue, toQueued, type QueuedInput } from "./report-queue.ts"
@@ -43,6 +54,8 @@ export interface RunnerDependencies {
   readonly operations: OperationCaller
   readonly executor: Executor
   readonly windows: WindowState
+  readonly secrets: SecretReader
+  readonly blobs: Blobs
   readonly askHealth: (check: HealthCheck, run: ClaimedExecution, signal: AbortSignal) => Promise<HealthResult>
   /** Called after each commit. */
   readonly onCommit: (executionId: string) => void
@@ -66,6 +79,8 @@ export class ExecutionRunner {
   readonly #queue = new ReportQueue()
   #state: EngineState | undefined
   #run: RunPlan | undefined
+  #secrets: Readonly<Record<string, string>> | undefined
+  #secretsFault: string | undefined
   #window: NodeWindow | undefined
   #health: HealthWatch | undefined
   readonly #settings: RunSettings
@@ -105,7 +120,7 @@ export class ExecutionRunner {
     if (attempt.ordinal >= state.plan.targetsCount) return "foreign"
     const node = this.#window?.get(attempt.ordinal)
     if (!node || attempt.ordinal >= state.nextOrdinal) return attempt.ordinal < state.nextOrdinal ? "late" : "foreign"
-    if (node.id !== report.nodeId) return "foreign"
+    if ((node.runner ?? node.id) !== report.nodeId) return "foreign"
     return this.#take(toQueued(report, attempt))
   }
 
@@ -113,13 +128,26 @@ export class ExecutionRunner {
   #offerRollback(report: ExecutorReport, attempt: { readonly ordinal: number; readonly attempt: number }): Offered {
     const node = this.#window?.findByOrigin(attempt.ordinal)
     if (!node || node.originAttempt !== attempt.attempt) return "late"
-    if (node.id !== report.nodeId) return "foreign"
+    if ((node.runner ?? node.id) !== report.nodeId) return "foreign"
     return this.#take(toRollbackQueued(report, node.ordinal))
   }
 
   #take(queued: QueuedInput | undefined): Offered {
-    if (queued && this.#queue.push(queued)) this.#signal()
+    if (queued && isLong(queued)) void this.#takeLong(queued)
+    else if (queued && this.#queue.push(queued)) this.#signal()
     return "taken"
+  }
+
+  /** Its report is acknowledged only with the commit, so one that is lost here comes again. */
+  async #takeLong(queued: QueuedInput): Promise<void> {
+    const { blobs, logger } = this.#deps
+    const short = await shorten(queued, blobs, (error) =>
+      logger.warn(
+        { err: error, execution: this.claimed.id },
+        "keeping a long output failed; its head and tail are kept",
+      ),
+    )
+    if (this.#queue.push(short)) this.#signal()
   }
 
   /** What people wish, as last read from the row. */
@@ -138,6 +166,8 @@ export class ExecutionRunner {
     const { database, clock } = this.#deps
     const run = openRunPlan(claimed, await getPlan(database, claimed))
     this.#run = run
+    const names = run.builder.secretNames
+    if (names.length > 0) await this.#readSecrets(run.frozen.parts, names)
     this.#settings.useWindows(run.strategy.windows ?? [])
     if (claimed.state === "planning") return this.#openNew(run)
     const domains = run.strategy.failureDomain === undefined ? undefined : await readDomains(database, claimed)
@@ -150,6 +180,16 @@ export class ExecutionRunner {
     if (!(await this.#send(undefined, result, []))) return "lost"
     this.#watchHealth(run)
     return "open"
+  }
+
+  /** Where a value can't be had, tasks are refused with the reason, and the run ends by its own rules. */
+  async #readSecrets(parts: FrozenParts, names: readonly string[]): Promise<void> {
+    try {
+      this.#secrets = await readFrozenSecrets(this.#deps.secrets, this.claimed.account, { parts, names })
+    } catch (error) {
+      if (!isAppError(error) || error.entry.retryable) throw error
+      this.#secretsFault = error.message
+    }
   }
 
   async #openNew(run: RunPlan): Promise<"open" | RunnerEnd> {
@@ -229,6 +269,7 @@ export class ExecutionRunner {
       classes: empty.classes,
       pace: undefined,
       tasks: [],
+      blobs: [],
       events: [{ id: newId("event", clock, random), type: "execution.failed", data }],
     }
     const written = await commitBatch(database, this.claimed, batch)
@@ -336,7 +377,7 @@ export class ExecutionRunner {
 
   /** Never rejects before it is awaited: the outcome is kept for whoever settles the commit. */
   #write(commit: Commit, batch: Batch): Promise<boolean> {
-    const done = commitBatch(this.#deps.database, this.claimed, this.#withRollback(batch, commit.result.state)).then(
+    const done = commitBatch(this.#deps.database, this.claimed, this.#accompanied(batch, commit.result.state)).then(
       (wished) => {
         commit.outcome = wished ? "kept" : "lost"
         if (wished) this.hearWish(wished)
@@ -353,12 +394,18 @@ export class ExecutionRunner {
     return done
   }
 
-  #withRollback(batch: Batch, state: EngineState): Parameters<typeof commitBatch>[2] {
-    if (!batch.ended || !this.#run) return batch
-    const { clock, random } = this.#deps
+  /** What else the batch's transaction writes: the rollback of a run that ends, and where long outcomes are. */
+  #accompanied(batch: Batch, state: EngineState): Parameters<typeof commitBatch>[2] {
+    const { clock, random, blobs } = this.#deps
+    const { id: aggregate, account } = this.claimed
     const end = { claimed: this.claimed, state, wished: this.#settings.wished }
-    const follow = automaticRollback(this.#run, end)
-    return { ...batch, follow, followEventId: newId("event", clock, random) }
+    const follow = batch.ended && this.#run ? automaticRollback(this.#run, end) : undefined
+    if (!follow && batch.blobs.length === 0) return batch
+    const accompany = async (tx: Tx): Promise<void> => {
+      for (const blob of batch.blobs) await blobs.reference(tx, { account, aggregate, ...blob })
+      if (follow) await insertFollow(tx, follow, newId("event", clock, random))
+    }
+    return { ...batch, accompany }
   }
 
   /** Waits for the commit that is on its way, if any, and carries it out. False where the lease is lost. */
@@ -397,11 +444,14 @@ export class ExecutionRunner {
     if (!node) return undefined
     assert(this.#run && this.#state, "an open runner has its orders")
     const now = this.#deps.clock.now()
-    if (command.type === "start") node.sentAt ??= now
+    if (command.type === "start") {
+      node.sentAt ??= now
+      if (this.#secretsFault !== undefined) return void this.#refuse(command, this.#secretsFault)
+    }
     const { startTimeoutMilliseconds } = this.#state.plan
     try {
       return orderOf(
-        { claimed: this.claimed, builder: this.#run.builder, startTimeoutMilliseconds, now },
+        { claimed: this.claimed, builder: this.#run.builder, secrets: this.#secrets, startTimeoutMilliseconds, now },
         command,
         node,
       )

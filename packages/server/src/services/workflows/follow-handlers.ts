@@ -65,6 +65,7 @@ async function retry(
   const next: NewExecution = {
     ...sharedOf(context, ctx, row),
     canonical: JSON.stringify(source.definition),
+    parts: source.parts,
     strategy: { ...strategy, ...withLimits(concurrency, errorLimit) },
     targets: { follow },
     targetsText: `${states.join(", ")} tasks of ${row.id}`,
@@ -113,6 +114,7 @@ async function rollBack(
       ...sharedOf(context, ctx, row),
       of: row,
       definition: JSON.stringify(source.definition),
+      parts: source.parts,
       strategy,
       targetsMax: source.targetsMax,
       targetsCount,

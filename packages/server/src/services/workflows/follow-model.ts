@@ -4,6 +4,7 @@ import { taskStates } from "@signalbox/engine/task-machine"
 import type { RollbackCounts, TaskCounts } from "@signalbox/engine/types"
 import { chooseLimits } from "./limit-choice.ts"
 import type { NewExecution } from "./new-execution-store.ts"
+import type { FrozenParts } from "./frozen-parts.ts"
 import type { ParameterValues } from "./parameters.ts"
 import type { RunStrategy } from "./strategy-model.ts"
 
@@ -31,6 +32,7 @@ export interface RollbackRequest {
   /** JSON text. */
   readonly definition: string
   readonly parameters: ParameterValues
+  readonly parts: FrozenParts
   readonly strategy: RunStrategy
   readonly targetsMax: number
   readonly targetsCount: number

@@ -3,6 +3,7 @@ import type { RollbackCounts, TaskCounts } from "@signalbox/engine/types"
 import type { Sql, Tx } from "../../storage/database.ts"
 import { appendEvents } from "../../storage/outbox.ts"
 import { shownTaskState, taskTables } from "./execution-store.ts"
+import type { FrozenParts } from "./frozen-parts.ts"
 import type { ParameterValues } from "./parameters.ts"
 import type { FollowSource } from "./target-source.ts"
 import type { RunStrategy } from "./strategy-model.ts"
@@ -15,6 +16,7 @@ export interface NewExecution {
   /** JSON text. */
   readonly canonical: string
   readonly parameters: ParameterValues
+  readonly parts: FrozenParts
   readonly strategy: RunStrategy
   readonly targets: object
   readonly targetsText: string
@@ -66,8 +68,8 @@ export async function insertExecution(tx: Tx, row: NewExecution): Promise<void> 
   )
   await tx.query(
     `insert into execution_plans (execution_id, account, definition, parameters, targets, targets_max, strategy,
-       expected_digest)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+       expected_digest, parts)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
     [
       row.id,
       row.account,
@@ -77,6 +79,7 @@ export async function insertExecution(tx: Tx, row: NewExecution): Promise<void> 
       row.targetsMax,
       JSON.stringify(row.strategy),
       row.expectedDigest ?? null,
+      JSON.stringify(row.parts),
     ],
   )
 }
@@ -173,11 +176,13 @@ export async function countFollowed(sql: Sql, account: string, source: FollowSou
 export interface RunSource {
   readonly definition: unknown
   readonly targetsMax: number
+  readonly parts: FrozenParts
 }
 
 export async function getRunSource(sql: Sql, account: string, id: string): Promise<RunSource> {
   const [row] = await sql.query<RunSource>(
-    `select definition, targets_max as "targetsMax" from execution_plans where execution_id = $1 and account = $2`,
+    `select definition, targets_max as "targetsMax", coalesce(parts, '{"secrets":{},"artifacts":{}}') as parts
+     from execution_plans where execution_id = $1 and account = $2`,
     [id, account],
   )
   if (!row) throw new Error(`execution ${id} has no plan`)

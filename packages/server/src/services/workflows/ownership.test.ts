@@ -151,6 +151,7 @@ describe("the ownership of executions", () => {
       rollbacks: {} as Batch["rollbacks"],
       classes: {} as Batch["classes"],
       pace: undefined,
+      blobs: [],
       tasks: [
         {
           ordinal: 0,

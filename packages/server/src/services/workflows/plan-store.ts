@@ -15,6 +15,8 @@ export interface PlannedNode {
   readonly tags: string | null
   /** Its failure domain, numbered within the run. */
   readonly domain?: number | undefined
+  /** What runs its task where it has no agent. */
+  readonly runner?: string | undefined
   /** Of a rollback: the task that is put back. */
   readonly origin?: TaskOrigin | undefined
 }
@@ -38,11 +40,11 @@ export async function insertTargets(
     `with fence as (select e.* from executions e where ${fenced} for share),
      added as (
        insert into execution_targets
-         (execution_id, ordinal, account, node_id, node_name, tags, domain, origin_ordinal, origin_attempt)
-       select $1, $5 + n.number - 1, $2, n.id, n.name, n.tags, n.domain, n.origin_ordinal, n.origin_attempt
+         (execution_id, ordinal, account, node_id, node_name, tags, domain, origin_ordinal, origin_attempt, runner)
+       select $1, $5 + n.number - 1, $2, n.id, n.name, n.tags, n.domain, n.origin_ordinal, n.origin_attempt, n.runner
        from fence, unnest(string_to_array($6, E'\\n'), string_to_array($7, E'\\n'), string_to_array($8, E'\\n')::json[],
-           $9::int[], $10::int[], $11::int[])
-         with ordinality as n (id, name, tags, domain, origin_ordinal, origin_attempt, number))
+           $9::int[], $10::int[], $11::int[], $12::text[])
+         with ordinality as n (id, name, tags, domain, origin_ordinal, origin_attempt, runner, number))
      select ${wishOfFence} from fence`,
     [
       ...fenceValues(fence),
@@ -53,6 +55,7 @@ export async function insertTargets(
       someNumbers(from.nodes.map((node) => node.domain)),
       someNumbers(from.nodes.map((node) => node.origin?.ordinal)),
       someNumbers(from.nodes.map((node) => node.origin?.attempt)),
+      from.nodes.some((node) => node.runner !== undefined) ? from.nodes.map((node) => node.runner ?? null) : null,
     ],
   )
   return row

@@ -10,6 +10,7 @@ import type { FrozenPlan, WindowNode } from "./batch-store.ts"
 import type { ClaimedExecution, Wished } from "./claimed-execution.ts"
 import { resolveStoredLimits } from "./limit-choice.ts"
 import { freezePlan, insertTargets, refreshStatistics, removeTargets } from "./plan-store.ts"
+import { serverRunner } from "./server-tasks.ts"
 import { paceOf, type RunStrategy } from "./strategy-model.ts"
 import { orderByDomain, orderById } from "./target-order.ts"
 import {
@@ -29,11 +30,20 @@ const insertsAtOnceMax = 2
 export interface TagChoice {
   readonly tagKeys: readonly string[]
   readonly optionalTagKeys: readonly string[]
+  /** Some step needs an agent to run it. */
+  readonly needsAgent: boolean
 }
 
-/** A missing tag that a template names is refused here, before anything runs. @throws workflows.invalid-template */
+/**
+ * What can't be carried out on a target is refused here, before anything runs: steps that need an agent where nothing
+ * has one, a missing tag that a template names.
+ *
+ * @throws executions.needs-agent, workflows.invalid-template
+ */
 export function pickTags(node: ResolvedNode, choice: TagChoice): Record<string, string> | undefined {
-  const { tagKeys, optionalTagKeys } = choice
+  const { tagKeys, optionalTagKeys, needsAgent } = choice
+  if (needsAgent && node.runner === serverRunner)
+    throw new AppError("executions.needs-agent", `${node.name} has no agent and no runner, and a step needs one`)
   if (tagKeys.length === 0 && optionalTagKeys.length === 0) return undefined
   const picked: Record<string, string> = {}
   for (const key of tagKeys) {
@@ -114,11 +124,11 @@ class TargetWriter {
     // Awaited later; a failure before then must not count as unheard.
     insert.catch(() => undefined)
     this.#inserts.push(insert)
-    for (const [index, { id, name, tags: kept, origin }] of nodes
+    for (const [index, { id, name, tags: kept, origin, runner }] of nodes
       .slice(0, plannedNodesKeptMax - this.kept.length)
       .entries()) {
       const from = origin && { originOrdinal: origin.ordinal, originAttempt: origin.attempt }
-      this.kept.push({ ordinal: this.count + index, id, name, tags: kept, ...from })
+      this.kept.push({ ordinal: this.count + index, id, name, tags: kept, ...from, ...(runner && { runner }) })
     }
     this.count += nodes.length
     if (this.#inserts.length < insertsAtOnceMax) return "go"

@@ -1,6 +1,7 @@
 /** What waits for the next step of an execution: reports of nodes and findings of the runner, in the order they came. */
 import type { EngineInput } from "@signalbox/engine/types"
 import type { ExecutorReport } from "../../router/ports.ts"
+import type { KeptBlob } from "./long-outcome.ts"
 
 export interface Acknowledgement {
   readonly nodeId: string
@@ -14,6 +15,8 @@ export interface QueuedInput {
   readonly outcome?: string
   /** The same of a rollback that is a task of its own. */
   readonly rollbackOutcome?: string
+  /** Where the whole outcome is, of one that was too long for its row. */
+  readonly blob?: KeptBlob
   readonly message?: string
   /** Present where the report is to be acknowledged once it is durable. */
   readonly acknowledgement?: Acknowledgement

@@ -22,14 +22,15 @@ describe("the retention of executions", () => {
     const signal = new AbortController().signal
     const { database } = test
 
-    expect(await removeOutputs(database, Date.now() - 60_000, signal)).toBe(0)
-    expect(await removeOutputs(database, Date.now() + 60_000, signal)).toBe(1)
-    expect(await removeOutputs(database, Date.now() + 60_000, signal)).toBe(0)
+    const stores = { database, blobs: { unreference: async () => {} } }
+    expect(await removeOutputs(stores, Date.now() - 60_000, signal)).toBe(0)
+    expect(await removeOutputs(stores, Date.now() + 60_000, signal)).toBe(1)
+    expect(await removeOutputs(stores, Date.now() + 60_000, signal)).toBe(0)
     const task = await fixture.call(tasksGet, { execution: id, task: "3" })
     expect(task.state).toBe("succeeded")
     expect(task.outcome).toBeUndefined()
 
-    expect(await removeExecutions(database, Date.now() + 60_000, signal)).toBe(1)
+    expect(await removeExecutions(stores, Date.now() + 60_000, signal)).toBe(1)
     await expect(fixture.call(executionsGet, { execution: id })).rejects.toMatchObject({ code: "executions.not-found" })
     for (const table of ["execution_tasks", "execution_targets", "execution_plans"])
       expect(await database.query(`select 1 from ${table} where execution_id = $1`, [id])).toEqual([])

@@ -1,6 +1,7 @@
 /** Removes what is past its retention (D23): the outputs of executions first, later the executions with all their rows. */
 import type { CronTask } from "../../storage/background-queue.ts"
-import type { Sql } from "../../storage/database.ts"
+import type { Blobs } from "../../storage/blobs.ts"
+import type { Database } from "../../storage/database.ts"
 
 export interface RetentionSettings {
   readonly executionsKeptMilliseconds: number
@@ -17,19 +18,33 @@ export const retentionSettings: RetentionSettings = {
 const rowsPerStatement = 5_000
 const executionsPerRun = 1_000
 
-export function executionsRetention(now: () => number, settings: RetentionSettings = retentionSettings): CronTask {
+export function executionsRetention(
+  now: () => number,
+  blobs: Pick<Blobs, "unreference">,
+  settings: RetentionSettings = retentionSettings,
+): CronTask {
   return {
     name: "workflows.executions-retention",
     cron: "43 * * * *",
     async run({ database, signal }) {
-      await removeExecutions(database, now() - settings.executionsKeptMilliseconds, signal)
-      await removeOutputs(database, now() - settings.outputsKeptMilliseconds, signal)
+      const stores = { database, blobs }
+      await removeExecutions(stores, now() - settings.executionsKeptMilliseconds, signal)
+      await removeOutputs(stores, now() - settings.outputsKeptMilliseconds, signal)
     },
   }
 }
 
+export interface RetainedStores {
+  readonly database: Database
+  readonly blobs: Pick<Blobs, "unreference">
+}
+
 /** Executions that ended before an instant; each in statements of its own, the row that names it last. */
-export async function removeExecutions(sql: Sql, before: number, signal: AbortSignal): Promise<number> {
+export async function removeExecutions(
+  { database: sql, blobs }: RetainedStores,
+  before: number,
+  signal: AbortSignal,
+): Promise<number> {
   const old = await sql.query<{ id: string; account: string }>(
     "select id, account from executions where finished_at < to_timestamp($1::float8 / 1000) order by finished_at limit $2",
     [before, executionsPerRun],
@@ -45,6 +60,7 @@ export async function removeExecutions(sql: Sql, before: number, signal: AbortSi
       )
     }
     if (signal.aborted) return 0
+    await sql.transaction((tx) => blobs.unreference(tx, { account, aggregate: id }))
     await sql.query(
       `with plan as (delete from execution_plans where execution_id = $1 and account = $2)
        delete from executions where id = $1 and account = $2`,
@@ -55,7 +71,11 @@ export async function removeExecutions(sql: Sql, before: number, signal: AbortSi
 }
 
 /** The outcomes of tasks whose execution ended before an instant; states and messages stay. */
-export async function removeOutputs(sql: Sql, before: number, signal: AbortSignal): Promise<number> {
+export async function removeOutputs(
+  { database: sql, blobs }: RetainedStores,
+  before: number,
+  signal: AbortSignal,
+): Promise<number> {
   const old = await sql.query<{ id: string; account: string }>(
     `select id, account from executions
      where finished_at < to_timestamp($1::float8 / 1000) and not outputs_removed order by finished_at limit $2`,
@@ -73,6 +93,7 @@ export async function removeOutputs(sql: Sql, before: number, signal: AbortSigna
       ),
     )
     if (signal.aborted) return 0
+    await sql.transaction((tx) => blobs.unreference(tx, { account, aggregate: id }))
     await sql.query("update executions set outputs_removed = true where id = $1 and account = $2", [id, account])
   }
   return old.length

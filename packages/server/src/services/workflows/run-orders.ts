@@ -17,6 +17,8 @@ const killReasons = {
 export interface OrderContext {
   readonly claimed: Pick<ClaimedExecution, "id" | "rollbackOf">
   readonly builder: OrderBuilder
+  /** Values of the secrets that nodes need; none where there are none. */
+  readonly secrets: Readonly<Record<string, string>> | undefined
   readonly startTimeoutMilliseconds: number
   readonly now: number
 }
@@ -28,17 +30,18 @@ export interface OrderContext {
  */
 export function orderOf(context: OrderContext, command: EngineCommand, node: WindowEntry): ExecutorOrder | undefined {
   const { claimed, now } = context
+  const secrets = context.secrets && { secrets: context.secrets }
   const startBefore = now + context.startTimeoutMilliseconds
   if (claimed.rollbackOf !== null) {
     // A rollback that is under way is never stopped: half of one is worse than either.
     if (command.type !== "start") return undefined
     const key = formatAttemptKey(claimed.rollbackOf, node.originOrdinal ?? 0, node.originAttempt ?? 0)
-    return { type: "rollback", nodeId: node.id, key, startBefore }
+    return { type: "rollback", nodeId: node.runner ?? node.id, key, startBefore, ...secrets }
   }
-  const at = { nodeId: node.id, key: formatAttemptKey(claimed.id, command.ordinal, command.attempt) }
-  if (command.type === "rollback") return { type: "rollback", ...at }
+  const at = { nodeId: node.runner ?? node.id, key: formatAttemptKey(claimed.id, command.ordinal, command.attempt) }
+  if (command.type === "rollback") return { type: "rollback", ...at, ...secrets }
   if (command.type === "kill") return { type: "kill", ...at, reason: killReasons[command.reason] }
-  return { type: "start", ...at, startBefore, order: context.builder.build(node) }
+  return { type: "start", ...at, startBefore, order: context.builder.build(node), ...secrets }
 }
 
 /** A rollback run's task ends as the rollback did. */

@@ -18,6 +18,7 @@ export function openRunPlan(claimed: Pick<ClaimedExecution, "id" | "rollbackOf">
   const strategy = frozen.strategy ?? chooseStrategy({}, document)
   const keeps = strategy.rollback === "all"
   const builder = createOrderBuilder(document, frozen.parameters, {
+    artifacts: frozen.parts.artifacts,
     keepMilliseconds: keeps ? keptForRollbackMilliseconds : undefined,
   })
   const shape = { executionId: claimed.id, document, strategy, isRollback: claimed.rollbackOf !== null }

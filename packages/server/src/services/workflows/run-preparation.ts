@@ -9,6 +9,7 @@ import type { executionsPlan } from "@signalbox/contracts/workflows/operations"
 import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { ReadContext } from "../../router/handler.ts"
+import { freezeParts, type FrozenParts } from "./frozen-parts.ts"
 import { blastRadiusDefault, describeTargets } from "./model.ts"
 import { resolveParameters, type ParameterValues } from "./parameters.ts"
 import { pickTags, type TagChoice } from "./planning.ts"
@@ -28,6 +29,7 @@ export interface Prepared {
   readonly digest: string
   readonly version: number | undefined
   readonly parameters: ParameterValues
+  readonly parts: FrozenParts
   readonly strategy: RunStrategy
   readonly builder: OrderBuilder
   readonly targetsCount: number
@@ -58,12 +60,13 @@ export async function prepareRun(
   checkStrategy(strategy)
   await checkNames(context, strategy, ctx)
   const parameters = resolveParameters(document.parameters, input.parameters)
-  const builder = createOrderBuilder(document, parameters)
+  const parts = await freezeParts(context, ctx.account, { document, parameters })
+  const builder = createOrderBuilder(document, parameters, { artifacts: parts.artifacts })
   const targetsMax = input.targetsMax ?? blastRadiusDefault
   const found = await findTargets(context, { input, ctx }, { ...options, targetsMax, tags: builder })
   if (found.targetsCount === 0)
     throw new AppError("executions.no-targets", `no node matches ${describeTargets(input.targets)}`)
-  return { ...chosen, strategy, builder, parameters, targetsMax, ...found }
+  return { ...chosen, strategy, builder, parameters, parts, targetsMax, ...found }
 }
 
 const callOf = (ctx: ReadContext): ResolveCall => ({

@@ -69,9 +69,9 @@ function performer(name: string): ServerSteps {
     },
     principals: { findPrincipal: (_, principal) => (principal === "key:key_1" ? caller : undefined) },
     secrets: {
-      read: async (_, names) =>
-        Object.fromEntries(names.map((name) => [name, { version: 1, value: "hunter2-hunter2" }])),
-      readVersions: async () => ({}),
+      read: async () => ({}),
+      readVersions: async (_, places) =>
+        Object.fromEntries(places.map(({ name, version }) => [name, { version, value: "hunter2-hunter2" }])),
       versions: async () => ({}),
     },
   })

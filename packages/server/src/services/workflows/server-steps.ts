@@ -12,6 +12,7 @@ import type { Logger } from "pino"
 import type { Egress } from "../../egress/egress.ts"
 import type { PrincipalDirectory, SecretReader, StandingCaller, StepAnswer, StepRequest } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
+import { readFrozenSecrets } from "./frozen-parts.ts"
 import { createMask } from "./masked-text.ts"
 import { findCall, resolveCall, secretsOf, type ServerCall } from "./server-call.ts"
 import {
@@ -153,9 +154,7 @@ export class ServerSteps {
 
   async #readSecrets(run: PerformedRun, row: CallRow): Promise<Record<string, string>> {
     const names = secretsOf(run.document, row)
-    if (names.length === 0) return {}
-    const found = await this.#options.secrets.read(run.account, names)
-    return Object.fromEntries(Object.entries(found).map(([name, { value }]) => [name, value]))
+    return readFrozenSecrets(this.#options.secrets, run.account, { parts: run.parts, names })
   }
 
   async #send(call: Extract<ServerCall, { kind: "http" }>, mask: (text: string) => string) {

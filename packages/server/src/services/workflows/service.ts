@@ -6,6 +6,7 @@ import type { Logger } from "pino"
 import type { Service } from "../../router/handler.ts"
 import type { Egress } from "../../egress/egress.ts"
 import type {
+  ArtifactFinder,
   Executor,
   NodeProbes,
   OperationCaller,
@@ -14,6 +15,7 @@ import type {
   StandingCaller,
   WindowState,
 } from "../../router/ports.ts"
+import type { Blobs } from "../../storage/blobs.ts"
 import type { Database } from "../../storage/database.ts"
 import { ExecutionOwner, type OwnerSettings } from "./background.ts"
 import { workflowsHandlers } from "./handlers.ts"
@@ -38,6 +40,8 @@ export interface WorkflowsOptions {
   readonly standing: StandingCaller
   readonly principals: PrincipalDirectory
   readonly secrets: SecretReader
+  readonly blobs: Blobs
+  readonly artifacts: ArtifactFinder
   readonly serverId: string
   readonly settings?: Partial<OwnerSettings>
 }
@@ -65,12 +69,23 @@ export function createWorkflowsService(options: WorkflowsOptions): WorkflowsServ
     onCommit: (executionId) => watches.hear(executionId),
     onLive: (executionId, ordinal, report) => watches.hearLive(executionId, ordinal, report),
   })
-  const handlers = workflowsHandlers({ clock, random, operations, watches, windows, hint: () => owner.hint() })
+  const { secrets, artifacts } = options
+  const parts = { secrets, artifacts }
+  const handlers = workflowsHandlers({
+    ...parts,
+    blobs: options.blobs,
+    clock,
+    random,
+    operations,
+    watches,
+    windows,
+    hint: () => owner.hint(),
+  })
   return {
     service: {
       name: "workflows",
       handlers,
-      cronTasks: [executionsRetention(() => clock.now())],
+      cronTasks: [executionsRetention(() => clock.now(), options.blobs)],
       expanders: [progressExpander],
       start: () => owner.start(),
       async stop() {

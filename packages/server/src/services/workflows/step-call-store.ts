@@ -2,6 +2,7 @@
 import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import type { StepAnswer, StepRequest } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
+import type { FrozenParts } from "./frozen-parts.ts"
 import type { ParameterValues } from "./parameters.ts"
 import { reviveDocument } from "./workflow-text.ts"
 
@@ -16,6 +17,7 @@ export interface PerformedRun {
   readonly account: string
   readonly document: WorkflowDocument
   readonly parameters: ParameterValues
+  readonly parts: FrozenParts
   readonly createdBy: string
   readonly cause: string
   readonly depth: number
@@ -33,7 +35,7 @@ export interface PerformedNode {
 
 export async function findRun(sql: Sql, executionId: string): Promise<PerformedRun | undefined> {
   const [row] = await sql.query<Omit<PerformedRun, "document"> & { definition: unknown }>(
-    `select e.account, p.definition, p.parameters, e.created_by as "createdBy", e.cause, e.depth
+    `select e.account, p.definition, p.parameters, coalesce(p.parts, '{"secrets":{},"artifacts":{}}') as parts, e.created_by as "createdBy", e.cause, e.depth
      from executions e join execution_plans p on p.execution_id = e.id where e.id = $1`,
     [executionId],
   )
@@ -44,7 +46,7 @@ export async function findRun(sql: Sql, executionId: string): Promise<PerformedR
 
 export async function findPerformedNode(sql: Sql, call: CallRow, account: string): Promise<PerformedNode | undefined> {
   const [row] = await sql.query<PerformedNode>(
-    `select g.node_id as id, g.node_name as name, g.tags, g.node_id as "performedBy",
+    `select g.node_id as id, g.node_name as name, g.tags, coalesce(g.runner, g.node_id) as "performedBy",
        case when $4 = 'task' then e.finished_at is null and g.ordinal < e.next_ordinal
            and coalesce(t.state, 'starting') in ('starting', 'running') and coalesce(t.attempt, 1) = $5
          else coalesce(t.rollback, 'none') in ('pending', 'running') or exists (

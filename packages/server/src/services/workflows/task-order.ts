@@ -32,6 +32,8 @@ export interface OrderBuilder {
   readonly tagKeys: readonly string[]
   /** The tags that conditions name, which a node may lack. */
   readonly optionalTagKeys: readonly string[]
+  /** Something in it needs an agent: all but steps of the server and plain waits. */
+  readonly needsAgent: boolean
   /** The secrets whose values nodes need; those of calls that the server makes are not among them. */
   readonly secretNames: readonly string[]
   /** @throws workflows.invalid-template where the node lacks a tag, or a path or the order is not possible */
@@ -65,6 +67,7 @@ export function createOrderBuilder(
   return {
     tagKeys,
     optionalTagKeys,
+    needsAgent: needsAgent(document),
     secretNames: secretNamesOf(document),
     build(node) {
       const valueOf = valuesOf(parameters, node)
@@ -125,6 +128,11 @@ function secretNamesOf(document: WorkflowDocument): string[] {
     return path[3] !== "http" && path[3] !== "operation"
   })
   return distinct(referencesOf(onNode), "secret", ({ name }) => name)
+}
+
+function needsAgent({ steps, save, restore }: WorkflowDocument): boolean {
+  if (save.length > 0 || restore === "whole") return true
+  return steps.some((step) => !serverStepKinds.has(getStepKind(step)) && typeof step.wait !== "string")
 }
 
 export function valuesOf(parameters: ParameterValues, node: OrderNode): ValueOf {

@@ -1,5 +1,8 @@
 /** A workflows service on a real database and router, with nodes and an executor in this process, for tests. */
 import { randomBytes } from "node:crypto"
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import type { RollbackOutcome, StepResult, TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
 import { windowsGet } from "@signalbox/contracts/calendars/windows"
@@ -21,6 +24,9 @@ import {
   type WindowState,
 } from "../../router/ports.ts"
 import { createRouter, type Router } from "../../router/router.ts"
+import { createBlobs } from "../../storage/blobs.ts"
+import type { BlobStore } from "../../storage/blob-store.ts"
+import { openDirectoryBlobStore } from "../../storage/directory-blob-store.ts"
 import type { Database } from "../../storage/database.ts"
 import type { OwnerSettings } from "./background.ts"
 import { createWorkflowsService, type WorkflowsService } from "./service.ts"
@@ -181,7 +187,10 @@ export class FixtureExecutor implements Executor {
   }
 }
 
+const blobsBytesMax = 64 * 1024 * 1024
+
 export interface Fixture {
+  readonly blobStore: BlobStore
   readonly fleet: FixtureFleet
   readonly executor: FixtureExecutor
   readonly workflows: WorkflowsService
@@ -207,13 +216,19 @@ export async function openFixture(options: {
   readonly start?: boolean
   readonly windows?: WindowState
   readonly probes?: NodeProbes
-  readonly shared?: { readonly fleet: FixtureFleet; readonly executor: FixtureExecutor }
+  readonly shared?: {
+    readonly fleet: FixtureFleet
+    readonly executor: FixtureExecutor
+    readonly blobStore?: BlobStore
+  }
 }): Promise<Fixture> {
   const fleet = options.shared?.fleet ?? new FixtureFleet(options.nodes ?? makeNodes(10))
   const executor = options.shared?.executor ?? new FixtureExecutor()
   const clock = { now: () => Date.now() }
   const random = { bytes: (count: number) => randomBytes(count) }
   const { database } = options
+  const directory = await mkdtemp(join(tmpdir(), "signalbox-blobs-"))
+  const blobStore = options.shared?.blobStore ?? (await openDirectoryBlobStore({ directory, bytesMax: blobsBytesMax }))
   const handlers = new Map<string, Handler>()
   const router = createRouter({
     database,
@@ -235,6 +250,8 @@ export async function openFixture(options: {
     standing: router,
     principals: { findPrincipal: () => undefined },
     secrets: noSecrets,
+    artifacts: { find: async () => undefined },
+    blobs: createBlobs({ database, store: blobStore, bytesMax: blobsBytesMax }),
     egress: createEgress({ allow: [{ kind: "any" }], privateAllowed: true }),
     windows: options.windows ?? alwaysOpen,
     probes: options.probes ?? { probe: async () => noProbe },
@@ -264,7 +281,11 @@ export async function openFixture(options: {
       const context = { account: testAccount, sql: database, signal } as unknown as ReadContext
       return handler.run(input as never, context) as AsyncIterable<{ data: T }>
     },
-    stop: async () => workflows.service.stop?.(),
+    blobStore,
+    async stop() {
+      await workflows.service.stop?.()
+      await rm(directory, { recursive: true, force: true })
+    },
   }
 }
 
