@@ -41,7 +41,7 @@ const masterKeyInMemory = {
 }
 
 export interface ServerFixtureOptions extends Partial<
-  Pick<CompositionOptions, "clock" | "masterKey" | "secretReferences">
+  Pick<CompositionOptions, "clock" | "masterKey" | "secretReferences" | "mail" | "executor">
 > {
   readonly callsPerSecondMax?: number
   /** Takes the log, every level of it, instead of nobody. */
@@ -68,6 +68,8 @@ export async function startServerFixture(options: ServerFixtureOptions = {}): Pr
     blobs: { store, bytesMax: blobsBytesMax },
     masterKey: options.masterKey ?? masterKeyInMemory,
     ...(options.secretReferences ? { secretReferences: options.secretReferences } : {}),
+    ...(options.mail ? { mail: options.mail } : {}),
+    ...(options.executor ? { executor: options.executor } : {}),
     keepFirstKey: (key) => {
       platformKey = key
       return Promise.resolve()

@@ -118,8 +118,9 @@ async function refuseInvalid(
     }
   }
   if (issues.length === 0) return
-  const said = issues.map(({ path, message }) => `${path}: ${message}`).join("; ")
-  throw new AppError("notifications.invalid-channel", `channel ${input.name}: ${said}`, { issues })
+  throw new AppError("notifications.invalid-channel", `the channel ${input.name} is not complete, or not right`, {
+    issues,
+  })
 }
 
 const fieldsOfKind = {

@@ -64,7 +64,7 @@ export function describeEvent(event: NotifiedEvent, at: { readonly publicUrl: st
     title: `${event.type}: ${event.subject}`,
     severity: alerting.test(event.type) ? "alert" : "notice",
     facts,
-    link: `${at.publicUrl}/v1/why/${encodeURIComponent(event.id.split("#", 1)[0] ?? event.id)}`,
+    link: `${at.publicUrl}/v1/why/${encodeURIComponent(event.subject)}`,
     command: `signalbox why ${event.subject}`,
   })
 }
@@ -74,7 +74,7 @@ const happened: Readonly<Record<string, string>> = {
   "execution.started": "started",
   "execution.paused": "is paused",
   "execution.resumed": "goes on",
-  "execution.tripped": "stopped by itself",
+  "execution.tripped": "tripped",
   "execution.succeeded": "succeeded",
   "execution.incomplete": "ended with failures within its limit",
   "execution.failed": "failed",

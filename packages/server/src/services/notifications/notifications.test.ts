@@ -118,7 +118,7 @@ describe("X9: an event notifies", () => {
       user: "signalbox",
     })
     const text = received.text.replaceAll("=\r\n", "")
-    expect(text).toMatch(/Subject: \[Signalbox\] web-config stopped by itself/)
+    expect(text).toMatch(/Subject: \[Signalbox\] web-config tripped: stopped by itself: 4 of/)
     expect(text).toContain("multipart/alternative")
     expect(text).toContain("text/html")
     for (const said of [
@@ -429,17 +429,17 @@ describe("a channel", () => {
   })
 
   it.each([
-    [{ via: "mail" }, "to: a mail channel needs it"],
-    [{ via: "webhook", url: "https://example.org" }, "signingSecret: a webhook channel needs it"],
-    [{ via: "webhook", signingSecret: "hook-key" }, "url: give url or urlSecret"],
-    [{ via: "slack", url: "https://hooks.slack.test/x", urlSecret: "slack-url" }, "url: whoever knows it can post"],
-    [{ via: "teams", urlSecret: "nothing" }, 'urlSecret: there is no secret "nothing"'],
-    [{ via: "slack", urlSecret: "slack-url", to: ["a@example.org"] }, "to: a slack channel has no such field"],
-  ] as const)("is refused where its fields don't fit: %j", async (spec, message) => {
+    [{ via: "mail" }, "to", "a mail channel needs it"],
+    [{ via: "webhook", url: "https://example.org" }, "signingSecret", "a webhook channel needs it"],
+    [{ via: "webhook", signingSecret: "hook-key" }, "url", "give url or urlSecret"],
+    [{ via: "slack", url: "https://hooks.slack.test/x", urlSecret: "slack-url" }, "url", "whoever knows it can post"],
+    [{ via: "teams", urlSecret: "nothing" }, "urlSecret", 'there is no secret "nothing"'],
+    [{ via: "slack", urlSecret: "slack-url", to: ["a@example.org"] }, "to", "a slack channel has no such field"],
+  ] as const)("is refused where its fields don't fit: %j", async (spec, path, message) => {
     const channel = { name: "unfit", ...spec, ...("to" in spec ? { to: [...spec.to] } : {}) }
     await expect(fixture.call(channelsApply, channel as CallInputOf<typeof channelsApply>)).rejects.toMatchObject({
       code: "notifications.invalid-channel",
-      message: expect.stringContaining(message),
+      issues: expect.arrayContaining([expect.objectContaining({ path, message: expect.stringContaining(message) })]),
     })
   })
 
