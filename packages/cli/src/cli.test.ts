@@ -278,3 +278,26 @@ test("a secret that was in a lost reply is told as lost", async () => {
   expect(result.stderr).toContain("revoke this one and make another")
   replay.close()
 })
+
+test("X5: a secret is read from a file or standard input, and nothing shows it", async () => {
+  const path = join(directory, "password.txt")
+  await writeFile(path, "correct-horse\n")
+  const put = await cli(["secrets", "put", "password", "-f", path])
+  expect(put).toMatchObject({ code: 0, stderr: "" })
+  expect(await cli(["secrets", "put", "password", "-f", "-"], { stdin: "correct-horse-2" })).toMatchObject({ code: 0 })
+  const listed = await cli(["secrets", "list"])
+  expect(listed.stdout).toMatch(/password\s+2\s+value/)
+  expect(put.stdout + listed.stdout).not.toContain("correct-horse")
+  const short = await cli(["secrets", "put", "password", "-f", "-"], { stdin: "12345\n" })
+  expect(short.code).not.toBe(0)
+  expect(await cli(["secrets", "delete", "password"])).toMatchObject({ code: 0 })
+})
+
+test("a file is pushed as an artifact, once", async () => {
+  const path = join(directory, "a file.bin")
+  await writeFile(path, Buffer.alloc(1_500_000, "artifact "))
+  const pushed = await jsonOf(["artifacts", "push", path, "--name", "app"])
+  expect(pushed).toMatchObject({ name: "app", bytes: 1_500_000, received: 1_500_000, state: "ready" })
+  expect(await jsonOf(["artifacts", "push", path, "--name", "app"])).toMatchObject({ id: pushed.id })
+  expect((await cli(["artifacts", "push", join(directory, "none")])).stderr).toContain("cli.file-unreadable")
+})

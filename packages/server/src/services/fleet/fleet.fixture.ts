@@ -64,6 +64,7 @@ export async function startFleetServer(options: {
     ],
     gates: noGates,
     uses: noUses,
+    markSecretInput: (text) => text,
   })
   const edge: FastifyInstance = await createEdge({
     ...shared,
