@@ -65,6 +65,12 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "secrets.remove": { aliases: ["delete"] },
   "subscriptions.remove": { aliases: ["delete"] },
   "tasks.get": { render: renderTask },
+  "tasks.output": {
+    run: async (context, input: { execution: string; task: string; phase?: "task" | "rollback" }) => {
+      const { printTaskOutput } = await import("../output/print-task-output.ts")
+      return await printTaskOutput(context, input)
+    },
+  },
   "why.explain": { words: ["why"], render: renderStory },
   "workflows.apply": { file: "document" },
   "workflows.validate": {

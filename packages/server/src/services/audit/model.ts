@@ -76,8 +76,14 @@ function sentence(event: StoryEvent): string {
   const data = record(event.data)
   const name = data["name"] ?? data["nodeName"] ?? data["workflow"]
   const what = `${noun.replaceAll("-", " ")} ${typeof name === "string" ? name : event.subject} ${verb.replaceAll("-", " ")}`
-  const reason = data["reason"] ?? data["message"]
+  const reason = data["reason"] ?? data["message"] ?? data["hold"] ?? aboutOf(data)
   return typeof reason === "string" && reason !== "" ? `${what}: ${reason}` : what
+}
+
+/** Which execution another one is about. */
+function aboutOf({ retryOf, rollbackOf }: Record<string, unknown>): string | undefined {
+  if (typeof retryOf === "string") return `it tries tasks of ${retryOf} again`
+  return typeof rollbackOf === "string" ? `it rolls ${rollbackOf} back` : undefined
 }
 
 function record(data: unknown): Record<string, unknown> {
