@@ -100,9 +100,9 @@ describe("W9: what a step costs", () => {
 
   test("a million targets are interleaved in well under two seconds", () => {
     const domains = Int32Array.from({ length: 1_000_000 }, (_, index) => (index * 7919) % 40_000)
-    const begin = performance.now()
+    const begin = cpuSeconds()
     const ordered = interleaveByDomain(domains)
-    expect(performance.now() - begin).toBeLessThan(2000)
+    expect(cpuSeconds() - begin).toBeLessThan(2)
     expect(new Set(ordered.slice(0, 40_000).map((index) => domains[index] ?? -1)).size).toBe(40_000)
   })
 })

@@ -12,6 +12,9 @@ const seedGiven = process.env["SIM_SEED"]
 const schedulesCount = Number(process.env["SIM_SCHEDULES"] ?? 10_000)
 const firstSeed = Number(process.env["SIM_FROM"] ?? 1)
 
+/** A schedule takes a millisecond; a machine that does much else may need a hundred. */
+const timeoutMilliseconds = 60_000 + 100 * schedulesCount
+
 function explain({ seed, scenario, failure, trace }: SimulationReport): string {
   return [
     `seed ${seed}: ${failure?.message ?? "no failure"}`,
@@ -22,28 +25,32 @@ function explain({ seed, scenario, failure, trace }: SimulationReport): string {
 }
 
 describe("simulated executions keep every invariant (I1 to I28)", () => {
-  test(seedGiven === undefined ? `${schedulesCount} schedules from seed ${firstSeed}` : `seed ${seedGiven}`, () => {
-    const seeds =
-      seedGiven === undefined ? Array.from({ length: schedulesCount }, (_, i) => firstSeed + i) : [Number(seedGiven)]
-    const ends = new Map<string, number>()
-    let crashes = 0
-    for (const seed of seeds) {
-      const report = simulate(seed, { trace: seedGiven !== undefined })
-      if (report.failure) expect.fail(explain(report))
-      if (seedGiven !== undefined) process.stdout.write(`${explain(report)}\n`)
-      for (const end of [report.execution, report.stopBy ?? "no stop"]) ends.set(end, (ends.get(end) ?? 0) + 1)
-      crashes += report.crashes
-    }
-    if (seeds.length < 500) return
-    // A simulator that no longer reaches the rare ends proves nothing.
-    for (const end of ["succeeded", "incomplete", "failed", "aborted"]) {
-      expect(ends.get(end) ?? 0, end).toBeGreaterThan(seeds.length / 50)
-    }
-    for (const cause of ["class-limit", "error-rate", "expression", "health", "unavailable-limit"]) {
-      expect(ends.get(cause) ?? 0, cause).toBeGreaterThan(seeds.length / 500)
-    }
-    expect(crashes).toBeGreaterThan(seeds.length / 10)
-  })
+  test(
+    seedGiven === undefined ? `${schedulesCount} schedules from seed ${firstSeed}` : `seed ${seedGiven}`,
+    () => {
+      const seeds =
+        seedGiven === undefined ? Array.from({ length: schedulesCount }, (_, i) => firstSeed + i) : [Number(seedGiven)]
+      const ends = new Map<string, number>()
+      let crashes = 0
+      for (const seed of seeds) {
+        const report = simulate(seed, { trace: seedGiven !== undefined })
+        if (report.failure) expect.fail(explain(report))
+        if (seedGiven !== undefined) process.stdout.write(`${explain(report)}\n`)
+        for (const end of [report.execution, report.stopBy ?? "no stop"]) ends.set(end, (ends.get(end) ?? 0) + 1)
+        crashes += report.crashes
+      }
+      if (seeds.length < 500) return
+      // A simulator that no longer reaches the rare ends proves nothing.
+      for (const end of ["succeeded", "incomplete", "failed", "aborted"]) {
+        expect(ends.get(end) ?? 0, end).toBeGreaterThan(seeds.length / 50)
+      }
+      for (const cause of ["class-limit", "error-rate", "expression", "health", "unavailable-limit"]) {
+        expect(ends.get(cause) ?? 0, cause).toBeGreaterThan(seeds.length / 500)
+      }
+      expect(crashes).toBeGreaterThan(seeds.length / 10)
+    },
+    timeoutMilliseconds,
+  )
 
   // A retry that fell due in the step in which a condition stopped the run was started (I3).
   test.each([37_943])("seed %i with its pace, which once failed", (seed) => {
