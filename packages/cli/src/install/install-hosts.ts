@@ -69,6 +69,7 @@ export function decideHost(
 ): HostPlan {
   const plan = (action: HostPlan["action"], reason: string): HostPlan => ({ target, action, reason, facts })
   const { os, arch, identity } = facts
+  if (!facts.isComplete) return plan("refuse", "its answer was cut off; call again")
   if (os !== "Linux") return plan("refuse", `${os || "an unknown system"} is not supported; agents run on Linux`)
   if (!/^(?:x64|arm64)$/.test(nodeArchitecture(arch)) && !hasNode(facts))
     return plan("refuse", `no Node.js is brought along for ${arch}; install Node.js ${nodeMajorMin} there`)

@@ -2,11 +2,12 @@ import { enrollmentKeysList, nodesGet } from "@signalbox/contracts/fleet/operati
 import { access, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { afterAll, beforeAll, expect, test } from "vitest"
+import { afterAll, beforeAll, expect, test, vi } from "vitest"
 import { findMarkedProcesses, TestInstallation } from "../resilience/processes.fixture.ts"
 import { makeSshKey, SshMachine } from "./ssh-server.fixture.ts"
 
 /** Real machines as far as ssh goes: each has its port, its home and its agent; they share this one's kernel. */
+vi.setConfig({ testTimeout: 180_000 })
 let installation: TestInstallation
 let directory: string
 let inventory: string

@@ -13,6 +13,8 @@ export interface RemotePlaces {
 }
 
 export interface RemoteFacts {
+  /** False where the answer was cut off: nothing may be concluded from what is missing in it. */
+  readonly isComplete: boolean
   readonly os: string
   readonly arch: string
   readonly isRoot: boolean
@@ -67,6 +69,7 @@ say program "$(sed -n 's/^# program //p' "$prefix/signalbox-agent" 2>/dev/null |
 if "$prefix/${runtime}/bin/node" --version >/dev/null 2>&1; then say runtime yes; fi
 if is_running; then say running yes; fi
 if [ -f "$data/identity.json" ]; then say identity "$(tr -d '\\n' < "$data/identity.json")"; fi
+say complete yes
 `
 }
 
@@ -148,6 +151,7 @@ export function readFacts(text: string): RemoteFacts {
   const isYes = (name: string): boolean => facts.get(name) === "yes"
   const identity = readIdentityText(facts.get("identity"))
   return {
+    isComplete: isYes("complete"),
     os: facts.get("os") ?? "",
     arch: facts.get("arch") ?? "",
     isRoot: facts.get("uid") === "0",

@@ -67,10 +67,9 @@ export class SshMachine {
     channel.pipe(child.stdin)
     child.stdout.pipe(channel, { end: false })
     child.stderr.pipe(channel.stderr, { end: false })
-    // What a script started in the background and left doesn't hold the session.
-    child.once("exit", (code) => {
+    // All of its output has been read by then; what a script started in the background and left has none of it.
+    child.once("close", (code) => {
       this.#children.delete(child)
-      child.stdout.unpipe(channel)
       channel.exit(code ?? 1)
       channel.end()
     })
