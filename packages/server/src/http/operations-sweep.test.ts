@@ -49,6 +49,7 @@ async function fill(key: string): Promise<Record<string, string>> {
     publicKey: newPublicKey(),
   })
   expect(enrolled.status).toBe(200)
+  expect((await server.call(key, "PUT", "/v1/resources/own", { kind: "secret-kind-of-one" })).status).toBe(200)
   await server.call(key, "PUT", "/v1/groups/own", { query: "role=secret-query-of-one" })
   expect((await server.call(key, "PUT", "/v1/workflows/own", { document })).status).toBe(200)
   const window = { cron: "0 22 * * *", zone: "UTC", duration: "4h", description: "secret-window-of-one" }
@@ -104,6 +105,7 @@ function pathOf(operation: AnyOperation, ids: Record<string, string>): string {
 const bodies: Record<string, unknown> = {
   "nodes.update": { tags: { stolen: "yes" } },
   "groups.put": { query: "role=web" },
+  "resources.apply": { kind: "database" },
   "workflows.apply": { document },
   "windows.apply": { cron: "0 1 * * *", zone: "UTC", duration: "1h" },
   "schedules.apply": schedule,
@@ -172,6 +174,7 @@ describe("X2: every operation is refused", () => {
       for (const secret of secretsOfOne) expect(text).not.toContain(secret)
       const creates =
         name === "groups.put" ||
+        name === "resources.apply" ||
         name === "workflows.apply" ||
         /^(?:schedules|windows|channels|subscriptions)\.(?:apply|get|remove|test)$/.test(name) ||
         name === "secrets.put" ||
