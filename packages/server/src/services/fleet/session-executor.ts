@@ -112,6 +112,7 @@ export class SessionExecutor implements Executor, RegistryListener {
       }
       case "heartbeat":
       case "inventory":
+      case "probe-finished":
         return undefined
     }
   }

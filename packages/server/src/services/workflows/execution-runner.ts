@@ -7,9 +7,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises"
 import type { HealthCheck } from "@signalbox/contracts/workflows/strategy"
 import { isExecutionEnded } from "@signalbox/engine/execution-machine"
-import type { EnginePlan } from "@signalbox/engine/plan"
-import { recoverState } from "@signalbox/engine/recover"
-import { newState, startsPerStepMax, step } from "@signalbox/engine/scheduler"
+import { step } from "@signalbox/engine/scheduler"
 import type { EngineCommand, EngineState, StepResult } from "@signalbox/engine/types"
 import { isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
@@ -28,19 +26,16 @@ import type {
 import type { Blobs } from "../../storage/blobs.ts"
 import type { Database, Tx } from "../../storage/database.ts"
 import { makeBatch } from "./batch.ts"
-import { commitBatch, getPlan, keepHealth, readDomains, readOpenRows, type Batch } from "./batch-store.ts"
+import { commitBatch, keepHealth, type Batch } from "./batch-store.ts"
 import type { ClaimedExecution, Wished } from "./claimed-execution.ts"
 import { automaticRollback } from "./automatic-rollback.ts"
-import { readFrozenSecrets, type FrozenParts } from "./frozen-parts.ts"
 import { HealthWatch, type HealthResult } from "./health-watch.ts"
 import { isLong, shorten } from "./long-outcome.ts"
-import { enginePlanOf } from "./model.ts"
 import { insertFollow } from "./new-execution-store.ts"
 import { NodeWindow } from "./node-window.ts"
-import { planTargets } from "./planning.ts"
 import { batchInputsMax, ReportQueue, toQueued, type QueuedInput } from "./report-queue.ts"
 import { orderOf, toRollbackQueued } from "./run-orders.ts"
-import { openRunPlan, type RunPlan } from "./run-plan.ts"
+import { openRun, type OpenedRun } from "./run-opening.ts"
 import { RunSettings, windowsPollMilliseconds } from "./run-settings.ts"
 
 /** Why a runner ended: with the execution, because another owns it, because it was told to, or by a failure. */
@@ -78,9 +73,7 @@ export class ExecutionRunner {
   readonly #deps: RunnerDependencies
   readonly #queue = new ReportQueue()
   #state: EngineState | undefined
-  #run: RunPlan | undefined
-  #secrets: Readonly<Record<string, string>> | undefined
-  #secretsFault: string | undefined
+  #run: OpenedRun | undefined
   #window: NodeWindow | undefined
   #health: HealthWatch | undefined
   readonly #settings: RunSettings
@@ -162,68 +155,17 @@ export class ExecutionRunner {
   }
 
   async #open(): Promise<"open" | RunnerEnd> {
-    const { claimed } = this
-    const { database, clock } = this.#deps
-    const run = openRunPlan(claimed, await getPlan(database, claimed))
-    this.#run = run
-    const names = run.builder.secretNames
-    if (names.length > 0) await this.#readSecrets(run.frozen.parts, names)
-    this.#settings.useWindows(run.strategy.windows ?? [])
-    if (claimed.state === "planning") return this.#openNew(run)
-    const domains = run.strategy.failureDomain === undefined ? undefined : await readDomains(database, claimed)
-    const plan = enginePlanOf(run.shape, { ...claimed, ...(domains && { domains }) })
-    const rows = await readOpenRows(database, claimed)
-    const window = this.#openWindow(plan, claimed.nextOrdinal)
-    await window.loadOpen(rows.openTasks.map((task) => task.ordinal))
-    await window.prepare(claimed.nextOrdinal)
-    const result = recoverState(plan, rows, clock.now())
-    if (!(await this.#send(undefined, result, []))) return "lost"
-    this.#watchHealth(run)
+    const opened = await openRun(this.#deps, this.claimed, this.#settings)
+    if (opened.kind === "ended") this.#deps.onCommit(this.claimed.id)
+    if (opened.kind !== "open") return opened.kind
+    this.#run = opened
+    this.#window = opened.window
+    if (!(await this.#send(opened.before, opened.result, []))) return "lost"
+    this.#watchHealth(opened)
     return "open"
   }
 
-  /** Where a value can't be had, tasks are refused with the reason, and the run ends by its own rules. */
-  async #readSecrets(parts: FrozenParts, names: readonly string[]): Promise<void> {
-    try {
-      this.#secrets = await readFrozenSecrets(this.#deps.secrets, this.claimed.account, { parts, names })
-    } catch (error) {
-      if (!isAppError(error) || error.entry.retryable) throw error
-      this.#secretsFault = error.message
-    }
-  }
-
-  async #openNew(run: RunPlan): Promise<"open" | RunnerEnd> {
-    const { database, operations, clock } = this.#deps
-    const { frozen, strategy, builder } = run
-    const planned = await planTargets({
-      sql: database,
-      operations,
-      claimed: this.claimed,
-      plan: frozen,
-      strategy,
-      tags: builder,
-    })
-    if (planned.kind === "lost") return "lost"
-    if (planned.kind === "refused") return (await this.#refusePlan(planned.reason, run)) ? "ended" : "lost"
-    const plan = enginePlanOf(run.shape, planned)
-    const now = clock.now()
-    const state = newState(plan, now)
-    const window = this.#openWindow(plan, 0)
-    window.seed(planned.nodes)
-    await window.prepare(0)
-    if (!(await this.#send(state, step(state, this.#firstInputs(state, now), now), []))) return "lost"
-    this.#watchHealth(run)
-    return "open"
-  }
-
-  #firstInputs(state: EngineState, now: number): Parameters<typeof step>[1] {
-    const { wish } = this.#settings.wished
-    const wished = this.#settings.inputs(state, now)
-    if (wish.startsWith("abort")) return wished
-    return [...wished, { type: "planned" }, ...(wish === "pause" ? [{ type: "pause" } as const] : [])]
-  }
-
-  #watchHealth({ strategy }: RunPlan): void {
+  #watchHealth({ strategy }: OpenedRun): void {
     const { health: check } = strategy
     const { database, askHealth, clock, logger } = this.#deps
     if (!check || this.#state === undefined || isExecutionEnded(this.#state.execution)) return
@@ -238,45 +180,6 @@ export class ExecutionRunner {
     })
   }
 
-  #openWindow(plan: EnginePlan, from: number): NodeWindow {
-    this.#window = new NodeWindow(
-      {
-        sql: this.#deps.database,
-        claimed: this.claimed,
-        targetsCount: plan.targetsCount,
-        startsMax: Math.min(plan.width, startsPerStepMax),
-      },
-      from,
-    )
-    return this.#window
-  }
-
-  /** Ends an execution whose targets could not be planned. */
-  async #refusePlan(reason: string, run: RunPlan): Promise<boolean> {
-    const { database, clock, random } = this.#deps
-    const empty = newState(enginePlanOf(run.shape, { targetsCount: 0, width: 1, errorsMax: 0 }), clock.now())
-    const { workflowName: workflow, createdBy } = this.claimed
-    const data = { execution: "failed", reason, workflow, createdBy }
-    const batch: Batch = {
-      state: "failed",
-      stop: null,
-      reason,
-      ended: true,
-      nextOrdinal: 0,
-      inFlight: 0,
-      counts: empty.counts,
-      rollbacks: empty.rollbacks,
-      classes: empty.classes,
-      pace: undefined,
-      tasks: [],
-      blobs: [],
-      events: [{ id: newId("event", clock, random), type: "execution.failed", data }],
-    }
-    const written = await commitBatch(database, this.claimed, batch)
-    this.#deps.onCommit(this.claimed.id)
-    return written !== undefined
-  }
-
   async #loop(): Promise<RunnerEnd> {
     for (;;) {
       const state = this.#state
@@ -289,7 +192,8 @@ export class ExecutionRunner {
       }
       if (this.#commit?.outcome && !(await this.#settle())) return "lost"
       if (!(await this.#hasWork(state))) continue
-      await this.#window.prepare(state.nextOrdinal)
+      // The step may widen the window before it starts anything.
+      await this.#window.prepare(state.nextOrdinal, Math.max(state.width, this.#settings.wished.wishWidth ?? 0))
       const inputs = this.#queue.take(this.#batchMax(state))
       const now = this.#deps.clock.now()
       const outside = this.#settings.inputs(state, now)
@@ -446,12 +350,21 @@ export class ExecutionRunner {
     const now = this.#deps.clock.now()
     if (command.type === "start") {
       node.sentAt ??= now
-      if (this.#secretsFault !== undefined) return void this.#refuse(command, this.#secretsFault)
+      if (this.#run.secretsFault !== undefined) {
+        this.#refuse(command, this.#run.secretsFault)
+        return undefined
+      }
     }
     const { startTimeoutMilliseconds } = this.#state.plan
     try {
       return orderOf(
-        { claimed: this.claimed, builder: this.#run.builder, secrets: this.#secrets, startTimeoutMilliseconds, now },
+        {
+          claimed: this.claimed,
+          builder: this.#run.builder,
+          secrets: this.#run.secrets,
+          startTimeoutMilliseconds,
+          now,
+        },
         command,
         node,
       )

@@ -31,7 +31,9 @@ export async function shorten(
 ): Promise<QueuedInput> {
   const member = queued.outcome === undefined ? "rollbackOutcome" : "outcome"
   const text = queued[member] ?? ""
-  const blob = await blobs.put(Buffer.from(text)).catch((error: unknown) => void onError(error))
+  const blob = await blobs.put(Buffer.from(text)).catch((error: unknown): undefined => {
+    onError(error)
+  })
   const short = shortOutcome(JSON.parse(text) as Outcome)
   return { ...queued, [member]: JSON.stringify({ ...short, ...(blob && { kept: blob }) }), ...(blob && { blob }) }
 }

@@ -2,6 +2,7 @@
  * The nodes of the tasks that are, or soon will be, in flight. Owns a map over a window of ordinals, loaded ahead of
  * need and dropped behind, so that a million targets are never a million objects. Only the runner uses it.
  */
+import { startsPerStepMax } from "@signalbox/engine/scheduler"
 import type { Sql } from "../../storage/database.ts"
 import { readNodes, readNodesOf, type WindowNode } from "./batch-store.ts"
 import type { ClaimedExecution } from "./claimed-execution.ts"
@@ -19,8 +20,8 @@ export interface NodeWindowOptions {
   readonly sql: Sql
   readonly claimed: ClaimedExecution
   readonly targetsCount: number
-  /** Tasks that one step may start. */
-  readonly startsMax: number
+  /** Tasks in flight at first. */
+  readonly width: number
 }
 
 export class NodeWindow {
@@ -35,7 +36,7 @@ export class NodeWindow {
   constructor(options: NodeWindowOptions, from: number) {
     this.#options = options
     this.#end = from
-    this.#chunk = Math.min(windowNodesMax, Math.max(windowNodesMin, 2 * options.startsMax))
+    this.#chunk = Math.min(windowNodesMax, Math.max(windowNodesMin, 2 * options.width))
   }
 
   get(ordinal: number): WindowEntry | undefined {
@@ -53,8 +54,9 @@ export class NodeWindow {
   }
 
   /** Resolves once every task that the next step may start is there; begins to load what follows. */
-  async prepare(nextOrdinal: number): Promise<void> {
-    const { targetsCount, startsMax } = this.#options
+  async prepare(nextOrdinal: number, width: number): Promise<void> {
+    const { targetsCount } = this.#options
+    const startsMax = Math.min(width, startsPerStepMax)
     const needed = Math.min(targetsCount, nextOrdinal + startsMax)
     while (this.#end < needed) await this.#load()
     if (this.#end < targetsCount && this.#end - nextOrdinal < this.#chunk + startsMax) void this.#load().catch(() => {})

@@ -100,6 +100,7 @@ export function toQueued(
       }
     case "progress":
     case "output":
+    case "step-request":
       return undefined
   }
 }
