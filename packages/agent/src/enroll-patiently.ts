@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto"
 import { setTimeout as delay } from "node:timers/promises"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
+import { mapBounded } from "@signalbox/kernel/map-bounded"
 import type { Random } from "@signalbox/kernel/random"
 import { type AgentIdentity, readIdentity } from "./agent-identity.ts"
 import { backoffMilliseconds, drawFraction } from "./backoff.ts"
@@ -64,16 +65,9 @@ export function nodeNames(prefix: string, count: number): string[] {
  */
 export async function enrollMany(options: EnrollManyOptions): Promise<Enrolled[]> {
   const { names, nodesDirectory, ...rest } = options
-  const results: Enrolled[] = []
-  let next = 0
-  const work = async () => {
-    for (let index = next++; index < names.length; index = next++) {
-      const name = names[index] ?? ""
-      results[index] = await enrollOne({ ...rest, name, dataDirectory: hostedNode(nodesDirectory, name).dataDirectory })
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(enrollLimits.parallelMax, names.length) }, work))
-  return results
+  return await mapBounded(names, enrollLimits.parallelMax, (name) =>
+    enrollOne({ ...rest, name, dataDirectory: hostedNode(nodesDirectory, name).dataDirectory }),
+  )
 }
 
 async function enrollOne(options: EnrollOptions & { readonly name: string }): Promise<Enrolled> {
