@@ -6,7 +6,7 @@ import { templateTexts } from "./document-texts.ts"
 import { fixedFiller } from "./order-texts.ts"
 import type { ParameterValues } from "./parameters.ts"
 import { parseTemplate } from "./template.ts"
-import type { FrozenArtifact } from "./task-order.ts"
+import type { FrozenArtifact } from "./step-order.ts"
 
 export interface FrozenParts {
   /** Versions, by name. */
@@ -14,8 +14,6 @@ export interface FrozenParts {
   /** By the text in the document that names them. */
   readonly artifacts: Readonly<Record<string, FrozenArtifact>>
 }
-
-export const noParts: FrozenParts = { secrets: {}, artifacts: {} }
 
 export interface PartsFinder {
   readonly secrets: SecretReader

@@ -32,11 +32,13 @@ beforeAll(async () => {
   receiver = createServer((request, response) => {
     const parts: Buffer[] = []
     request.on("data", (part: Buffer) => parts.push(part))
-    request.on("end", async () => {
+    request.on("end", () => {
       const { method = "", url = "", headers } = request
       received.push({ method, url, headers, body: Buffer.concat(parts).toString() })
-      await answer.delayed
-      response.writeHead(answer.status, { "content-type": "application/json" }).end(answer.body)
+      const { delayed, status, body } = answer
+      void Promise.resolve(delayed).then(() =>
+        response.writeHead(status, { "content-type": "application/json" }).end(body),
+      )
     })
   })
   await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve))

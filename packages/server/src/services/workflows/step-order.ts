@@ -1,6 +1,7 @@
 /** A step of an order: what the node has to do, kind by kind. Pure. */
 import {
   agentLimits,
+  type FileOrder,
   type PlaybookOrder,
   type StepOrder,
   type Text,
@@ -31,8 +32,9 @@ import {
   type Fill,
   type ValueOf,
 } from "./order-texts.ts"
-import type { FrozenArtifact } from "./task-order.ts"
 import { variableOf, type KnownReference } from "./template.ts"
+
+export type FrozenArtifact = NonNullable<FileOrder["artifact"]>
 
 export interface StepPlace {
   readonly document: WorkflowDocument

@@ -1,5 +1,5 @@
 /** Makes the order that a node gets, from the document, the run's parameters and the node. Pure. */
-import type { FileOrder, TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
+import type { TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
 import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import { getStepKind, serverStepKinds } from "@signalbox/contracts/workflows/steps"
 import { AppError } from "@signalbox/kernel/app-error"
@@ -8,7 +8,7 @@ import { tagsNamed } from "./conditions.ts"
 import { templateTexts, type TemplateText } from "./document-texts.ts"
 import { pathFiller, type ValueOf } from "./order-texts.ts"
 import type { ParameterValues } from "./parameters.ts"
-import { stepFiller } from "./step-order.ts"
+import { stepFiller, type FrozenArtifact } from "./step-order.ts"
 import { parseTemplate, variableOf, type Reference } from "./template.ts"
 
 export interface OrderNode {
@@ -17,8 +17,6 @@ export interface OrderNode {
   /** Those that templates and conditions name; absent where none does. */
   readonly tags?: Readonly<Record<string, string>> | null
 }
-
-export type FrozenArtifact = NonNullable<FileOrder["artifact"]>
 
 export interface OrderBuilderOptions {
   /** Files that steps put, by the text that names them. */
