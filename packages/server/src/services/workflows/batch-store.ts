@@ -15,7 +15,7 @@ import type {
 } from "@signalbox/engine/types"
 import type { Database, Sql, Tx } from "../../storage/database.ts"
 import type { ClaimedExecution, Fence, HealthRow, Wished } from "./claimed-execution.ts"
-import type { KeptBlob } from "./long-outcome.ts"
+import type { KeptBlob } from "./report-queue.ts"
 import type { FrozenParts } from "./frozen-parts.ts"
 import type { ParameterValues } from "./parameters.ts"
 import type { RunStrategy } from "./strategy-model.ts"

@@ -19,7 +19,7 @@ import {
 } from "./new-execution-store.ts"
 import type { Execution } from "./presentation.ts"
 import { chooseStrategy, type RunStrategy } from "./strategy-model.ts"
-import type { FollowSource } from "./target-source.ts"
+import type { FollowSource } from "./follow-source.ts"
 import { reviveDocument } from "./workflow-text.ts"
 
 export function followHandlers(context: WorkflowsContext): Handler[] {

@@ -12,11 +12,6 @@ export const outcomeLengthMax = 64 * 1024
 const streamKeptLength = 4 * 1024
 const streamKeptLengthMin = 64
 
-export interface KeptBlob {
-  readonly digest: string
-  readonly bytes: number
-}
-
 type Outcome = TaskOutcome | RollbackOutcome
 
 export function isLong({ outcome, rollbackOutcome }: QueuedInput): boolean {

@@ -5,7 +5,7 @@ import { appendEvents } from "../../storage/outbox.ts"
 import { shownTaskState, taskTables } from "./execution-store.ts"
 import type { FrozenParts } from "./frozen-parts.ts"
 import type { ParameterValues } from "./parameters.ts"
-import type { FollowSource } from "./target-source.ts"
+import type { FollowSource } from "./follow-source.ts"
 import type { RunStrategy } from "./strategy-model.ts"
 
 export interface NewExecution {

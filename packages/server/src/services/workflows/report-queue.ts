@@ -1,12 +1,17 @@
 /** What waits for the next step of an execution: reports of nodes and findings of the runner, in the order they came. */
 import type { EngineInput } from "@signalbox/engine/types"
 import type { ExecutorReport } from "../../router/ports.ts"
-import type { KeptBlob } from "./long-outcome.ts"
 
 export interface Acknowledgement {
   readonly nodeId: string
   readonly key: string
   readonly phase: "task" | "rollback"
+}
+
+/** Where content is in the blob store. */
+export interface KeptBlob {
+  readonly digest: string
+  readonly bytes: number
 }
 
 export interface QueuedInput {

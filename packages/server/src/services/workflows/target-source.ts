@@ -7,23 +7,13 @@ import type { CallInputOf, OutputOf } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { OperationCaller } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
+import type { FollowSource } from "./follow-source.ts"
 import { listFollowed, type FollowedTask } from "./new-execution-store.ts"
 import type { TaskOrigin } from "./plan-store.ts"
 
 export const targetsPerBatch = 5_000
 
 export type Targets = Pick<CallInputOf<typeof nodesResolve>, "nodes" | "query" | "group" | "all">
-
-/** Tasks of an ended execution, as a retry or a rollback takes them. */
-export type FollowSource =
-  | {
-      readonly kind: "retry"
-      readonly execution: string
-      readonly states: readonly string[]
-      readonly classes?: readonly string[] | undefined
-      readonly nodes?: readonly string[] | undefined
-    }
-  | { readonly kind: "rollback"; readonly execution: string; readonly states: readonly string[] }
 
 /** As stored in the plan. */
 export type TargetSource = Targets | { readonly follow: FollowSource }

@@ -3,7 +3,8 @@ import type { RollbackOutcome, TaskOutcome } from "@signalbox/contracts/fleet/ag
 import { AppError } from "@signalbox/kernel/app-error"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Blobs } from "../../storage/blobs.ts"
-import { outputsOf, type KeptBlob, type OutputPart } from "./long-outcome.ts"
+import { outputsOf, type OutputPart } from "./long-outcome.ts"
+import type { KeptBlob } from "./report-queue.ts"
 
 /** Characters of one page. */
 export const outputPageLengthMax = 256 * 1024

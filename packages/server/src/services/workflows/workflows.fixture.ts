@@ -207,8 +207,24 @@ const alwaysOpen: WindowState = { stateOf: () => ({ open: true, changesAt: null,
 const noProbe: StepResult = { name: "probe", state: "not-run", attempts: 0, durationMilliseconds: 0 }
 const noSecrets: SecretReader = { read: async () => ({}), readVersions: async () => ({}), versions: async () => ({}) }
 
-/** Another server of the same installation shares database and executor; give both in `shared`. */
-export async function openFixture(options: {
+const clock = { now: () => Date.now() }
+const random = { bytes: (count: number) => randomBytes(count) }
+
+function openRouter(database: Database, handlers: ReadonlyMap<string, Handler>): Router {
+  return createRouter({
+    database,
+    clock,
+    random,
+    map: () => ({ version: 1, handlers }),
+    operations: new Map(),
+    authenticators: [],
+    gates: noGates,
+    uses: noUses,
+    markSecretInput: (text) => text,
+  })
+}
+
+interface FixtureOptions {
   readonly database: Database
   readonly nodes?: readonly FixtureNode[]
   readonly settings?: Partial<OwnerSettings>
@@ -221,26 +237,17 @@ export async function openFixture(options: {
     readonly executor: FixtureExecutor
     readonly blobStore?: BlobStore
   }
-}): Promise<Fixture> {
+}
+
+/** Another server of the same installation shares database and executor; give both in `shared`. */
+export async function openFixture(options: FixtureOptions): Promise<Fixture> {
   const fleet = options.shared?.fleet ?? new FixtureFleet(options.nodes ?? makeNodes(10))
   const executor = options.shared?.executor ?? new FixtureExecutor()
-  const clock = { now: () => Date.now() }
-  const random = { bytes: (count: number) => randomBytes(count) }
   const { database } = options
   const directory = await mkdtemp(join(tmpdir(), "signalbox-blobs-"))
   const blobStore = options.shared?.blobStore ?? (await openDirectoryBlobStore({ directory, bytesMax: blobsBytesMax }))
   const handlers = new Map<string, Handler>()
-  const router = createRouter({
-    database,
-    clock,
-    random,
-    map: () => ({ version: 1, handlers }),
-    operations: new Map(),
-    authenticators: [],
-    gates: noGates,
-    uses: noUses,
-    markSecretInput: (text) => text,
-  })
+  const router = openRouter(database, handlers)
   const workflows = createWorkflowsService({
     database,
     clock,
