@@ -145,6 +145,21 @@ test("a watched run in a pipe tells each change in a line, rolls back, and exits
   expect(JSON.parse(lines.at(-1) ?? "").execution.state).toBe("incomplete")
 })
 
+test("W12: a plan starts nothing, spells the steps out, and its digest is held to", async () => {
+  await apply(workflow)
+  const before = (await jsonOf(["executions"])).items.length
+  const words = ["run", "deploy", "-g", "webs", "-p", "version=7", "--wave", "1", "--wave", "50%", "--bake", "1s"]
+  const plan = await cli([...words, "--error-rate", "20%", "--class-limit", "timeout=1", "--plan"])
+  expect(plan).toMatchObject({ code: 0, stderr: "" })
+  expect(plan.stdout).toContain("3 waves of 1, 1, 1, each bakes 1s")
+  expect(plan.stdout).toContain("tolerates by class 1 timeout")
+  const digest = /--plan-digest ([0-9a-f]{64})/.exec(plan.stdout)?.[1] ?? ""
+  const other = await cli([...words, "--plan-digest", digest])
+  expect(other.code).not.toBe(0)
+  expect(other.stderr).toContain("not what was planned")
+  expect((await jsonOf(["executions"])).items.length).toBe(before)
+})
+
 test("a watched run in a terminal is a picture that ends in one line", async () => {
   await apply(workflow)
   const words = ["run", "deploy", "--node", "web-1", "-p", "version=3", "--watch"]
