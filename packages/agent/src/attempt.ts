@@ -6,7 +6,7 @@ import type {
   TaskOutcome,
 } from "@signalbox/contracts/fleet/agent-protocol"
 import type { ProcessIdentity } from "./process-identity.ts"
-import type { StepBefore } from "./step-try.ts"
+import type { ServiceState } from "./service-manager.ts"
 
 /**
  * An attempt as the journal's records make it. Each phase goes
@@ -17,6 +17,11 @@ import type { StepBefore } from "./step-try.ts"
  * and never back: a record that would change a finished phase is ignored.
  */
 export type PhaseState = "none" | "accepted" | "running" | "finished"
+
+/** What was so before a step, as far as it isn't files. */
+export interface StepBefore {
+  readonly service?: ServiceState
+}
 
 export interface Attempt {
   readonly key: string

@@ -8,7 +8,8 @@ import { syncDirectory } from "./journal.ts"
 import { hashFile, removeTree } from "./restore-tree.ts"
 import { ancestorsInside, isInside, resolveInRoot } from "./root-path.ts"
 import { lstatIfThere } from "./saved-tree.ts"
-import { fillText, type StepTry, type TryResult } from "./step-try.ts"
+import { fillText, type StepTry } from "./step-try.ts"
+import type { TryResult } from "./try-result.ts"
 
 const fileModeUsual = 0o644
 const directoryModeUsual = 0o755

@@ -7,7 +7,8 @@ import { makeWorkPlace, putWorkFile, removeWorkPlace } from "./output-file.ts"
 import { baseEnvironment, findProcessOwner } from "./process-owner.ts"
 import { isInside, resolveInRoot } from "./root-path.ts"
 import { runProcess } from "./step-process.ts"
-import { fillText, type StepTry, type TryResult } from "./step-try.ts"
+import { fillText, type StepTry } from "./step-try.ts"
+import type { TryResult } from "./try-result.ts"
 
 const program = "ansible-playbook"
 /** No colours, no hints for people, no files left behind. */

@@ -1,8 +1,19 @@
 import type { AgentFrame, AttemptPhase, ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
-import type { StepTry, TryResult } from "./step-try.ts"
+import type { TryResult } from "./try-result.ts"
 
 type Request = Extract<AgentFrame, { type: "step-request" }>
 type Answer = Extract<ServerFrame, { type: "step-result" }>
+
+/** What of a try the server is told, and how long it is waited for. */
+interface ServerTry {
+  readonly key: string
+  readonly phase: AttemptPhase
+  readonly index: number
+  readonly number: number
+  readonly inputs: { readonly outputs: Readonly<Record<string, Readonly<Record<string, string>>>> }
+  readonly timeoutMilliseconds: number
+  readonly stop: AbortSignal
+}
 
 interface Pending {
   readonly request: Request
@@ -22,7 +33,7 @@ export class ServerSteps {
     this.#send = send
   }
 
-  async perform(attempt: StepTry): Promise<TryResult> {
+  async perform(attempt: ServerTry): Promise<TryResult> {
     const { key, phase, index, number, inputs, timeoutMilliseconds, stop } = attempt
     const values = Object.fromEntries(Object.entries(inputs.outputs).map(([id, outputs]) => [id, { ...outputs }]))
     const request: Request = { type: "step-request", key, phase, step: index, try: number, values }

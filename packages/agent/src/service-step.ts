@@ -13,7 +13,8 @@ import {
   usualLinks,
 } from "./service-manager.ts"
 import { runProcess } from "./step-process.ts"
-import type { StepTry, TryResult } from "./step-try.ts"
+import type { StepTry } from "./step-try.ts"
+import type { TryResult } from "./try-result.ts"
 
 const statusTimeoutMilliseconds = 30_000
 

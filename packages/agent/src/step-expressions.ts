@@ -1,7 +1,7 @@
 import { agentLimits, type StepResult, type TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { ExpressionOptions } from "@signalbox/expressions/compile-expression"
-import type { TryResult } from "./step-try.ts"
+import type { TryResult } from "./try-result.ts"
 
 /** What later conditions see of a step. */
 export interface StepFacts {

@@ -1,11 +1,12 @@
 import { join } from "node:path"
 import type { StepOrder } from "@signalbox/contracts/fleet/agent-protocol"
+import type { StepBefore } from "./attempt.ts"
 import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
 import { performFile } from "./file-step.ts"
 import { saveFiles, type Restored, restoreFiles } from "./saved-files.ts"
 import type { Prepared } from "./step-runner.ts"
 import { performCommand } from "./step-process.ts"
-import { fillText, isOwnOutput, type PerformTry, type StepBefore, type StepInputs, type StepTry } from "./step-try.ts"
+import { fillText, isOwnOutput, type PerformTry, type StepInputs, type StepTry } from "./step-try.ts"
 import { performWait } from "./wait-step.ts"
 
 /** What a step does, how it is prepared, and how it is undone; undefined where this agent doesn't know its kind. */

@@ -4,7 +4,8 @@ import { type CommandResult, type CommandWords, runCommand } from "./command-run
 import { attemptMarker, identifyProcess } from "./process-identity.ts"
 import { baseEnvironment, findProcessOwner, type ProcessOwner } from "./process-owner.ts"
 import { resolveDirectoryInRoot } from "./root-path.ts"
-import { fillText, isOwnOutput, type StepTry, type TryResult } from "./step-try.ts"
+import { fillText, isOwnOutput, type StepTry } from "./step-try.ts"
+import type { TryResult } from "./try-result.ts"
 import { makeWorkPlace, putWorkFile, readOutputFile, removeWorkPlace } from "./output-file.ts"
 
 /** Where a process of a step runs, and what it finds there. */

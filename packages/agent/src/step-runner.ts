@@ -1,10 +1,12 @@
 import type { StepOrder, StepResult } from "@signalbox/contracts/fleet/agent-protocol"
 import { toInstant } from "@signalbox/kernel/clock"
 import { errorText } from "./agent-logger.ts"
+import type { StepBefore } from "./attempt.ts"
 import { drawFraction } from "./backoff.ts"
 import { LiveOutput } from "./output-stream.ts"
 import { evaluateOutputs } from "./step-expressions.ts"
-import type { PerformTry, StepBefore, StepTry, TryResult } from "./step-try.ts"
+import type { PerformTry, StepTry } from "./step-try.ts"
+import type { TryResult } from "./try-result.ts"
 import { pause } from "./wait-step.ts"
 
 export interface StepRun extends Omit<StepTry, "number" | "timeoutMilliseconds" | "live"> {

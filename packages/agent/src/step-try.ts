@@ -1,16 +1,9 @@
-import type {
-  AttemptPhase,
-  KeptOutput,
-  StepOrder,
-  StepResult,
-  TaskOrder,
-  Text,
-} from "@signalbox/contracts/fleet/agent-protocol"
+import type { AttemptPhase, StepOrder, TaskOrder, Text } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { AttemptContext } from "./attempt-context.ts"
 import type { LiveOutput } from "./output-stream.ts"
 import type { SecretMask } from "./secret-mask.ts"
-import type { ServiceState } from "./service-manager.ts"
+import type { TryResult } from "./try-result.ts"
 
 /** What texts of an order are filled with on the node. */
 export interface StepInputs {
@@ -36,22 +29,7 @@ export interface StepTry {
   readonly live: LiveOutput | undefined
 }
 
-export interface TryResult extends Partial<Pick<StepResult, "exitCode" | "signal" | "message" | "changed">> {
-  readonly state: "succeeded" | "failed" | "timed-out" | "killed"
-  readonly stdout?: KeptOutput
-  readonly stderr?: KeptOutput
-  /** What the step gave by itself, by name. */
-  readonly values?: Readonly<Record<string, string>>
-  /** What a server's answer adds to that over which outputs are evaluated. */
-  readonly reply?: Readonly<Record<string, unknown>>
-}
-
 export type PerformTry = (attempt: StepTry) => Promise<TryResult>
-
-/** What was so before a step, as far as it isn't files. */
-export interface StepBefore {
-  readonly service?: ServiceState
-}
 
 /** @throws agent.step-refused where a part isn't known */
 export function fillText(text: Text, inputs: StepInputs): string {

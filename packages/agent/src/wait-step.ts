@@ -3,7 +3,8 @@ import type { WaitOrder } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError } from "@signalbox/kernel/app-error"
 import { resolveInRoot } from "./root-path.ts"
 import { lstatIfThere } from "./saved-tree.ts"
-import { fillText, type StepTry, type TryResult } from "./step-try.ts"
+import { fillText, type StepTry } from "./step-try.ts"
+import type { TryResult } from "./try-result.ts"
 
 /** Waits for a time, a port or a name on the node, for at most the step's time. Changes nothing. */
 export async function performWait(attempt: StepTry, order: WaitOrder): Promise<TryResult> {
