@@ -1,8 +1,8 @@
 import { access, mkdir, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { createEmptyDatabase } from "@signalbox/testkit/test-database"
-import type { Connection } from "@signalbox/server/storage/database"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { urlOf } from "./connection-url.fixture.ts"
 import { TestInstallation } from "./processes.fixture.ts"
 import { readEvidence, slowStep, startRun, waitForRunEnd } from "./run-evidence.fixture.ts"
 
@@ -97,10 +97,3 @@ test("X6: from the private database to another PostgreSQL while agents stay enro
     await drop()
   }
 })
-
-function urlOf(connection: Connection): string {
-  if (typeof connection === "string") return connection
-  const { host, port, user, password, database } = connection
-  const query = new URLSearchParams({ host: host ?? "", port: String(port ?? 5432) }).toString()
-  return `postgres://${user}${password ? `:${String(password)}` : ""}@/${database}?${query}`
-}

@@ -1,4 +1,5 @@
 /** How a health check is asked: over HTTP through the guarded way out, or as a command on a node. */
+import type { KeptOutput } from "@signalbox/contracts/fleet/agent-protocol"
 import { nodesGet } from "@signalbox/contracts/fleet/operations"
 import type { HealthCheck } from "@signalbox/contracts/workflows/strategy"
 import { assert } from "@signalbox/kernel/assert"
@@ -22,6 +23,8 @@ export interface HealthCall {
 
 /** What is read of an answer: its status counts, its body doesn't. */
 const responseBytesMax = 1024 * 1024
+/** What is quoted of a command's output. */
+const saidLengthMax = 500
 
 export async function askHealth(parts: HealthProbeParts, check: HealthCheck, call: HealthCall): Promise<HealthResult> {
   const timeoutMilliseconds = Math.max(1, getDuration(check.timeout))
@@ -32,9 +35,15 @@ export async function askHealth(parts: HealthProbeParts, check: HealthCheck, cal
   const node = await parts.operations.call(nodesGet, { node: check.on }, as)
   const result = await parts.probes.probe(node.id, { command: { shell: check.run }, timeoutMilliseconds })
   const ok = result.state === "succeeded"
-  const said = result.message ?? result.stderr?.tail ?? ""
+  const said = (result.message ?? endOf(result.stderr) ?? endOf(result.stdout) ?? "").trim()
   const ended = result.exitCode === undefined ? result.state : `exit code ${result.exitCode}`
-  return { ok, message: `${check.on}: ${ended}${ok || said === "" ? "" : `: ${said.trim()}`}` }
+  return { ok, message: `${check.on}: ${ended}${ok || said === "" ? "" : `: ${said}`}` }
+}
+
+/** The end of an output; its tail is empty where nothing was cut. */
+function endOf(output: KeptOutput | undefined): string | undefined {
+  const text = output && `${output.head}${output.truncated ? "\n" : ""}${output.tail}`.trim()
+  return text ? text.slice(-saidLengthMax) : undefined
 }
 
 async function askHttp(

@@ -232,6 +232,7 @@ describe("a run's strategy", () => {
           name: "probe",
           state: ok ? "succeeded" : "failed",
           exitCode: ok ? 0 : 7,
+          stderr: { head: "the queue is 9 minutes behind\n", tail: "", bytes: 30, truncated: false },
           attempts: 1,
           durationMilliseconds: 1,
         }) as const,
@@ -248,6 +249,7 @@ describe("a run's strategy", () => {
       const { health } = await get(id)
       return (health?.failures ?? 0) >= 2 && health
     })
+    expect(seen?.message).toBe("web-0000000: exit code 7: the queue is 9 minutes behind")
     await first.workflows.owner.abandon()
     const shared = { fleet: first.fleet, executor: first.executor }
     fixture = await openFixture({ database: test.database, probes, shared })
