@@ -11,6 +11,8 @@ import { backupDatabase, restoreDatabase } from "../../storage/backup.ts"
 import { components } from "../../storage/components.ts"
 import { openDatabase, type Database } from "../../storage/database.ts"
 import { masterKeyInFile } from "../../storage/master-key-file.ts"
+import { fingerprintOf } from "./envelope.ts"
+import { openMasterKey } from "./master-key.ts"
 import { createSecretsService } from "./service.ts"
 
 const value = "Tr0ub4dor-and-3"
@@ -204,6 +206,35 @@ describe("X5: the master key", () => {
     await expect(readerOf(empty, server.test.database)).rejects.toSatisfy((error) =>
       hasCode(error, "secrets.master-key-wrong"),
     )
+  })
+
+  it("of two servers that start for the first time at once, one is the installation's and the other is refused", async () => {
+    const test = await createTestDatabase()
+    try {
+      const sourceOf = (byte: number) => {
+        const key = Buffer.alloc(32, byte)
+        return { place: `server ${byte}`, read: () => Promise.resolve(key), create: () => Promise.resolve(key) }
+      }
+      const opening = await test.database.transaction(async (tx) => {
+        await tx.query("insert into secret_master_key (fingerprint) values ($1)", [fingerprintOf(Buffer.alloc(32, 1))])
+        const second = openMasterKey(test.database, sourceOf(2)).catch((error: unknown) => error)
+        await expect
+          .poll(
+            () =>
+              tx.query(
+                "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+              ),
+            { timeout: 30_000 },
+          )
+          .toHaveLength(1)
+        // Wrapped: what the transaction gives is awaited before it commits.
+        return { second }
+      })
+      expect(hasCode(await opening.second, "secrets.master-key-wrong")).toBe(true)
+      expect(await openMasterKey(test.database, sourceOf(1))).toEqual(Buffer.alloc(32, 1))
+    } finally {
+      await test.drop()
+    }
   })
 
   it("given by a setting has to be there, to be a key, and to be closed to others", async () => {

@@ -1,3 +1,4 @@
+import { assert } from "@signalbox/kernel/assert"
 import type { Sql, Tx } from "../../storage/database.ts"
 
 export interface SecretRow {
@@ -122,13 +123,11 @@ export async function noteUse(sql: Sql, account: string, names: readonly string[
 
 /** Records the key's fingerprint where none is on record; gives the one that is. */
 export async function claimFingerprint(sql: Sql, fingerprint: string): Promise<string> {
-  const [row] = await sql.query<{ fingerprint: string }>(
-    `with claimed as (
-       insert into secret_master_key (fingerprint) values ($1) on conflict do nothing returning fingerprint)
-     select fingerprint from claimed union all select fingerprint from secret_master_key limit 1`,
-    [fingerprint],
-  )
-  return row?.fingerprint ?? fingerprint
+  // Two statements: the first waits for another server's claim, which only a later snapshot shows.
+  await sql.query("insert into secret_master_key (fingerprint) values ($1) on conflict do nothing", [fingerprint])
+  const recorded = await findFingerprint(sql)
+  assert(recorded !== undefined, "a fingerprint was claimed")
+  return recorded
 }
 
 export async function findFingerprint(sql: Sql): Promise<string | undefined> {
