@@ -52,6 +52,14 @@ describe("X13: the blob store", () => {
     expect(store.bytesUsed).toBe(0)
   })
 
+  it("counts anew before it refuses: another server that shares the directory may have removed content", async () => {
+    const other = await openDirectoryBlobStore({ directory, bytesMax: 1_000_000, unfinishedKeptMilliseconds: 60_000 })
+    for (let round = 0; round < 2; round++) {
+      const { digest } = await store.put(Buffer.alloc(600_000, `content ${round}`))
+      expect(await other.remove(digest)).toBe(true)
+    }
+  })
+
   it("leaves nothing of content whose source fails", async () => {
     const failing = Readable.from(
       (async function* () {

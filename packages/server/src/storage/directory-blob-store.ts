@@ -2,7 +2,8 @@
  * A content-addressed directory: `ab/cd/<digest>`. Owns everything below its directory. A blob appears under its name
  * only when it is whole and on disk (temporary file, fsync, link), so a crash leaves nothing half written; leftovers
  * are removed when the store is opened. Bytes in use are counted at opening and kept from then on, by this process
- * alone. Servers may share a directory: the file `store-id` in it is how they know.
+ * alone, and counted again before content is refused: another server may have removed some. Servers may share a
+ * directory: the file `store-id` in it is how they know.
  */
 import { createHash, randomBytes, type Hash } from "node:crypto"
 import { createReadStream } from "node:fs"
@@ -16,6 +17,8 @@ import type { BlobStore, ByteRange, StagedBlob, StoredBlob } from "./blob-store.
 
 const digestPattern = /^[0-9a-f]{64}$/
 const idFile = "store-id"
+/** Content over the quota makes the directory be counted anew, at most so often. */
+const recountMilliseconds = 10_000
 
 /**
  * Opens the store of a directory, which is made if missing. `bytesMax` is its quota. What is left unfinished for longer
@@ -69,6 +72,7 @@ class DirectoryBlobStore implements BlobStore {
   readonly #bytesMax: number
   #bytesUsed = 0
   #bytesWriting = 0
+  #recountedAt = -Infinity
 
   constructor({ directory, bytesMax }: { directory: string; bytesMax: number }, id: string) {
     this.id = id
@@ -81,7 +85,9 @@ class DirectoryBlobStore implements BlobStore {
   }
 
   async count(): Promise<void> {
-    for await (const { bytes } of this.list()) this.#bytesUsed += bytes
+    let sum = 0
+    for await (const { bytes } of this.list()) sum += bytes
+    this.#bytesUsed = sum
   }
 
   async stage(content: Uint8Array | Readable): Promise<StagedBlob> {
@@ -159,7 +165,11 @@ class DirectoryBlobStore implements BlobStore {
         const part = typeof chunk === "string" ? Buffer.from(chunk) : (chunk as Uint8Array)
         bytes += part.length
         this.#bytesWriting += part.length
-        if (this.#bytesUsed + this.#bytesWriting > this.#bytesMax) {
+        if (this.#isOver() && performance.now() - this.#recountedAt > recountMilliseconds) {
+          this.#recountedAt = performance.now()
+          await this.count()
+        }
+        if (this.#isOver()) {
           throw new AppError(
             "storage.blob-quota",
             `the blob store holds ${this.#bytesUsed} of ${this.#bytesMax} bytes, so this content does not fit`,
@@ -174,6 +184,10 @@ class DirectoryBlobStore implements BlobStore {
       await handle.close()
     }
     return { digest: hash.digest("hex"), bytes }
+  }
+
+  #isOver(): boolean {
+    return this.#bytesUsed + this.#bytesWriting > this.#bytesMax
   }
 
   async #publish(temporary: string, { digest, bytes }: StoredBlob): Promise<void> {

@@ -2,6 +2,7 @@ import { createHash, generateKeyPairSync, randomBytes } from "node:crypto"
 import { SignJWT } from "jose"
 import { artifactLimits } from "@signalbox/contracts/artifacts/operations"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { listAbandoned, lockAbandoned } from "./store.ts"
 import { startServerFixture, type Answer, type ServerFixture } from "../../http/edge.fixture.ts"
 
 let server: ServerFixture
@@ -139,6 +140,25 @@ describe("artifacts", () => {
       bytes: content.length,
     })
     expect(claimed.body).toMatchObject({ state: "uploading", received: 0 })
+  })
+
+  it("are removed where nobody goes on with them for days, and not where somebody does at that very moment", async () => {
+    const { database } = server.test
+    const content = randomBytes(500)
+    const old = String((await begin("abandoned", content)).body["id"])
+    const resumed = String((await begin("resumed", content)).body["id"])
+    const age = (id: string) =>
+      database.query("update artifacts set touched_at = now() - interval '8 days' where id = $1", [id])
+    await age(old)
+    await age(resumed)
+    expect(await listAbandoned(database, artifactLimits.unfinishedKeptDays, 10)).toHaveLength(2)
+    await write(resumed, 0, content)
+    const upload = { days: artifactLimits.unfinishedKeptDays }
+    await database.transaction(async (tx) => {
+      expect(await lockAbandoned(tx, "main", { ...upload, id: resumed })).toBe(false)
+      expect(await lockAbandoned(tx, "main", { ...upload, id: old })).toBe(true)
+    })
+    expect((await finish(resumed)).body).toMatchObject({ state: "ready" })
   })
 
   it("are removed with what they referenced", async () => {

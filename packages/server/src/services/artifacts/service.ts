@@ -3,7 +3,7 @@ import type { Service } from "../../router/handler.ts"
 import type { ArtifactFinder } from "../../router/ports.ts"
 import type { CronTask } from "../../storage/background-queue.ts"
 import { artifactsHandlers, type ArtifactsParts } from "./handlers.ts"
-import { findReady, listAbandoned, removeArtifact } from "./store.ts"
+import { findReady, listAbandoned, lockAbandoned, removeArtifact } from "./store.ts"
 
 const abandonedRemovedMax = 1000
 
@@ -34,6 +34,8 @@ function abandonedUploads({ blobs }: ArtifactsParts): CronTask {
       )) {
         if (signal.aborted) return
         await database.transaction(async (tx) => {
+          // Somebody may have gone on with it, or have finished it, since it was listed.
+          if (!(await lockAbandoned(tx, account, { id, days: artifactLimits.unfinishedKeptDays }))) return
           await removeArtifact(tx, account, id)
           await blobs.unreference(tx, { account, aggregate: id })
         })

@@ -149,3 +149,17 @@ export function listAbandoned(
     [days, limit],
   )
 }
+
+/** True where an upload is still one that nobody went on with; then it stays so until the transaction ends. */
+export async function lockAbandoned(
+  tx: Tx,
+  account: string,
+  upload: { readonly id: string; readonly days: number },
+): Promise<boolean> {
+  const rows = await tx.query(
+    `select 1 from artifacts where account = $1 and id = $2 and state = 'uploading'
+       and touched_at < now() - make_interval(days => $3) for update`,
+    [account, upload.id, upload.days],
+  )
+  return rows.length > 0
+}
