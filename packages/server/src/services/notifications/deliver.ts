@@ -10,7 +10,7 @@ import type { Database, Sql } from "../../storage/database.ts"
 import type { ConsumerContext } from "../../storage/dispatcher.ts"
 import { appendEvents } from "../../storage/outbox.ts"
 import { claimDelivery, recordTry, releaseDelivery, type DeliveryRow } from "./delivery-store.ts"
-import { decideNext, isOwnEvent, type TryResult } from "./model.ts"
+import { busyPause, decideNext, isOwnEvent, type TryResult } from "./model.ts"
 import { deliveryLimits, retryPausesMilliseconds } from "./notification-limits.ts"
 import type { NotificationsOptions } from "./options.ts"
 import { sendMail } from "./send-mail.ts"
@@ -22,7 +22,9 @@ const taskName = "notifications.deliver"
 interface Place {
   readonly account: string
   readonly id: string
-  readonly channel?: string
+  readonly channel: string
+  /** How often it has found its channel busy since it was due. */
+  readonly waits?: number
 }
 
 /** Asks for a delivery to be tried, now or at a time. */
@@ -38,8 +40,10 @@ export function deliverTask(options: NotificationsOptions): BackgroundTask {
       const place = payload as Place
       const key = JSON.stringify([place.account, place.channel])
       const sends = underWay.get(key) ?? 0
-      if (place.channel !== undefined && sends >= deliveryLimits.channelSendsMax) {
-        await askForDelivery(context.database, place, options.clock.now() + deliveryLimits.busyMilliseconds)
+      if (sends >= deliveryLimits.channelSendsMax) {
+        const waits = (place.waits ?? 0) + 1
+        const runAt = options.clock.now() + busyPause(waits, random01(options))
+        await askForDelivery(context.database, { ...place, waits }, runAt)
         return
       }
       underWay.set(key, sends + 1)
@@ -52,6 +56,10 @@ export function deliverTask(options: NotificationsOptions): BackgroundTask {
       }
     },
   }
+}
+
+function random01({ random }: NotificationsOptions): number {
+  return (random.bytes(1)[0] ?? 0) / 255
 }
 
 async function tryDelivery(options: NotificationsOptions, context: ConsumerContext, place: Place): Promise<void> {
@@ -119,7 +127,7 @@ async function record(
   const ended = clock.now()
   const next = decideNext(result, {
     attempts: claimed.attempts,
-    fraction: (random.bytes(1)[0] ?? 0) / 255,
+    fraction: random01(options),
     pausesMilliseconds: options.retryPausesMilliseconds ?? retryPausesMilliseconds,
   })
   const nextAt = next.state === "pending" ? ended + next.inMilliseconds : null

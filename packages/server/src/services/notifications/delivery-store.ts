@@ -204,9 +204,9 @@ export async function recordTry(
 export function findForgotten(
   sql: Sql,
   at: { readonly olderThanMilliseconds: number; readonly limit: number },
-): Promise<Array<{ id: string; account: string }>> {
-  return sql.query<{ id: string; account: string }>(
-    `select id, account from deliveries
+): Promise<Array<{ id: string; account: string; channel: string }>> {
+  return sql.query<{ id: string; account: string; channel: string }>(
+    `select id, account, channel from deliveries
      where state = 'pending' and next_at < now() - make_interval(secs => $1::float8 / 1000)
        and (claimed_until is null or claimed_until < now()) order by next_at limit $2`,
     [at.olderThanMilliseconds, at.limit],

@@ -7,8 +7,9 @@ export const deliveryLimits = {
   claimMilliseconds: 60_000,
   /** Sends to one channel at once in one server, so that a receiver that hangs holds up no other channel. */
   channelSendsMax: 3,
-  /** How long a delivery waits that finds its channel busy. */
+  /** How long a delivery waits that finds its channel busy: twice as long each time, up to the most. */
   busyMilliseconds: 2_000,
+  busyMillisecondsMax: 60_000,
   retryAfterMillisecondsMax: 3_600_000,
   throttleMillisecondsMax: 7 * 86_400_000,
   keptMilliseconds: 30 * 86_400_000,

@@ -129,17 +129,22 @@ export interface ReceivedCall {
   readonly body: string
 }
 
+interface HookAnswer {
+  readonly status: number
+  readonly headers?: Record<string, string>
+}
+
 /** An HTTP receiver. `answer` may be changed at any time. */
 export class HookReceiver {
-  answer: (call: ReceivedCall) => { status: number; headers?: Record<string, string> } = () => ({ status: 204 })
+  answer: (call: ReceivedCall) => HookAnswer | Promise<HookAnswer> = () => ({ status: 204 })
   readonly calls: ReceivedCall[] = []
   readonly #server: Server
 
   constructor() {
     this.#server = createServer((request, response) => {
-      void readCall(request).then((call) => {
+      void readCall(request).then(async (call) => {
         this.calls.push(call)
-        const { status, headers } = this.answer(call)
+        const { status, headers } = await this.answer(call)
         response.writeHead(status, headers).end()
       })
     })

@@ -374,6 +374,35 @@ describe("a delivery", () => {
     await eventually(() => calls().length === 2)
   })
 
+  it("found by the sweep waits for its channel too: a receiver that hangs gets no more than its share", async () => {
+    const { name, calls, deliveries } = await subscribe({ events: ["schedule.fired"] })
+    let answer = (): void => undefined
+    const answered = new Promise<void>((resolve) => (answer = resolve))
+    hooks.answer = () => answered.then(() => ({ status: 204 }))
+    const { database } = fixture.test
+    await database.query(
+      `insert into deliveries (id, account, state, channel, via, subscription, message_id, event, message, cause, depth,
+         created_at, next_at)
+       select 'dlv_swept_' || n, 'main', 'pending', $1, 'webhook', $1, 'm' || n, '{"id": "e", "type": "t", "subject": "s"}',
+         '{"title": "t", "severity": "notice", "facts": [["a", "b"]]}', 'c', 0, now(), now() - interval '5 minutes'
+       from generate_series(1, 8) n`,
+      [name],
+    )
+    const [sweep] = notificationTasks(() => Date.now())
+    await sweep?.run({ database, signal: new AbortController().signal, attempt: 1 })
+    await eventually(async () => {
+      const [row] = await database.query<{ waiting: number }>(
+        `select count(*)::int as waiting from graphile_worker._private_jobs
+         where payload::jsonb->>'channel' = $1 and run_at > now() and locked_at is null`,
+        [name],
+      )
+      return row?.waiting === 5
+    })
+    expect(calls()).toHaveLength(3)
+    answer()
+    await eventually(async () => (await deliveries()).every(({ state }) => state === "delivered"))
+  })
+
   it("is dropped and counted where too many of its channel wait", async () => {
     const { name, deliveries } = await subscribe({ events: ["account.created"] })
     await fixture.test.database.query(
