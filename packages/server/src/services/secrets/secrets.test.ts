@@ -221,7 +221,7 @@ describe("X5: the master key", () => {
         await expect
           .poll(
             () =>
-              tx.query(
+              test.database.query(
                 "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
               ),
             { timeout: 30_000 },
