@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process"
 import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises"
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -155,6 +156,31 @@ describe("W2, X5: steps of every kind", () => {
     expect(calls.map(({ line }) => line)).toEqual(["POST /drain/web-1", "POST /undrain/web-1"])
     expect(task.rollbackOutcome?.notCovered?.join()).toContain("step 8")
   })
+
+  const hasAnsible = spawnSync("ansible-playbook", ["--version"]).status === 0
+  test.skipIf(!hasAnsible)(
+    "a local Ansible playbook, where ansible-core is installed",
+    { timeout: 120_000 },
+    async () => {
+      const content = `- hosts: localhost
+  gather_facts: false
+  tasks:
+    - copy:
+        dest: "{{ lookup('env', 'SIGNALBOX_ROOT') }}/from-ansible.txt"
+        content: "{{ greeting }} {{ password }}"
+    - debug: { msg: "{{ password }}" }
+`
+      const variables = { greeting: "from ${{ node.name }}", password: "${{ secrets.db-password }}" }
+      const id = await run([{ playbook: { content, variables } }])
+      await waitForRunEnd(installation, id, 90)
+      const task = await installation.client.call(tasksGet, { execution: id, task: "web-1" })
+      expect(task.state, JSON.stringify(task.outcome)).toBe("succeeded")
+      const written = await readFile(join(installation.node("web-1").root, "from-ansible.txt"), "utf8")
+      expect(written).toBe(`from web-1 ${password}`)
+      expect(JSON.stringify(task)).toContain("***")
+      expect(JSON.stringify(task)).not.toContain(password)
+    },
+  )
 
   test(
     "W13: a target without an agent has its steps performed by the server, or by its runner",
