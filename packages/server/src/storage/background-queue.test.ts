@@ -6,7 +6,8 @@ import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-d
 import { startBackgroundQueue, type BackgroundQueue, type BackgroundQueueOptions } from "./background-queue.ts"
 import { outboxChannel, type Consumer } from "./dispatcher.ts"
 import { Notifier } from "./notifier.ts"
-import { appendEvents, type NewEvent } from "./outbox.ts"
+import { appendEvents, removeOldEvents, type NewEvent } from "./outbox.ts"
+import { storageRetention } from "./retention.ts"
 
 const fixture = fileURLToPath(new URL("background-queue.fixture.ts", import.meta.url))
 
@@ -84,6 +85,58 @@ describe("background work", () => {
     await start("srv_2", { consumers })
     await append(event("evt_2"))
     await vi.waitFor(() => expect(seen).toEqual(["evt_1", "evt_2"]), wait)
+  })
+
+  it("serves the other consumers where one can't be served", async () => {
+    const seen: string[] = []
+    await start("srv_1", {
+      consumers: [
+        { name: "broken", types: () => Promise.reject(new Error("no such table")), handle: () => Promise.resolve() },
+        { name: "whole", handle: async ({ id }) => void seen.push(id) },
+      ],
+    })
+    await append(event("evt_1"))
+    await vi.waitFor(() => expect(seen).toEqual(["evt_1"]), wait)
+  })
+
+  it("goes on with the oldest event that is kept where a consumer was away for longer than events are", async () => {
+    const seen: string[] = []
+    const consumers = [{ name: "away", handle: async ({ id }: { id: string }) => void seen.push(id) }]
+    const first = await start("srv_1", { consumers })
+    await append(event("evt_1"))
+    await vi.waitFor(() => expect(seen).toEqual(["evt_1"]), wait)
+    queues.splice(queues.indexOf(first), 1)
+    await first.stop()
+    await append(event("evt_removed"))
+    await append(event("evt_kept"))
+    await test.database.transaction(async (tx) => {
+      await tx.query("update outbox set time = now() - interval '31 days' where id <> 'evt_kept'")
+      expect(await removeOldEvents(tx, Date.now() - 30 * 86_400_000)).toBe(2)
+    })
+    await start("srv_2", { consumers })
+    await vi.waitFor(() => expect(seen).toEqual(["evt_1", "evt_kept"]), wait)
+  })
+
+  it("X13: dead letters and jobs that failed for the last time are removed after a month, others stay", async () => {
+    const { database } = test
+    await start("srv_1", { consumers: [] })
+    await database.query(
+      `insert into dead_letter (account, aggregate_id, event_id, consumer, attempts, reason, event, failed_at)
+       select 'acc_1', 'exe_1', 'evt_' || days, 'c', 12, 'r', '{}', now() - make_interval(days => days)
+       from unnest(array[1, 31]) as days`,
+    )
+    await database.query(
+      `select graphile_worker.add_job('task:nobody', '{}', run_at := now() - make_interval(days => days), max_attempts := 1)
+       from unnest(array[1, 31, 32]) as days`,
+    )
+    await database.query(
+      "update graphile_worker._private_jobs set attempts = 1 where run_at > now() - interval '31 days 12 hours'",
+    )
+    const task = storageRetention(() => Date.now()).find(({ name }) => name === "storage.failures-retention")
+    await task?.run({ database, signal: new AbortController().signal, attempt: 1 })
+    expect(await database.query("select event_id from dead_letter")).toEqual([{ event_id: "evt_1" }])
+    const jobs = await database.query("select attempts from graphile_worker._private_jobs order by run_at")
+    expect(jobs).toEqual([{ attempts: 0 }, { attempts: 1 }])
   })
 
   it("keeps an event that its consumer gave up on, with the reason", async () => {

@@ -3,9 +3,10 @@
  * cursor, adding the jobs and moving the cursor are one transaction, and the cursor's row is locked meanwhile, so any
  * number of servers may run a dispatcher. A job's key is consumer and event id. Woken by a notice, else by its scan.
  */
+import { hasCode } from "@signalbox/kernel/app-error"
 import type { Database, Sql, StorageLogger, Tx } from "./database.ts"
 import type { Notifier } from "./notifier.ts"
-import { readEvents, type DeliveredEvent, type Expanders } from "./outbox.ts"
+import { readEvents, type DeliveredEvent, type EventPage, type Expanders } from "./outbox.ts"
 
 /** A part of the server that follows events. Its handler may see an event twice and must do its work once. */
 export interface Consumer {
@@ -56,10 +57,14 @@ export async function startDispatcher(options: DispatcherOptions): Promise<Dispa
   const run = async (): Promise<void> => {
     while (!stopped) {
       let more = false
-      try {
-        for (const consumer of consumers) more = (await dispatchOnce(options, consumer)) || more
-      } catch (error) {
-        logger?.warn({ reason: String(error) }, "dispatching events failed; trying again")
+      for (const consumer of consumers) {
+        // One that can't be served must not keep the others waiting.
+        try {
+          more = (await dispatchOnce(options, consumer)) || more
+        } catch (error) {
+          const reason = String(error)
+          logger?.warn({ consumer: consumer.name, reason }, "dispatching events failed; trying again")
+        }
       }
       if (!more) await wake.wait()
     }
@@ -76,7 +81,8 @@ export async function startDispatcher(options: DispatcherOptions): Promise<Dispa
 }
 
 /** Dispatches one batch for one consumer. True where more may wait. */
-async function dispatchOnce({ database, expanders }: DispatcherOptions, consumer: Consumer): Promise<boolean> {
+async function dispatchOnce(options: DispatcherOptions, consumer: Consumer): Promise<boolean> {
+  const { database, expanders, logger } = options
   return database.transaction(async (tx) => {
     const [row] = await tx.query<{ cursor: string | null }>(
       "select cursor from consumer where name = $1 for update skip locked",
@@ -85,11 +91,16 @@ async function dispatchOnce({ database, expanders }: DispatcherOptions, consumer
     )
     if (!row) return false
     const types = typeof consumer.types === "function" ? await consumer.types(tx) : consumer.types
-    const { events, cursor, more } = await readEvents(tx, {
-      limit: batchMax,
-      after: row.cursor ?? undefined,
-      ...(types && { types }),
-      ...(expanders && { expanders }),
+    const read = (after: string | undefined): Promise<EventPage> =>
+      readEvents(tx, { limit: batchMax, after, ...(types && { types }), ...(expanders && { expanders }) })
+    const { events, cursor, more } = await read(row.cursor ?? undefined).catch((error: unknown) => {
+      if (!hasCode(error, "events.position-expired")) throw error
+      // Stopped for longer than events are kept: what is gone is gone, the rest is not to be lost too.
+      logger?.warn(
+        { consumer: consumer.name },
+        "events that were not handled are past their retention; going on with the oldest that is kept",
+      )
+      return read(undefined)
     })
     if (cursor === undefined || cursor === row.cursor) return false
     await addJobs(tx, consumer, events)
