@@ -1,5 +1,4 @@
-import type { OutputOf } from "@signalbox/contracts/operation"
-import { executionsCreate, type tasksGet } from "@signalbox/contracts/workflows/operations"
+import { executionsCreate } from "@signalbox/contracts/workflows/operations"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Command } from "commander"
 import { stringify } from "yaml"
@@ -8,7 +7,7 @@ import { exitCodes } from "../exit-codes.ts"
 import { showHeld } from "../generated/run-operation.ts"
 import { print, printLine } from "../io.ts"
 import { followExecution } from "../rollout/follow-execution.ts"
-import { FinishedTasks } from "../rollout/finished-tasks.ts"
+import { FinishedTasks, type FinishedTask } from "../rollout/finished-tasks.ts"
 import { renderNodeOutput } from "../output/render-node-output.ts"
 import { conclusion } from "../rollout/plain-rollout.ts"
 import { exitCodeOfExecution } from "../rollout/watch-execution.ts"
@@ -34,7 +33,7 @@ async function exec(context: CommandContext): Promise<number> {
   const finished = new FinishedTasks(client, executionId)
   const stop = new AbortController()
   const release = io.onInterrupt(() => stop.abort())
-  const show = async (tasks: readonly OutputOf<typeof tasksGet>[]) => {
+  const show = async (tasks: readonly FinishedTask[]) => {
     const forTerminal = io.stdout.isTTY === true
     const texts = tasks.map((task) =>
       context.json ? `${JSON.stringify(task)}\n` : renderNodeOutput(task, { forTerminal }),

@@ -1,15 +1,14 @@
 import type { KeptOutput } from "@signalbox/contracts/fleet/agent-protocol"
-import type { OutputOf } from "@signalbox/contracts/operation"
-import type { tasksGet } from "@signalbox/contracts/workflows/operations"
+import type { FinishedTask } from "../rollout/finished-tasks.ts"
 import { safeText } from "./safe-text.ts"
 
-type TaskDetails = OutputOf<typeof tasksGet>
-
 /** What a node printed, as `node | line`, and why it failed where it did, as `node ! reason`. */
-export function renderNodeOutput(task: TaskDetails, options: { readonly forTerminal: boolean }): string {
+export function renderNodeOutput(task: FinishedTask, options: { readonly forTerminal: boolean }): string {
   const show = options.forTerminal ? safeText : (text: string) => text
   const { nodeName, outcome, state, message } = task
-  const lines = (outcome?.steps ?? []).flatMap((step) => [...linesOf(step.stdout), ...linesOf(step.stderr)])
+  const lines =
+    task.output?.flatMap(({ text }) => splitLines(text)) ??
+    (outcome?.steps ?? []).flatMap((step) => [...linesOf(step.stdout), ...linesOf(step.stderr)])
   const printed = lines.map((line) => `${nodeName} | ${show(line)}\n`)
   if (state === "succeeded") return printed.join("")
   return `${printed.join("")}${nodeName} ! ${state}${message ? `: ${safeText(message)}` : ""}\n`

@@ -36,7 +36,7 @@ test("X6: back up under load, kill -9, lose the data directory, restore: agents 
   })
   const file = join(installation.directory, "a backup")
   const said = await installation.succeed(["database", "backup", file])
-  expect(said).toContain("admin.json, tls/authority.pem")
+  expect(said).toContain("admin.json, master.key, tls/authority.pem")
   // The nodes go on after the backup: the restored server knows nothing of that.
   await installation.eventually("a second node to work", async () => {
     const evidence = await readEvidence(installation, open)
