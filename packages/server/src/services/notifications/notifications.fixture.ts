@@ -51,7 +51,7 @@ export async function startNotifications(
   for (const account of ["main", "other"])
     await database.query("insert into accounts (account, title) values ($1, $1) on conflict do nothing", [account])
   const logger = pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2))
-  const [clock, random] = [systemClock, systemRandom]
+  const { clock = systemClock, random = systemRandom } = options
   const handlers = new Map<string, Handler>()
   const secrets = await createSecretsService({
     database,

@@ -285,6 +285,33 @@ describe("a subscription", () => {
     expect(text).toContain("2 more events were held back")
   })
 
+  it("keeps to no throttle that a clock which was wrong has put into the future", async () => {
+    const { name, deliveries } = await subscribe({ events: ["group.removed"], throttle: "1h" })
+    await fixture.emit("group.removed")
+    await eventually(async () => (await deliveries()).length === 1)
+    await fixture.test.database.query(
+      "update deliveries set created_at = created_at + interval '1 year' where subscription = $1",
+      [name],
+    )
+    await fixture.emit("group.removed")
+    await eventually(async () => (await deliveries()).length === 2)
+  })
+
+  it("is told from its making on by the clock that stamps events, whatever the server's says", async () => {
+    let ahead = 0
+    const clock = { now: () => Date.now() + ahead }
+    const wrong = await startNotifications({ clock })
+    try {
+      ahead = 3_600_000
+      await wrong.call(channelsApply, { name: "c", via: "webhook", url: hookUrl, signingSecret: "hook-key" })
+      await wrong.call(subscriptionsApply, { name: "s", channel: "c", events: ["node.enrolled"] })
+      await wrong.emit("node.enrolled")
+      await eventually(async () => (await wrong.call(deliveriesList, {})).items.length === 1)
+    } finally {
+      await wrong.stop()
+    }
+  })
+
   it("the same applied again changes nothing", async () => {
     const { name } = await subscribe({ events: ["group.*"], throttle: "90s", description: "who cares" })
     const same = { name, channel: name, events: ["group.*"], throttle: "PT90S", description: "who cares" }

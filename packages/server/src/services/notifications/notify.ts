@@ -129,7 +129,8 @@ async function throttle(
   const key = createHash("sha256").update(group).digest("base64url")
   await lockThrottleGroup(tx, [account, name, key])
   const last = await findLastOfGroup(tx, account, { subscription: name, group: key })
-  if (last === undefined || last.id === id || now - last.createdAt >= throttleMs)
+  // Also one that lies ahead: a clock that was wrong for a moment must not keep a group silent until then.
+  if (last === undefined || last.id === id || Math.abs(now - last.createdAt) >= throttleMs)
     return { group: key, suppressed: last?.heldBack ?? 0 }
   await holdBack(tx, account, last.id)
   return "held-back"

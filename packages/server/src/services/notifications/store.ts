@@ -169,10 +169,14 @@ export type SubscriptionDefinition = Pick<
   "description" | "channel" | "events" | "condition" | "throttleMs" | "throttleBy" | "enabled"
 >
 
-/** Creates or replaces a subscription. From `now` on it is told of events, unless it was told before. */
+/**
+ * Creates or replaces a subscription. Without a `since` it is told of events from now on, by the clock that stamps
+ * events: the database's.
+ */
 export async function putSubscription(
   tx: Tx,
-  subscription: SubscriptionDefinition & Pick<SubscriptionRow, "account" | "name" | "id" | "since" | "changedBy">,
+  subscription: SubscriptionDefinition &
+    Pick<SubscriptionRow, "account" | "name" | "id" | "changedBy"> & { readonly since: number | null },
   now: number,
 ): Promise<SubscriptionRow> {
   const { account, name, id, description, channel, events, condition, throttleMs, throttleBy } = subscription
@@ -180,7 +184,7 @@ export async function putSubscription(
   const [row] = await tx.query<SubscriptionRow>(
     `insert into subscriptions (account, name, id, description, channel, events, condition, throttle_ms, throttle_by,
        enabled, since, created_at, changed_at, changed_by)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, to_timestamp($11::float8 / 1000),
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce(to_timestamp($11::float8 / 1000), now()),
        to_timestamp($12::float8 / 1000), to_timestamp($12::float8 / 1000), $13)
      on conflict (account, name) do update set description = excluded.description, channel = excluded.channel,
        events = excluded.events, condition = excluded.condition, throttle_ms = excluded.throttle_ms,

@@ -70,7 +70,7 @@ async function applySubscription(
       account: ctx.account,
       name,
       id: existing?.id ?? newId("subscription", options.clock, options.random),
-      since: wasTold ? existing.since : ctx.now,
+      since: wasTold ? existing.since : null,
       changedBy: ctx.caller.principal,
     },
     ctx.now,
