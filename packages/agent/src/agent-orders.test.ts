@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { type RunningAgent, startAgent } from "./agent.ts"
 import { agentRunLimits, type AgentRunLimits } from "./agent-limits.ts"
 import { ArtifactFetcher } from "./artifact-fetcher.ts"
+import type { Clock } from "@signalbox/kernel/clock"
 import { makeMachine, newKey, orderOf, shell, type TestMachine } from "./protocol-server.fixture.ts"
 import { stepOf, taskOf } from "./step-kit.fixture.ts"
 
@@ -20,9 +21,9 @@ const usual = {
 let machine: TestMachine
 let agent: RunningAgent
 
-async function start(limits: Partial<AgentRunLimits> = {}): Promise<void> {
+async function start(limits: Partial<AgentRunLimits> = {}, clock?: Clock): Promise<void> {
   const { dataDirectory, root, server } = machine
-  agent = await startAgent({ dataDirectory, root, limits: { ...usual, ...limits } })
+  agent = await startAgent({ dataDirectory, root, limits: { ...usual, ...limits }, ...(clock && { clock }) })
   await server.session(server.sessions + 1)
 }
 
@@ -56,6 +57,25 @@ describe("orders that wait and orders that don't", () => {
     expect(server.count("started", next ?? "")).toBe(0)
     writeFileSync(inRoot("go"), "")
     expect((await server.finished(next ?? "")).state).toBe("succeeded")
+  })
+
+  test("setting the machine's clock makes no order late, ends no step, and lets no late order in", async () => {
+    const { server } = machine
+    await agent.stop()
+    let ahead = 0
+    await start({}, { now: () => Date.now() + ahead })
+    const [running, timely, late] = [newKey(), newKey(), newKey()]
+    server.start(running, orderOf([until("go"), shell("touch second")], [], 600_000))
+    await server.until(() => server.count("started", running) === 1)
+    ahead = 86_400_000
+    writeFileSync(inRoot("go"), "")
+    expect(await server.finished(running)).toMatchObject({ state: "succeeded" })
+    server.start(timely, orderOf([shell("true")]))
+    expect(await server.finished(timely)).toMatchObject({ state: "succeeded" })
+    ahead = -86_400_000
+    server.start(late, orderOf([shell("touch late")]), -1_000)
+    expect(await server.finished(late)).toMatchObject({ state: "failed", class: "refused" })
+    expect(existsSync(inRoot("late"))).toBe(false)
   })
 
   test("an order that was taken waits beyond its startBefore, but not beyond its own time", async () => {

@@ -22,6 +22,7 @@ import { ProbeRunner } from "./probe-runner.ts"
 import { readBootId } from "./process-identity.ts"
 import { recoverAttempts } from "./recovery.ts"
 import { pruneAttempts } from "./retention.ts"
+import { machineUptime, ServerClock } from "./server-clock.ts"
 import { ServerSteps } from "./server-steps.ts"
 import { parseServerUrl } from "./server-transport.ts"
 import { signSessionToken, tokenSeconds } from "./session-token.ts"
@@ -101,15 +102,16 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   const random = options.random ?? { bytes: (count: number) => randomBytes(count) }
   const limits: AgentRunLimits = { ...agentRunLimits, ...options.limits }
   const machineId = readMachineId()
-  let clockOffset = 0
-  const serverNow = () => clock.now() + clockOffset
-  const onServerTime = (now: number) => void (clockOffset = now - clock.now())
+  const serverClock = new ServerClock(clock, machineUptime)
+  const serverNow = () => serverClock.now()
+  const onServerTime = (now: number) => serverClock.set(now)
 
   await mkdir(join(dataDirectory, "saved"), { recursive: true, mode: 0o700 })
   const journal = await Journal.open(join(dataDirectory, "journal"), clock)
   const send = (frame: AgentFrame) => session.send(frame)
   const context: AttemptContext = {
     ...{ root, dataDirectory, journal, clock, random, logger, limits, serverNow, send },
+    uptime: machineUptime,
     backedUp: () => session.bufferedBytes > limits.socketBufferedBytesMax,
     serverSteps: new ServerSteps(send),
     fetchArtifact: makeFetcher(parts, { limits, machineId, serverNow }),
@@ -154,6 +156,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   const timers = startTimers(context, executor)
   inventory.start()
   session.start()
+  idle.restart()
   const stop = async () => {
     for (const timer of timers) clearInterval(timer)
     idle.stop()

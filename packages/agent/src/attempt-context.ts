@@ -15,6 +15,8 @@ export interface AttemptContext {
   readonly dataDirectory: string
   readonly journal: Journal
   readonly clock: Clock
+  /** Milliseconds that only pass, by which time limits are measured: the machine's clock may be set meanwhile. */
+  readonly uptime: () => number
   readonly random: Random
   readonly logger: AgentLogger
   readonly limits: AgentRunLimits

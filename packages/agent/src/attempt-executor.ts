@@ -85,14 +85,17 @@ export class AttemptExecutor {
     const { journal, limits, serverNow } = this.#context
     const { key, order } = frame
     const known = journal.find(key)
-    if (known?.phases.task !== "finished") this.#keepSecrets(key, "task", frame.secrets)
-    if (known && known.phases.task !== "none") return await this.#answer(known, "task")
+    if (known && known.phases.task !== "none") {
+      if (known.phases.task !== "finished") this.#keepSecrets(key, "task", frame.secrets)
+      return await this.#answer(known, "task")
+    }
     if (this.#stopping) return
     if (!known && this.#unsettledCount() >= limits.attemptsUnacknowledgedMax) {
       return this.#context.logger.error("order ignored: too many results wait for the server", { key })
     }
     const startBefore = Date.parse(frame.startBefore)
     assert(Number.isFinite(startBefore), "the session has checked startBefore")
+    this.#keepSecrets(key, "task", frame.secrets)
     const accepted = await journal.append(key, { type: "accepted", phase: "task", startBefore, order })
     this.#context.send({ type: "accepted", key, phase: "task" })
     if (known?.damaged) return await this.#finishTask(key, damagedOutcome(order))
@@ -110,7 +113,8 @@ export class AttemptExecutor {
   async rollback({ key, secrets }: RollbackFrame): Promise<void> {
     const { journal } = this.#context
     const known = journal.find(key)
-    if (known?.phases.rollback !== "finished") this.#keepSecrets(key, "rollback", secrets)
+    if (known?.phases.rollback === "finished") return await this.#answer(known, "rollback")
+    if (!this.#stopping) this.#keepSecrets(key, "rollback", secrets)
     if (known && known.phases.rollback !== "none") return await this.#answer(known, "rollback")
     if (this.#stopping) return
     if (!known || known.phases.task === "none") {

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process"
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -51,6 +52,15 @@ describe("reading", () => {
     await chmod(file, 0o666)
     expect(await failure(readPolicy(file))).toMatchObject({ code: "agent.policy-damaged" })
   })
+})
+
+test("the agent starts under a user id that the machine has no name for", () => {
+  // Only root can become another user; who runs this as somebody else shows it in a container.
+  if (process.geteuid?.() !== 0) return
+  const module = new URL("./policy-file.ts", import.meta.url).href
+  const words = ["--conditions=source", "--input-type=module", "-e", `await import(${JSON.stringify(module)})`]
+  const nobody = spawnSync(process.execPath, words, { uid: 54_321, gid: 54_321, cwd: "/", encoding: "utf8" })
+  expect(nobody.stderr).not.toContain("uv_os_get_passwd")
 })
 
 describe("an agent's policy", () => {

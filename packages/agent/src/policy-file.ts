@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto"
 import { open } from "node:fs/promises"
-import { homedir, userInfo } from "node:os"
+import { homedir } from "node:os"
 import { join, relative } from "node:path"
 import type { CommandOrder, TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError, type Issue } from "@signalbox/kernel/app-error"
@@ -16,12 +16,13 @@ import {
   type PolicyRefusal,
 } from "./agent-policy.ts"
 import { errorText } from "./agent-logger.ts"
+import { ownUser } from "./process-owner.ts"
 import { resolveInRoot } from "./root-path.ts"
 
 const policyBytesMax = 256 * 1024
 
 const facts: PolicyFacts = {
-  agentUser: userInfo().username,
+  agentUser: ownUser().name,
   digest: (text) => createHash("sha256").update(text).digest("hex"),
 }
 

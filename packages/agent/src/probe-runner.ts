@@ -55,6 +55,7 @@ export class ProbeRunner {
     const inputs = { secrets: {}, outputs: {}, mask: new SecretMask([], 0) }
     const { command } = probe
     const startedAt = clock.now()
+    const begunAt = performance.now()
     const result = await runCommand({
       command: "shell" in command ? command : { argv: command.argv.map((word) => fillText(word, inputs)) },
       environment: baseEnvironment(root, await findProcessOwner(undefined)),
@@ -63,7 +64,7 @@ export class ProbeRunner {
       outputKeptBytes: agentLimits.outputKeptBytesDefault,
       ...{ stop, limits },
     })
-    const durationMilliseconds = Math.max(0, Math.round(clock.now() - startedAt))
+    const durationMilliseconds = Math.round(performance.now() - begunAt)
     return { ...result, name: "probe", attempts: 1, startedAt: toInstant(startedAt), durationMilliseconds }
   }
 

@@ -32,7 +32,8 @@ export async function findProcessOwner(user: string | undefined): Promise<Proces
   return { name: user, home: found[5] ?? "/", change: { uid, gid } }
 }
 
-function ownUser(): ProcessOwner {
+/** Whom this process runs as; by its number where the machine has no name for it, as in many containers. */
+export function ownUser(): ProcessOwner {
   try {
     const { username, homedir: home } = userInfo()
     return { name: username, home }

@@ -107,7 +107,7 @@ async function runUndos(run: RollbackRun): Promise<StepResult[]> {
     const step = order.steps[index]
     const undo = step && findUndo(step, before)
     if (!undo || stop.aborted) continue
-    const deadline = context.clock.now() + step.timeoutMilliseconds
+    const deadline = context.uptime() + step.timeoutMilliseconds
     const { perform, isRepeatable } = undo
     results.push(
       await runStep({

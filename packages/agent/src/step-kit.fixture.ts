@@ -29,6 +29,7 @@ import type { AttemptContext } from "./attempt-context.ts"
 import { Journal } from "./journal.ts"
 import { newKey } from "./protocol-server.fixture.ts"
 import { runRollback } from "./rollback-runner.ts"
+import { machineUptime } from "./server-clock.ts"
 import { ServerSteps } from "./server-steps.ts"
 import { runTask, type StopReason } from "./task-runner.ts"
 
@@ -172,6 +173,7 @@ export async function makeNode(limits: Partial<AgentRunLimits> = {}): Promise<Te
   }
   const context: AttemptContext = {
     ...{ root, dataDirectory, journal, clock, send, logger: silentLogger },
+    uptime: machineUptime,
     random: { bytes: (count) => randomBytes(count) },
     limits: { ...agentRunLimits, terminateGraceMilliseconds: 300, waitPollMilliseconds: 20, ...limits },
     backedUp: () => false,

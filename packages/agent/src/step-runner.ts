@@ -11,7 +11,7 @@ import { pause } from "./wait-step.ts"
 
 export interface StepRun extends Omit<StepTry, "number" | "timeoutMilliseconds" | "live"> {
   readonly attemptsMax: number
-  /** Milliseconds of the clock at which the whole task's time is up. */
+  /** When the whole task's time is up, by `uptime` of the context. */
   readonly deadline: number
   readonly perform: PerformTry
   /** Does what must be done before the first try and changes nothing: saves what was. Its result goes to the journal. */
@@ -32,6 +32,7 @@ export interface Prepared {
 export async function runStep(run: StepRun): Promise<StepResult> {
   const { context, step, inputs } = run
   const startedAt = context.clock.now()
+  const begunAt = performance.now()
   const live = run.phase === "task" ? new LiveOutput({ ...context, key: run.key, step: run.index }) : undefined
   let done: { attempts: number; result: TryResult }
   try {
@@ -48,7 +49,7 @@ export async function runStep(run: StepRun): Promise<StepResult> {
     name: step.name,
     attempts: done.attempts,
     startedAt: toInstant(startedAt),
-    durationMilliseconds: Math.max(0, Math.round(context.clock.now() - startedAt)),
+    durationMilliseconds: Math.round(performance.now() - begunAt),
   })
 }
 
@@ -88,14 +89,14 @@ async function runTries(run: StepRun, live: LiveOutput | undefined): Promise<{ a
       return { attempts, result }
     }
     const delay = retryDelay(step, attempts, drawFraction(context.random))
-    if (context.clock.now() + delay >= run.deadline) return { attempts, result }
+    if (context.uptime() + delay >= run.deadline) return { attempts, result }
     if (!(await pause(delay, run.stop))) return { attempts, result }
   }
 }
 
 function nextTry(run: StepRun, number: number, live: LiveOutput | undefined): StepTry {
   const { context, key, phase, index, step, inputs, stop } = run
-  const left = run.deadline - context.clock.now()
+  const left = run.deadline - context.uptime()
   const timeoutMilliseconds = Math.max(1, Math.min(step.timeoutMilliseconds, left))
   return { context, key, phase, index, step, inputs, number, timeoutMilliseconds, stop, live }
 }

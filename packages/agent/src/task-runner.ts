@@ -45,7 +45,8 @@ export async function runTask(run: TaskRun): Promise<TaskOutcome> {
   const startedAt = context.clock.now()
   await context.journal.append(key, { type: "started", phase: "task", savedBytes })
   context.send({ type: "started", key, phase: "task", at: toInstant(startedAt) })
-  const outcome = await new StepSequence(run, mask, startedAt + order.timeoutMilliseconds).run()
+  const deadline = context.uptime() + order.timeoutMilliseconds
+  const outcome = await new StepSequence(run, mask, deadline).run()
   return { ...outcome, ...(outcome.message !== undefined && { message: mask.text(outcome.message).slice(0, 2000) }) }
 }
 
@@ -73,7 +74,7 @@ async function saveBefore({ context, key, order, stop }: TaskRun): Promise<numbe
 class StepSequence {
   readonly #run: TaskRun
   readonly #mask: SecretMask
-  /** Milliseconds of the clock. */
+  /** By `uptime` of the context. */
   readonly #deadline: number
   readonly #results: StepResult[] = []
   readonly #facts: Record<string, StepFacts> = {}
@@ -88,7 +89,7 @@ class StepSequence {
     const { order, stop, context } = this.#run
     for (const [index, step] of order.steps.entries()) {
       if (stop.aborted) return stopped(this.#run, this.#results)
-      if (context.clock.now() >= this.#deadline) return timedOut(order, this.#results)
+      if (context.uptime() >= this.#deadline) return timedOut(order, this.#results)
       const refusal = await this.#runOne(index, step)
       if (refusal) return refusal
     }
@@ -155,7 +156,7 @@ class StepSequence {
   #judge(step: StepOrder, result: StepResult): TaskOutcome | undefined {
     const { context, order } = this.#run
     if (result.state === "succeeded" || result.state === "skipped") return undefined
-    if (context.clock.now() >= this.#deadline) return timedOut(order, this.#results)
+    if (context.uptime() >= this.#deadline) return timedOut(order, this.#results)
     if (step.continueOnFailure) return undefined
     return failed(order, {
       class: result.state === "timed-out" ? "timeout" : "command",
