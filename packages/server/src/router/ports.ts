@@ -153,6 +153,8 @@ export type ExecutorOrder =
       readonly key: string
       /** Present where it is a task of its own: a node that is not there by then is unreachable. */
       readonly startBefore?: number
+      /** Of a task's own rollback: when the run gives it up. A node that comes back later is not told any more. */
+      readonly until?: number
       readonly secrets?: Readonly<Record<string, string>>
     }
   | { readonly type: "kill"; readonly nodeId: string; readonly key: string; readonly reason: string }

@@ -117,6 +117,20 @@ describe("orders", () => {
     last.end()
   })
 
+  test("a rollback that the run has given up does not go out to a node that comes back later", async () => {
+    const [given, late] = [newKey(), newKey()]
+    const now = Date.now()
+    server.executor.dispatch([
+      { type: "rollback", nodeId: machine.node, key: late, until: now },
+      { type: "rollback", nodeId: machine.node, key: given, until: now + 60_000 },
+    ])
+    const session = await machine.connect(server)
+    expect((await session.waitFor("rollback")).key).toBe(given)
+    await settle(session)
+    expect(session.frames).toEqual([])
+    session.end()
+  })
+
   test("D13: an order for a node that was removed comes back as vanished; one that is only away waits", async () => {
     const away = await enrollMachine(server)
     await server.call("nodes.remove", { node: machine.node })

@@ -67,6 +67,6 @@ const nameOf = (type: ExecutorOrder["type"], key: string) => `${type} ${key}`
 
 function untilOf(order: ExecutorOrder, now: number): number {
   if (order.type === "start") return order.startBefore
-  if (order.type === "rollback") return order.startBefore ?? Infinity
+  if (order.type === "rollback") return order.startBefore ?? order.until ?? Infinity
   return now + orderLimits.killMilliseconds
 }

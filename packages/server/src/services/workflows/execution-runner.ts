@@ -165,8 +165,7 @@ export class ExecutionRunner {
     return "open"
   }
 
-  #watchHealth({ strategy }: OpenedRun): void {
-    const { health: check } = strategy
+  #watchHealth({ health: check }: OpenedRun): void {
     const { database, askHealth, clock, logger } = this.#deps
     if (!check || this.#state === undefined || isExecutionEnded(this.#state.execution)) return
     this.#health = new HealthWatch({
@@ -355,7 +354,7 @@ export class ExecutionRunner {
         return undefined
       }
     }
-    const { startTimeoutMilliseconds } = this.#state.plan
+    const { startTimeoutMilliseconds, rollbackTimeoutMilliseconds, graceMilliseconds } = this.#state.plan
     try {
       return orderOf(
         {
@@ -363,6 +362,7 @@ export class ExecutionRunner {
           builder: this.#run.builder,
           secrets: this.#run.secrets,
           startTimeoutMilliseconds,
+          rollbackWaitMilliseconds: rollbackTimeoutMilliseconds + graceMilliseconds,
           now,
         },
         command,

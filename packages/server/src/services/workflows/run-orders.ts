@@ -20,6 +20,8 @@ export interface OrderContext {
   /** Values of the secrets that nodes need; none where there are none. */
   readonly secrets: Readonly<Record<string, string>> | undefined
   readonly startTimeoutMilliseconds: number
+  /** What the engine waits for the rollback of a task. */
+  readonly rollbackWaitMilliseconds: number
   readonly now: number
 }
 
@@ -39,7 +41,8 @@ export function orderOf(context: OrderContext, command: EngineCommand, node: Win
     return { type: "rollback", nodeId: node.runner ?? node.id, key, startBefore, ...secrets }
   }
   const at = { nodeId: node.runner ?? node.id, key: formatAttemptKey(claimed.id, command.ordinal, command.attempt) }
-  if (command.type === "rollback") return { type: "rollback", ...at, ...secrets }
+  if (command.type === "rollback")
+    return { type: "rollback", ...at, until: now + context.rollbackWaitMilliseconds, ...secrets }
   if (command.type === "kill") return { type: "kill", ...at, reason: killReasons[command.reason] }
   return { type: "start", ...at, startBefore, order: context.builder.build(node), ...secrets }
 }
