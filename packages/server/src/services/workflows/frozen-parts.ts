@@ -24,10 +24,15 @@ export interface PartsFinder {
 export async function freezeParts(
   finder: PartsFinder,
   account: string,
-  run: { readonly document: WorkflowDocument; readonly parameters: ParameterValues },
+  run: {
+    readonly document: WorkflowDocument
+    readonly parameters: ParameterValues
+    /** Secrets that are named outside of the document's steps. */
+    readonly secretNames: readonly string[]
+  },
 ): Promise<FrozenParts> {
   return {
-    secrets: await findSecrets(finder.secrets, account, run.document),
+    secrets: await findSecrets(finder.secrets, account, run),
     artifacts: await findArtifacts(finder.artifacts, account, run),
   }
 }
@@ -35,9 +40,9 @@ export async function freezeParts(
 async function findSecrets(
   secrets: SecretReader,
   account: string,
-  document: WorkflowDocument,
+  { document, secretNames }: { readonly document: WorkflowDocument; readonly secretNames: readonly string[] },
 ): Promise<FrozenParts["secrets"]> {
-  const names = new Set<string>()
+  const names = new Set(secretNames)
   for (const { text } of templateTexts(document)) {
     for (const part of parseTemplate(text)) if (typeof part !== "string" && part.kind === "secret") names.add(part.name)
   }
@@ -45,7 +50,7 @@ async function findSecrets(
   const versions = await secrets.versions(account, [...names])
   const missing = [...names].filter((name) => versions[name] === undefined)
   if (missing.length > 0)
-    throw new AppError("secrets.not-found", `the workflow names secrets that don't exist: ${missing.join(", ")}`)
+    throw new AppError("secrets.not-found", `the run names secrets that don't exist: ${missing.join(", ")}`)
   return versions
 }
 

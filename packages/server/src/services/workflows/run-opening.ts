@@ -8,6 +8,7 @@ import { newState, step } from "@signalbox/engine/scheduler"
 import type { EngineState, StepResult } from "@signalbox/engine/types"
 import { isAppError } from "@signalbox/kernel/app-error"
 import type { Clock } from "@signalbox/kernel/clock"
+import type { HealthCheck } from "@signalbox/contracts/workflows/strategy"
 import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import type { OperationCaller, SecretReader } from "../../router/ports.ts"
@@ -15,6 +16,7 @@ import type { Database } from "../../storage/database.ts"
 import { commitBatch, getPlan, readDomains, readOpenRows } from "./batch-store.ts"
 import type { ClaimedExecution } from "./claimed-execution.ts"
 import { readFrozenSecrets } from "./frozen-parts.ts"
+import { fillHealth, healthSecrets } from "./health-texts.ts"
 import { enginePlanOf } from "./model.ts"
 import { NodeWindow } from "./node-window.ts"
 import { planTargets } from "./planning.ts"
@@ -32,6 +34,8 @@ export interface OpeningParts {
 interface RunSecrets {
   /** Values of the secrets that nodes need; absent where there are none. */
   readonly secrets?: Readonly<Record<string, string>>
+  /** The health check with its texts filled in. */
+  readonly health?: HealthCheck
   /** Why they can't be had: tasks are refused with it, and the run ends by its own rules. */
   readonly secretsFault?: string
 }
@@ -62,12 +66,17 @@ export async function openRun(parts: OpeningParts, claimed: ClaimedExecution, se
 async function readSecrets(
   { secrets }: OpeningParts,
   { account }: ClaimedExecution,
-  { builder, frozen }: RunPlan,
+  { builder, frozen, strategy }: RunPlan,
 ): Promise<RunSecrets> {
-  const names = builder.secretNames
-  if (names.length === 0) return {}
   try {
-    return { secrets: await readFrozenSecrets(secrets, account, { parts: frozen.parts, names }) }
+    const { parts, parameters } = frozen
+    const names = [...new Set([...builder.secretNames, ...healthSecrets(strategy.health)])]
+    const all = await readFrozenSecrets(secrets, account, { parts, names })
+    const forNodes = Object.fromEntries(Object.entries(all).filter(([name]) => builder.secretNames.includes(name)))
+    return {
+      ...(builder.secretNames.length > 0 && { secrets: forNodes }),
+      ...(strategy.health && { health: fillHealth(strategy.health, { parameters, secrets: all }) }),
+    }
   } catch (error) {
     if (!isAppError(error) || error.entry.retryable) throw error
     return { secretsFault: error.message }

@@ -10,6 +10,7 @@ import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { ReadContext } from "../../router/handler.ts"
 import { freezeParts, type FrozenParts } from "./frozen-parts.ts"
+import { healthSecrets } from "./health-texts.ts"
 import { blastRadiusDefault, describeTargets } from "./model.ts"
 import { resolveParameters, type ParameterValues } from "./parameters.ts"
 import { pickTags, type TagChoice } from "./planning.ts"
@@ -60,7 +61,10 @@ export async function prepareRun(
   checkStrategy(strategy)
   await checkNames(context, strategy, ctx)
   const parameters = resolveParameters(document.parameters, input.parameters)
-  const parts = await freezeParts(context, ctx.account, { document, parameters })
+  const parts = await freezeParts(context, ctx.account, {
+    ...{ document, parameters },
+    secretNames: healthSecrets(strategy.health),
+  })
   const builder = createOrderBuilder(document, parameters, { artifacts: parts.artifacts })
   const targetsMax = input.targetsMax ?? blastRadiusDefault
   const found = await findTargets(context, { input, ctx }, { ...options, targetsMax, tags: builder })
