@@ -1,4 +1,4 @@
-import type { Compiled, Frame, Run } from "./compiled.ts"
+import { isSpent, type Compiled, type Frame, type Run } from "./compiled.ts"
 import { EvaluationFault } from "./expression-fault.ts"
 import { expressionLimits } from "./expression-limits.ts"
 import type { ComprehensionNode } from "./expression-tree.ts"
@@ -39,7 +39,7 @@ function decide({ range, body, slot }: ComprehensionParts, decisive: boolean): R
       try {
         if (expectBool(body.run(frame)) === decisive) return decisive
       } catch (error) {
-        if (!(error instanceof EvaluationFault) || frame.turnsLeft < 0) throw error
+        if (!(error instanceof EvaluationFault) || isSpent(frame)) throw error
         fault ??= error
       }
     }

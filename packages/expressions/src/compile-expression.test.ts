@@ -189,6 +189,28 @@ describe("the limits of an expression", () => {
     expect(() => long.evaluate({ list: "x".repeat(40_000) })).toThrow(/makes a text/)
   })
 
+  test("R11: what grows with the data is bounded, however it is repeated, and no fault hides it", () => {
+    const bool = (text: string) => compileExpression(text, { variables: { a: "dyn", b: "dyn" }, resultType: "bool" })
+    const refusedQuickly = (text: string, given: Record<string, unknown>): void => {
+      const began = performance.now()
+      expect(() => bool(text).evaluate(given), text).toThrow(/takes more work|makes a text|more than 20000 items/)
+      expect(performance.now() - began, text).toBeLessThan(2000)
+    }
+    const long = "a".repeat(65_000)
+    const items = Array.from({ length: 10_000 }, (_, index) => index)
+    const deep = () => JSON.parse(JSON.stringify({ items, long })) as unknown
+    refusedQuickly("a.matches('(a{0,30}){0,30}$')", { a: `${long}b` })
+    refusedQuickly("a.all(x, !b.contains('z'))", { a: items, b: long })
+    refusedQuickly("a.all(x, a.size() > 0 || b.contains('z')) && a.all(x, !(x in a) || -1 in a)", { a: items, b: long })
+    refusedQuickly("a.exists(x, b[0] == b[1] && x < 0)", { a: items, b: [deep(), deep()] })
+    refusedQuickly("a.exists(x, b[0] < b[1])", { a: items, b: [long, `${long.slice(1)}A`] })
+    refusedQuickly("a.map(x, b + string(x)).size() == 1", { a: items, b: long })
+    refusedQuickly("a.map(x, b).join('') == ''", { a: items, b: long })
+    refusedQuickly("a.exists(x, b.contains('z') && 1 / 0 == 1)", { a: items, b: long })
+    const any = compileExpression("a.map(x, b)", { variables: { a: "dyn", b: "dyn" }, resultType: "any" })
+    expect(() => any.evaluate({ a: items, b: items })).toThrow(/takes more work than/)
+  })
+
   test("R11: a pattern that makes other engines backtrack takes linear time", () => {
     const pattern = compileExpression("text.matches('^(a+)+$')", { variables: { text: "string" }, resultType: "bool" })
     const began = performance.now()

@@ -43,10 +43,15 @@ export function compileExpression(text: string, options: ExpressionOptions): Exp
   return {
     text,
     evaluate(data) {
-      const frame: Frame = { data, locals: [], turnsLeft: expressionLimits.turnsMax }
+      const frame: Frame = {
+        data,
+        locals: [],
+        turnsLeft: expressionLimits.turnsMax,
+        workLeft: expressionLimits.workMax,
+      }
       try {
         const value = compiled.run(frame)
-        if (resultType === "any") return toJsonValue(value)
+        if (resultType === "any") return toJsonValue(value, frame)
         if (typeof value === wanted) return value
         throw new EvaluationFault(`the result has to be a ${resultType}; it is ${kindOfValue(value)}`)
       } catch (error) {

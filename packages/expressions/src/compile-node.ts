@@ -1,7 +1,8 @@
 import { RE2JS } from "@bufbuild/re2"
 import { findNearNames } from "@signalbox/kernel/near-names"
+import { spend, workOf } from "./budget.ts"
 import { compileComprehension, expectBool } from "./compile-comprehension.ts"
-import type { Compiled, Run } from "./compiled.ts"
+import { isSpent, type Compiled, type Run } from "./compiled.ts"
 import { EvaluationFault, findPosition, invalidExpression } from "./expression-fault.ts"
 import { expressionLimits } from "./expression-limits.ts"
 import type { CallNode, ComprehensionNode, ExpressionNode, MapNode, SelectNode } from "./expression-tree.ts"
@@ -194,7 +195,7 @@ function compileLogic(node: CallNode, scope: Scope): Compiled {
         try {
           if (expectBool(run(frame)) === decisive) return decisive
         } catch (error) {
-          if (!(error instanceof EvaluationFault)) throw error
+          if (!(error instanceof EvaluationFault) || isSpent(frame)) throw error
           fault ??= error
         }
       }
@@ -233,14 +234,14 @@ function compileBinary(operation: Operation): Compiled {
     if (kind !== "list" && kind !== "map" && kind !== "dyn") {
       refuse(scope, node.at, `"in" needs a list or a map, not ${kind}`)
     }
-    return { type: "bool", run: (frame) => isMember(a(frame), b(frame)) }
+    return { type: "bool", run: (frame) => isMember(a(frame), b(frame), frame) }
   }
   if (name !== "_==_" && name !== "_!=_" && !isOrder(name)) refuse(scope, node.at, `there is no operator ${name}`)
   refuseUnlikeKinds(operation)
-  if (name === "_==_") return { type: "bool", run: (frame) => isEqual(a(frame), b(frame)) }
-  if (name === "_!=_") return { type: "bool", run: (frame) => !isEqual(a(frame), b(frame)) }
+  if (name === "_==_") return { type: "bool", run: (frame) => isEqual(a(frame), b(frame), frame) }
+  if (name === "_!=_") return { type: "bool", run: (frame) => !isEqual(a(frame), b(frame), frame) }
   const compare = order(name)
-  return { type: "bool", run: (frame) => compare(a(frame), b(frame)) }
+  return { type: "bool", run: (frame) => compare(a(frame), b(frame), frame) }
 }
 
 function compileArithmetic(name: Arithmetic, { node, left, right, scope }: Operation): Compiled {
@@ -248,7 +249,7 @@ function compileArithmetic(name: Arithmetic, { node, left, right, scope }: Opera
   if ("problem" in found) refuse(scope, node.at, found.problem)
   const [a, b] = [left.run, right.run]
   const run = calculate(name, found.type === "int")
-  return { type: found.type, run: (frame) => run(a(frame), b(frame)) }
+  return { type: found.type, run: (frame) => run(a(frame), b(frame), frame) }
 }
 
 function compileIndex({ node, left, right, scope }: Operation): Compiled {
@@ -278,13 +279,16 @@ function compileMatches(node: CallNode, scope: Scope): Compiled {
   const { run, type } = compileNode(subject, scope)
   if (kindOf(type) !== "string" && kindOf(type) !== "dyn") refuse(scope, node.at, "matches() takes a text")
   const expression = compilePattern(pattern.value, pattern.at, scope)
+  const instructions = expression.re2Input.prog.numInst()
   return {
     type: "bool",
     run: (frame) => {
       const value = run(frame)
       if (typeof value !== "string") throw new EvaluationFault(`matches() takes a text, not ${kindOfValue(value)}`)
-      if (value.length <= expressionLimits.matchedLengthMax) return expression.test(value)
-      throw new EvaluationFault(`matches() takes a text of at most ${expressionLimits.matchedLengthMax} characters`)
+      if (value.length > expressionLimits.matchedLengthMax)
+        throw new EvaluationFault(`matches() takes a text of at most ${expressionLimits.matchedLengthMax} characters`)
+      spend(frame, value.length * instructions)
+      return expression.test(value)
     },
   }
 }
@@ -336,6 +340,7 @@ function callFunction(name: string, entry: FunctionEntry, args: readonly Run[]):
       const kind = kindOfValue(value)
       const isFine = isTaken(entry, index, kind) || (kind === "int" && isTaken(entry, index, "double"))
       if (!isFine) throw new EvaluationFault(`${name}() can't take ${kind}`)
+      spend(frame, workOf(value))
     }
     return entry.run(...values)
   }

@@ -7,6 +7,11 @@ export const expressionLimits = {
   comprehensionDepthMax: 2,
   /** Turns of all comprehensions of one evaluation together. */
   turnsMax: 20_000,
+  /**
+   * Characters and items that one evaluation looks at or makes, at most about a fifth of a second. A pattern looks at
+   * each character once for each instruction of its program.
+   */
+  workMax: 4_000_000,
   /** Characters of a text, and items of a list, that an expression makes. */
   madeSizeMax: 65_536,
   /** Characters of a text that a pattern is held against. */

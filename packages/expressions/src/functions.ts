@@ -1,4 +1,5 @@
 import { EvaluationFault } from "./expression-fault.ts"
+import { expressionLimits } from "./expression-limits.ts"
 import { bounded, whole } from "./operators.ts"
 import { Duration, durationText, isMap, kindOfValue, quote, readDuration, readTimestamp } from "./values.ts"
 import { Timestamp, timestampText } from "./values.ts"
@@ -102,11 +103,16 @@ function countCodePoints(value: string): number {
 }
 
 function joinTexts(list: unknown, separator: unknown): string {
-  const texts = (list as readonly unknown[]).map((each) => {
+  const between = separator as string
+  const { madeSizeMax } = expressionLimits
+  // Refused before it is made: a few shared texts, named often, are together more than memory holds.
+  let made = ""
+  for (const [index, each] of (list as readonly unknown[]).entries()) {
     if (typeof each !== "string") throw new EvaluationFault(`join() needs texts; the list holds ${kindOfValue(each)}`)
-    return each
-  })
-  return bounded(texts.join(separator as string))
+    made += index === 0 ? each : between + each
+    if (made.length > madeSizeMax) return bounded(made)
+  }
+  return made
 }
 
 function toInt(value: unknown): number {

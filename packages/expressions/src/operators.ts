@@ -1,3 +1,4 @@
+import { spend, workOf, type Budget } from "./budget.ts"
 import { EvaluationFault } from "./expression-fault.ts"
 import { expressionLimits } from "./expression-limits.ts"
 import { Duration, isEqual, isMap, kindOfValue, quote, Timestamp } from "./values.ts"
@@ -56,10 +57,11 @@ function findTimeType(name: Arithmetic, left: string, right: string): { type: Va
 }
 
 /** `isWhole`: one operand is an int by its type, so that the other has to be one too. */
-export function calculate(name: Arithmetic, isWhole: boolean): (a: unknown, b: unknown) => unknown {
+export function calculate(name: Arithmetic, isWhole: boolean): (a: unknown, b: unknown, budget: Budget) => unknown {
   const onNumbers = isWhole || name === "_%_" ? wholeArithmetic[name] : doubleArithmetic[name]
-  return (a, b) => {
+  return (a, b, budget) => {
     if (typeof a === "number" && typeof b === "number") return onNumbers(a, b)
+    spend(budget, workOf(a) + workOf(b))
     const made = name === "_+_" || name === "_-_" ? addOrSubtract(name, a, b) : undefined
     if (made !== undefined) return made
     throw new EvaluationFault(`there is no ${kindOfValue(a)} ${name.slice(1, 2)} ${kindOfValue(b)}`)
@@ -122,21 +124,24 @@ export function isOrder(name: string): name is Order {
   return ["_<_", "_<=_", "_>_", "_>=_"].includes(name)
 }
 
-export function order(name: Order): (a: unknown, b: unknown) => boolean {
+export function order(name: Order): (a: unknown, b: unknown, budget: Budget) => boolean {
   switch (name) {
     case "_<_":
-      return (a, b) => (typeof a === "number" && typeof b === "number" ? a < b : compare(a, b) < 0)
+      return (a, b, budget) => (typeof a === "number" && typeof b === "number" ? a < b : compare(a, b, budget) < 0)
     case "_<=_":
-      return (a, b) => (typeof a === "number" && typeof b === "number" ? a <= b : compare(a, b) <= 0)
+      return (a, b, budget) => (typeof a === "number" && typeof b === "number" ? a <= b : compare(a, b, budget) <= 0)
     case "_>_":
-      return (a, b) => (typeof a === "number" && typeof b === "number" ? a > b : compare(a, b) > 0)
+      return (a, b, budget) => (typeof a === "number" && typeof b === "number" ? a > b : compare(a, b, budget) > 0)
     case "_>=_":
-      return (a, b) => (typeof a === "number" && typeof b === "number" ? a >= b : compare(a, b) >= 0)
+      return (a, b, budget) => (typeof a === "number" && typeof b === "number" ? a >= b : compare(a, b, budget) >= 0)
   }
 }
 
-function compare(a: unknown, b: unknown): number {
-  if (typeof a === "string" && typeof b === "string") return compareTexts(a, b)
+function compare(a: unknown, b: unknown, budget: Budget): number {
+  if (typeof a === "string" && typeof b === "string") {
+    spend(budget, Math.min(a.length, b.length))
+    return compareTexts(a, b)
+  }
   if (typeof a === "boolean" && typeof b === "boolean") return Number(a) - Number(b)
   if (a instanceof Timestamp && b instanceof Timestamp) return a.milliseconds - b.milliseconds
   if (a instanceof Duration && b instanceof Duration) return a.milliseconds - b.milliseconds
@@ -156,8 +161,11 @@ function compareTexts(a: string, b: string): number {
 }
 
 /** `item in container`: an item of a list, or a key of a map. */
-export function isMember(item: unknown, container: unknown): boolean {
-  if (Array.isArray(container)) return container.includes(item) || container.some((each) => isEqual(item, each))
+export function isMember(item: unknown, container: unknown, budget: Budget): boolean {
+  if (Array.isArray(container)) {
+    spend(budget, container.length)
+    return container.some((each) => isEqual(item, each, budget))
+  }
   if (isMap(container)) return typeof item === "string" && Object.hasOwn(container, item)
   throw new EvaluationFault(`"in" needs a list or a map, not ${kindOfValue(container)}`)
 }

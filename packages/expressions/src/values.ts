@@ -1,4 +1,5 @@
 import { findDuration } from "@signalbox/kernel/duration"
+import { spend, workOf, type Budget } from "./budget.ts"
 import { EvaluationFault } from "./expression-fault.ts"
 import type { Kind } from "./variable-type.ts"
 
@@ -57,25 +58,34 @@ export function isMap(value: unknown): value is Readonly<Record<string, unknown>
 }
 
 /** Equality by content. Numbers compare by value, whatever their type; values of different kinds are not equal. */
-export function isEqual(a: unknown, b: unknown): boolean {
+export function isEqual(a: unknown, b: unknown, budget: Budget): boolean {
+  if (typeof a === "string" && typeof b === "string" && a.length === b.length) spend(budget, a.length)
   if (a === b) return true
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false
   if (Array.isArray(a)) {
-    return Array.isArray(b) && a.length === b.length && a.every((item, index) => isEqual(item, b[index]))
+    if (!Array.isArray(b) || a.length !== b.length) return false
+    spend(budget, a.length)
+    return a.every((item, index) => isEqual(item, b[index], budget))
   }
   if (a instanceof Timestamp) return b instanceof Timestamp && a.milliseconds === b.milliseconds
   if (a instanceof Duration) return b instanceof Duration && a.milliseconds === b.milliseconds
   if (!isMap(a) || !isMap(b)) return false
   const keys = Object.keys(a)
-  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && isEqual(a[key], b[key]))
+  spend(budget, keys.length)
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => Object.hasOwn(b, key) && isEqual(a[key], b[key], budget))
+  )
 }
 
 /** A result as JSON. */
-export function toJsonValue(value: unknown): unknown {
+export function toJsonValue(value: unknown, budget: Budget): unknown {
+  spend(budget, workOf(value))
   if (value instanceof Timestamp) return timestampText(value)
   if (value instanceof Duration) return durationText(value)
-  if (Array.isArray(value)) return value.map(toJsonValue)
-  if (isMap(value)) return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, toJsonValue(each)]))
+  if (Array.isArray(value)) return value.map((each) => toJsonValue(each, budget))
+  if (isMap(value))
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, toJsonValue(each, budget)]))
   return value
 }
 
