@@ -23,13 +23,15 @@ test("overrides and exceptions name operations that exist", () => {
   for (const name of Object.keys({ ...operationOverrides, ...operationsWithoutCommand })) expect(names).toContain(name)
 })
 
-test("every command has help, takes --json, and has no option or short flag twice", () => {
+test("every command has help, takes --json, and has no argument, option or short flag twice", () => {
   expect(leaves.length).toBeGreaterThan(50)
   for (const command of leaves) {
     expect(command.summary(), pathOf(command)).not.toBe("")
     expect(command.helpInformation()).toContain(command.summary().slice(0, 20))
     const flags = command.options.flatMap(({ short, long }) => [short, long]).filter((flag) => flag !== undefined)
     expect(new Set(flags).size, pathOf(command)).toBe(flags.length)
+    const names = command.registeredArguments.map((argument) => argument.name())
+    expect(new Set(names).size, pathOf(command)).toBe(names.length)
     if (command.name() !== "exit-codes") expect(flags, pathOf(command)).toContain("--json")
   }
 })

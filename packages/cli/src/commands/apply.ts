@@ -14,7 +14,7 @@ export function addApply(program: Command, frame: CommandFrame): void {
   const command = addCommand(
     program,
     "apply",
-    "Store what a file declares: workflows, node groups, schedules and windows",
+    "Store what a file declares: workflows, groups, schedules, windows, channels and the like",
   ).requiredOption("-f, --file <file>", "YAML with one or more documents; - for standard input")
   onRun(command, frame, { run: apply })
   const diff = addCommand(program, "diff", "Show what apply would change; exit code 1 where it would").requiredOption(

@@ -2,14 +2,17 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { setTimeout as delay } from "node:timers/promises"
 import { Agent, get } from "node:http"
 
-/** A web server as it stands behind a balancer: it takes requests, and says by a file whether it wants more. */
+/**
+ * A web server as it stands behind a balancer: it takes requests, says by a file whether it wants more, and is not well
+ * where there is the file etc/sick.
+ */
 export function webProgram(port: number): string {
   return `import { existsSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 const started = String(Date.now())
 const server = createServer((request, response) => {
-  const isReady = request.url !== "/ready" || existsSync("srv/ready")
-  const answer = () => response.writeHead(isReady ? 200 : 404).end(started)
+  const status = { "/ready": existsSync("srv/ready") ? 200 : 404, "/health": existsSync("etc/sick") ? 500 : 200 }
+  const answer = () => response.writeHead(status[request.url] ?? 200).end(started)
   if (request.url.endsWith("/slow")) setTimeout(answer, 1500)
   else answer()
 })

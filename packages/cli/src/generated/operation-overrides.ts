@@ -36,7 +36,7 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "executions.get": { render: renderExecution },
   "executions.pause": { render: renderExecution },
   "executions.plan": { file: "document", render: renderPlan },
-  "executions.resize": { render: renderExecution, positionals: ["execution", "concurrency"] },
+  "executions.resize": { render: renderExecution, positionals: ["concurrency"] },
   "executions.resume": { render: renderExecution },
   "executions.retry": { render: renderExecution },
   "executions.rollback": { render: renderExecution },

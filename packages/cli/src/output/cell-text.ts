@@ -1,7 +1,7 @@
 /** Values as people read them in tables and details. @example cellText({ role: "web" }) // "role=web" */
 export function cellText(value: unknown): string {
   if (value === undefined || value === null || value === "") return "-"
-  if (typeof value === "string") return instantText(value)
+  if (typeof value === "string") return durationText(value) ?? instantText(value)
   if (typeof value === "number")
     return Number.isInteger(value) ? String(value) : String(Math.round(value * 1000) / 1000)
   if (Array.isArray(value)) return value.length === 0 ? "-" : value.map(cellText).join(",")
@@ -14,6 +14,12 @@ export function cellText(value: unknown): string {
 
 function memberText(key: string, member: unknown): string {
   return member === "" ? key : `${key}=${cellText(member)}`
+}
+
+/** A duration as people write it, of one as it is on the wire. @example durationText("PT6H") // "6h" */
+function durationText(text: string): string | undefined {
+  const [, days = "", time = ""] = /^P(\d{1,4}D)?(?:T((?:\d{1,6}(?:\.\d+)?[HMS]){1,3}))?$/.exec(text) ?? []
+  return days + time === "" ? undefined : (days + time).toLowerCase()
 }
 
 const instantPattern = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d{3}Z$/

@@ -1,7 +1,7 @@
 import type { Execution } from "../rollout/rollout-fold.ts"
 import { countsText, resultsText } from "../rollout/counts-text.ts"
 import { renderDetails } from "./details.ts"
-import { strategyLines } from "./strategy-text.ts"
+import { paceText, parametersText, strategyLines } from "./strategy-text.ts"
 
 /** A run in the words of `run` and its picture, with what to type next. */
 export function renderExecution(execution: Execution, columns: number | undefined): string {
@@ -14,9 +14,9 @@ export function renderExecution(execution: Execution, columns: number | undefine
       state: execution.state,
       reason: execution.reason,
       workflow: workflow.version === undefined ? `${workflow.name} (inline)` : `${workflow.name} v${workflow.version}`,
-      parameters: Object.keys(execution.parameters).length > 0 ? execution.parameters : undefined,
+      parameters: parametersText(execution.parameters),
       targets: `${targets.text}: ${targets.count} ${targets.count === 1 ? "node" : "nodes"}`,
-      pace: `${execution.width} at once, ${execution.errorsMax} failures tolerated`,
+      pace: paceText(execution),
       strategy: strategyLines(execution.strategy).join("; ") || undefined,
       wave: execution.wave && `${execution.wave.number} of ${execution.wave.count}`,
       waitsFor: execution.waitsFor?.text,

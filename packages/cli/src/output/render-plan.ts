@@ -2,7 +2,7 @@ import type { executionsPlan } from "@signalbox/contracts/workflows/operations"
 import type { OutputOf } from "@signalbox/contracts/operation"
 import { renderDetails } from "./details.ts"
 import { safeLine } from "./safe-text.ts"
-import { strategyLines } from "./strategy-text.ts"
+import { paceText, parametersText, strategyLines } from "./strategy-text.ts"
 
 type Plan = OutputOf<typeof executionsPlan>
 
@@ -12,13 +12,13 @@ export function renderPlan(plan: Plan, columns: number | undefined): string {
   const head = renderDetails(
     {
       plan: workflow.version === undefined ? `${workflow.name} (inline)` : `${workflow.name} v${workflow.version}`,
-      parameters: Object.keys(plan.parameters).length > 0 ? plan.parameters : undefined,
+      parameters: parametersText(plan.parameters),
       targets: `${targets.text}: ${targets.count} ${targets.count === 1 ? "node" : "nodes"}`,
       brake:
         blastRadius.verdict === "within"
           ? `within the ${blastRadius.targetsMax} nodes that it may touch`
           : `REFUSED: more than ${blastRadius.targetsMax} nodes; give --targets-max if you mean it`,
-      pace: `${plan.width} at once, ${plan.errorsMax} failures tolerated`,
+      pace: paceText(plan),
       strategy: strategyLines(plan.strategy).join("; ") || undefined,
       domains:
         domains && `${domains.count} of ${domains.tag}, the largest ${domains.largest}, ${domains.withoutTag} without`,
@@ -32,7 +32,7 @@ export function renderPlan(plan: Plan, columns: number | undefined): string {
   const steps = plan.steps.map(({ name, kind, undo }) => `  ${safeLine(name)} (${kind}, undo: ${undo})`)
   const sample = plan.sample.flatMap(({ nodeName, steps: done }) => [
     `${safeLine(nodeName)}:`,
-    ...done.map(({ name, does }) => `  ${safeLine(name)}: ${safeLine(does)}`),
+    ...done.map(({ name, does }) => `  ${safeLine(name)}:${doesText(does)}`),
   ])
   const rest = plan.targets.count - plan.sample.length
   return [
@@ -42,7 +42,14 @@ export function renderPlan(plan: Plan, columns: number | undefined): string {
     ...(sample.length > 0 ? ["", ...sample, ...(rest > 0 ? [`and ${rest} more nodes`] : [])] : []),
     "",
     `Run exactly this, or nothing: the same command with --plan-digest ${plan.planDigest} in the place of --plan`,
+    "",
   ].join("\n")
+}
+
+/** A script keeps its lines, below its step's name. */
+function doesText(does: string): string {
+  const lines = does.trimEnd().split("\n")
+  return lines.length === 1 ? ` ${safeLine(does)}` : lines.map((line) => `\n    ${safeLine(line)}`).join("")
 }
 
 function windowsText({ open, name, changesAt }: NonNullable<Plan["windows"]>): string {

@@ -24,10 +24,18 @@ function renderStep(what: string, step: StepResult): string {
     ...(step.exitCode === undefined ? [] : [`exit status ${step.exitCode}`]),
     ...(step.signal === undefined ? [] : [`signal ${step.signal}`]),
     ...(step.attempts > 1 ? [`${step.attempts} attempts`] : []),
-    ...(step.state === "not-run" ? [] : [formatDuration(step.durationMilliseconds)]),
+    ...(step.state === "not-run" || step.state === "skipped" ? [] : [formatDuration(step.durationMilliseconds)]),
   ]
   const head = `${what} ${safeLine(step.name)}: ${facts.join(", ")}${step.message ? `: ${safeLine(step.message)}` : ""}\n`
-  return head + renderOutput("stdout", step.stdout) + renderOutput("stderr", step.stderr)
+  const outputs = Object.entries(step.outputs ?? {}).map(
+    ([name, text]) => `output ${safeLine(name)}: ${safeLine(text)}\n`,
+  )
+  return (
+    head +
+    (outputs.length > 0 ? indent(outputs.join("")) : "") +
+    renderOutput("stdout", step.stdout) +
+    renderOutput("stderr", step.stderr)
+  )
 }
 
 function renderOutput(name: string, output: KeptOutput | undefined): string {

@@ -2,6 +2,16 @@ import type { Execution } from "../rollout/rollout-fold.ts"
 
 type Strategy = Execution["strategy"]
 
+/** @example paceText({ width: 4, errorsMax: 1 }) // "4 at once, 1 failure tolerated" */
+export function paceText({ width, errorsMax }: Pick<Execution, "width" | "errorsMax">): string {
+  return `${width} at once, ${errorsMax === 0 ? "no" : errorsMax} ${errorsMax === 1 ? "failure" : "failures"} tolerated`
+}
+
+export function parametersText(parameters: Execution["parameters"]): string | undefined {
+  const texts = Object.entries(parameters).map(([name, value]) => `${name}=${value}`)
+  return texts.length === 0 ? undefined : texts.join(", ")
+}
+
 /** What of a strategy goes beyond width and error limit, in short lines. */
 export function strategyLines(strategy: Strategy): string[] {
   const { ramp, waves, wavesCount, bake, unavailableMax, failureDomain, errorsMaxByClass, errorRate } = strategy
@@ -11,7 +21,7 @@ export function strategyLines(strategy: Strategy): string[] {
   return [
     ramp ? "ramps up: 1, 2, 4, …" : undefined,
     sizes &&
-      `${wavesCount} ${wavesCount === 1 ? "wave" : "waves"} of ${sizes.join(", ")}${bake === undefined ? "" : `, each bakes ${bake}`}`,
+      `${wavesCount} ${wavesCount === 1 ? "wave" : "waves"} of ${sizes.join(", ")}${bake === undefined || wavesCount === 1 ? "" : `, each but the last bakes ${bake}`}`,
     unavailableMax === undefined ? undefined : `at most ${unavailableMax} unavailable`,
     failureDomain === undefined ? undefined : `one at a time of each ${failureDomain}`,
     windows && `only in ${windows.join(", ")}`,

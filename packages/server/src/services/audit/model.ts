@@ -72,8 +72,10 @@ export function tellStory(
 }
 
 function sentence(event: StoryEvent): string {
-  const [noun = "", verb = ""] = event.type.split(".")
+  const [noun = "", happened = ""] = event.type.split(".")
   const data = record(event.data)
+  // A task's end says how.
+  const verb = event.type === "task.finished" && typeof data["state"] === "string" ? data["state"] : happened
   const name = data["name"] ?? data["nodeName"] ?? data["workflow"]
   const what = `${noun.replaceAll("-", " ")} ${typeof name === "string" ? name : event.subject} ${verb.replaceAll("-", " ")}`
   const reason = data["reason"] ?? data["message"] ?? data["hold"] ?? aboutOf(data)
@@ -84,6 +86,11 @@ function sentence(event: StoryEvent): string {
 function aboutOf({ retryOf, rollbackOf }: Record<string, unknown>): string | undefined {
   if (typeof retryOf === "string") return `it tries tasks of ${retryOf} again`
   return typeof rollbackOf === "string" ? `it rolls ${rollbackOf} back` : undefined
+}
+
+/** Tells nothing but that a task began, or ended well. */
+export function isUneventful({ what, data }: StoryEntry): boolean {
+  return what === "task.started" || (what === "task.finished" && data?.["state"] === "succeeded")
 }
 
 function record(data: unknown): Record<string, unknown> {

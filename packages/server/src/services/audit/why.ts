@@ -5,8 +5,9 @@ import type { ReadContext } from "../../router/handler.ts"
 import type { OperationCaller } from "../../router/ports.ts"
 import { findEvents, type Expanders, type OutboxEvent } from "../../storage/outbox.ts"
 import { findNodeTasks } from "./node-tasks.ts"
-import { tellStory, type AuditRow, type StoryEntry } from "./model.ts"
+import { isUneventful, tellStory, type AuditRow, type StoryEntry } from "./model.ts"
 import { findAudit } from "./store.ts"
+import { nameTasks } from "./task-names.ts"
 
 export interface Story {
   readonly cause: string
@@ -39,7 +40,7 @@ export async function explainWhy(
   if (subject.startsWith("evt_")) {
     const [event] = await findEvents(sql, { account, field: "id", value: subject, limit: 1, expanders })
     if (!event) throw new AppError("audit.unknown-subject", `there is no event "${question.id}" in this account`)
-    return tell(event.cause, await find("cause", event.cause), question)
+    return await tell(options, question, { cause: event.cause, found: [await find("cause", event.cause)] })
   }
   const [ownRequests, ownEvents] = await find("subject", subject)
   if (node) {
@@ -47,22 +48,29 @@ export async function explainWhy(
     return { cause: ownEvents[0]?.cause ?? subject, entries: own.slice(0, limit), truncated: own.length > limit }
   }
   const causes = new Set([...ownRequests.map(({ cause }) => cause), ...ownEvents.map(({ cause }) => cause)])
-  if (causes.size > 1) return tell([...causes][0] ?? subject, [ownRequests, ownEvents], question)
+  const own = [ownRequests, ownEvents] as const
+  if (causes.size > 1) return await tell(options, question, { cause: [...causes][0] ?? subject, found: [own] })
   const [cause = subject] = causes
   const whole = await find("cause", cause)
   if (whole[0].length === 0 && whole[1].length === 0) {
     throw new AppError("audit.unknown-subject", `nothing is on record about "${question.id}"`)
   }
-  return tell(cause, whole, question)
+  return await tell(options, question, { cause, found: [own, whole] })
 }
 
-function tell(
-  cause: string,
-  [requests, events]: readonly [AuditRow[], OutboxEvent[]],
-  question: { readonly id: string; readonly limit: number },
-): Story {
-  const entries = tellStory(requests, withoutOtherTasks(events, question.id))
-  return { cause, entries: entries.slice(0, question.limit), truncated: entries.length > question.limit }
+/** Where there is more than may be told, tasks that went well are left out first. */
+async function tell(
+  { operations }: { readonly operations: OperationCaller },
+  question: { readonly id: string; readonly limit: number; readonly context: ReadContext },
+  { cause, found }: { readonly cause: string; readonly found: ReadonlyArray<readonly [AuditRow[], OutboxEvent[]]> },
+): Promise<Story> {
+  const { id, limit, context } = question
+  const requests = new Map(found.flatMap(([rows]) => rows.map((row) => [row.id, row] as const)))
+  const events = new Map(found.flatMap(([, rows]) => rows.map((row) => [row.id, row] as const)))
+  const all = tellStory([...requests.values()], withoutOtherTasks([...events.values()], id))
+  const truncated = all.length > limit
+  const told = truncated ? all.filter((entry) => !isUneventful(entry)) : all
+  return { cause, entries: await nameTasks(operations, told.slice(0, limit), context), truncated }
 }
 
 function withoutOtherTasks(events: readonly OutboxEvent[], id: string): readonly OutboxEvent[] {
