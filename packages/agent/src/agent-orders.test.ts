@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto"
-import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
@@ -9,6 +9,7 @@ import { agentRunLimits, type AgentRunLimits } from "./agent-limits.ts"
 import { ArtifactFetcher } from "./artifact-fetcher.ts"
 import type { Clock } from "@signalbox/kernel/clock"
 import { makeMachine, newKey, orderOf, shell, type TestMachine } from "./protocol-server.fixture.ts"
+import { RequestPace } from "./request-pace.ts"
 import { stepOf, taskOf } from "./step-kit.fixture.ts"
 
 const usual = {
@@ -205,18 +206,27 @@ describe("X5: artifacts", () => {
     const { promise, resolve } = Promise.withResolvers<void>()
     http.listen(0, "127.0.0.1", resolve)
     await promise
+    const taken = performance.now()
+    const pace = new RequestPace({ gapMilliseconds: 200, burst: 2 })
     const fetcher = new ArtifactFetcher({
-      ...{ dataDirectory: machine.dataDirectory, limits: agentRunLimits, token: () => Promise.resolve("good") },
+      ...{ dataDirectory: machine.dataDirectory, limits: agentRunLimits, pace, token: () => Promise.resolve("good") },
       server: new URL(`http://127.0.0.1:${(http.address() as AddressInfo).port}`),
     })
     const { signal } = new AbortController()
-    expect(readFileSync(await fetcher.fetch(artifact, signal)).equals(bytes)).toBe(true)
+    const file = await fetcher.fetch(artifact, signal)
+    expect(readFileSync(file).equals(bytes)).toBe(true)
     expect(asked[0]).toBeUndefined()
     expect(asked[1]).toMatch(/^bytes=[1-9]\d*-$/)
+    // A task beside this one that wants the same has a file of its own, and a lost one is fetched again.
+    const another = await fetcher.fetch(artifact, signal)
+    rmSync(file)
+    expect(readFileSync(another).equals(bytes)).toBe(true)
     await expect(fetcher.fetch({ ...artifact, digest: "0".repeat(64) }, signal)).rejects.toThrow("digest is another")
     await expect(fetcher.fetch({ ...artifact, path: "/none", digest: "1".repeat(64) }, signal)).rejects.toThrow(
       "answered 404",
     )
+    // Each call shows a token: two at once, and then one in 200 ms.
+    expect(performance.now() - taken).toBeGreaterThan((asked.length - 2) * 200 - 20)
     http.closeAllConnections()
     http.close()
   })

@@ -23,9 +23,10 @@ import { readBootId } from "./process-identity.ts"
 import { recoverAttempts } from "./recovery.ts"
 import { pruneAttempts } from "./retention.ts"
 import { machineUptime, ServerClock } from "./server-clock.ts"
+import { RequestPace } from "./request-pace.ts"
 import { ServerSteps } from "./server-steps.ts"
 import { parseServerUrl } from "./server-transport.ts"
-import { signSessionToken, tokenSeconds } from "./session-token.ts"
+import { signSessionToken } from "./session-token.ts"
 import { type OrderFrame, SessionKeeper } from "./session.ts"
 
 export const agentVersion = "0.1.0"
@@ -105,6 +106,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   const serverClock = new ServerClock(clock, machineUptime)
   const serverNow = () => serverClock.now()
   const onServerTime = (now: number) => serverClock.set(now)
+  const pace = new RequestPace({ gapMilliseconds: limits.exchangeGapMilliseconds, burst: limits.exchangeBurst })
 
   await mkdir(join(dataDirectory, "saved"), { recursive: true, mode: 0o700 })
   const journal = await Journal.open(join(dataDirectory, "journal"), clock)
@@ -114,7 +116,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
     uptime: machineUptime,
     backedUp: () => session.bufferedBytes > limits.socketBufferedBytesMax,
     serverSteps: new ServerSteps(send),
-    fetchArtifact: makeFetcher(parts, { limits, machineId, serverNow }),
+    fetchArtifact: makeFetcher(parts, { limits, machineId, serverNow, pace }),
   }
   const policy = new PolicyGuard(options.policyFile)
   const executor = new AttemptExecutor(context)
@@ -130,7 +132,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   let resumed = false
   const session: SessionKeeper = new SessionKeeper({
     ...{ clock, random, logger, limits },
-    channels: findChannels(parts, { random, logger, limits, machineId, serverNow, onServerTime }),
+    channels: findChannels(parts, { random, logger, limits, machineId, serverNow, onServerTime, pace }),
     hello: () => helloOf(machineId, executor),
     load: () => loadavg()[0] ?? 0,
     onServerTime,
@@ -169,7 +171,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
 
 function findChannels(
   { identity, privateKey, url, ca }: Parts,
-  shared: Pick<ChannelFinderOptions, "random" | "logger" | "limits" | "onServerTime"> & {
+  shared: Pick<ChannelFinderOptions, "random" | "logger" | "limits" | "pace" | "onServerTime"> & {
     readonly machineId: string
     readonly serverNow: () => number
   },
@@ -185,17 +187,21 @@ function findChannels(
 
 function makeFetcher(
   { options, identity, privateKey, url, ca }: Parts,
-  shared: { readonly limits: AgentRunLimits; readonly machineId: string; readonly serverNow: () => number },
+  shared: Pick<ChannelFinderOptions, "limits" | "pace"> & {
+    readonly machineId: string
+    readonly serverNow: () => number
+  },
 ): AttemptContext["fetchArtifact"] {
-  const { limits, machineId, serverNow } = shared
-  const sign = () => signSessionToken({ identity, privateKey, machineId, now: serverNow(), lifeSeconds: tokenSeconds })
+  const { limits, pace, machineId, serverNow } = shared
+  const lifeSeconds = limits.exchangeTokenSeconds
+  const token = () => signSessionToken({ identity, privateKey, machineId, now: serverNow(), lifeSeconds })
   let fetcher: Promise<{ fetch: AttemptContext["fetchArtifact"] }> | undefined
   return async (artifact, stop) => {
     // Loaded by the first order that has one.
     fetcher ??= import("./artifact-fetcher.ts").then(
       ({ ArtifactFetcher }) =>
         new ArtifactFetcher({
-          ...{ dataDirectory: options.dataDirectory, server: url, limits, token: sign },
+          ...{ dataDirectory: options.dataDirectory, server: url, limits, pace, token },
           ...(ca !== undefined && { ca }),
         }),
     )

@@ -1,6 +1,6 @@
-import { createHash, type Hash } from "node:crypto"
+import { createHash, type Hash, randomUUID } from "node:crypto"
 import { createReadStream } from "node:fs"
-import { mkdir, open, readdir, rm, stat, type FileHandle } from "node:fs/promises"
+import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from "node:fs/promises"
 import { type IncomingMessage, request as httpRequest } from "node:http"
 import { request as httpsRequest } from "node:https"
 import { join } from "node:path"
@@ -8,6 +8,7 @@ import type { FileOrder } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { AgentRunLimits } from "./agent-limits.ts"
 import { errorText } from "./agent-logger.ts"
+import type { RequestPace } from "./request-pace.ts"
 import { connectionAgent, serverEndpoint } from "./server-transport.ts"
 
 export type Artifact = NonNullable<FileOrder["artifact"]>
@@ -19,6 +20,8 @@ export interface ArtifactFetcherOptions {
   readonly limits: AgentRunLimits
   /** A session token, good for one call. */
   readonly token: () => Promise<string>
+  /** Shared with the session: the server remembers so many tokens of a node and no more. */
+  readonly pace: RequestPace
 }
 
 const retryMilliseconds = 500
@@ -31,6 +34,7 @@ const silenceMilliseconds = 30_000
 export class ArtifactFetcher {
   readonly #options: ArtifactFetcherOptions
   #queue: Promise<unknown> = Promise.resolve()
+  #hasBegun = false
 
   constructor(options: ArtifactFetcherOptions) {
     this.#options = options
@@ -56,7 +60,10 @@ export class ArtifactFetcher {
       stop.throwIfAborted()
       try {
         await this.#load(artifact, part, stop)
-        return part
+        // A name of its own, since a task beside this one may want the same artifact before it was taken away.
+        const whole = join(directory, `${artifact.digest}.${randomUUID()}`)
+        await rename(part, whole)
+        return whole
       } catch (cause) {
         stop.throwIfAborted()
         const permanent = cause instanceof AppError && !cause.entry.retryable
@@ -69,9 +76,13 @@ export class ArtifactFetcher {
   async #forgetOldParts(directory: string, kept: string): Promise<void> {
     const parts = []
     for (const name of await readdir(directory)) {
-      const found = name === kept ? undefined : await stat(join(directory, name)).catch(() => undefined)
+      const isPart = name.endsWith(".part")
+      // What an agent before this one had loaded and not yet taken away.
+      if (!isPart && !this.#hasBegun) await rm(join(directory, name), { force: true })
+      const found = isPart && name !== kept ? await stat(join(directory, name)).catch(() => undefined) : undefined
       if (found) parts.push({ name, at: found.mtimeMs })
     }
+    this.#hasBegun = true
     parts.sort((a, b) => b.at - a.at)
     for (const { name } of parts.slice(this.#options.limits.artifactPartsMax - 1)) await rm(join(directory, name))
   }
@@ -117,8 +128,9 @@ export class ArtifactFetcher {
   }
 
   async #request(path: string, from: number, stop: AbortSignal): Promise<IncomingMessage> {
-    const { server, ca, token } = this.#options
+    const { server, ca, token, pace } = this.#options
     const url = serverEndpoint(server, path)
+    await pace.take(stop)
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
     const request = (url.protocol === "https:" ? httpsRequest : httpRequest)(url, {
       agent: connectionAgent(url, { ...(ca !== undefined && { ca }) }),

@@ -2,7 +2,7 @@ import type { Random } from "@signalbox/kernel/random"
 import type { AgentRunLimits } from "./agent-limits.ts"
 import { type AgentLogger, errorText } from "./agent-logger.ts"
 import { ExchangeChannel } from "./exchange-channel.ts"
-import { RequestPace } from "./request-pace.ts"
+import type { RequestPace } from "./request-pace.ts"
 import type { Ending, ServerChannel } from "./server-channel.ts"
 import { callServer, connectionAgent, problemCode, serverEndpoint } from "./server-transport.ts"
 import { tokenSeconds } from "./session-token.ts"
@@ -12,6 +12,8 @@ export interface ChannelFinderOptions {
   readonly server: URL
   readonly ca?: string
   readonly token: (lifeSeconds: number) => Promise<string>
+  /** Of calls that take a token each. */
+  readonly pace: RequestPace
   readonly random: Random
   readonly limits: AgentRunLimits
   readonly logger: AgentLogger
@@ -35,10 +37,10 @@ export class ChannelFinder {
   #retry: NodeJS.Timeout | undefined
 
   constructor(options: ChannelFinderOptions) {
-    const { limits, server, ca } = options
+    const { pace, server, ca } = options
     this.#options = options
     this.#socketAgent = connectionAgent(server, { ...(ca !== undefined && { ca }) })
-    this.#pace = new RequestPace({ gapMilliseconds: limits.exchangeGapMilliseconds, burst: limits.exchangeBurst })
+    this.#pace = pace
   }
 
   /** True where a WebSocket is open and waits to carry the session. */
