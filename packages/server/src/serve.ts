@@ -88,6 +88,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     secretReferences: {
       kinds: settings.secretReferences,
       dataDirectory: settings.data,
+      ownFiles: [settings.masterKeyFile, settings.file].filter((file) => file !== undefined),
       environment: process.env,
     },
     ...(tls ? { caFingerprint: tls.caFingerprint } : {}),

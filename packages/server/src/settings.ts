@@ -24,6 +24,8 @@ export interface Settings {
   readonly mail?: MailSettings
   readonly blobs: BlobSettings
   readonly masterKeyFile?: string
+  /** The file that some of these come from. */
+  readonly file?: string
   readonly secretReferences: readonly ReferenceKind[]
   readonly logLevel: "silent" | "error" | "warn" | "info" | "debug"
 }
@@ -73,6 +75,7 @@ export function readSettings(sources: {
     insecure: values["insecure"] as boolean,
     callsPerSecond: values["calls-per-second"] as number,
     logLevel: values["log-level"] as Settings["logLevel"],
+    ...(sources.file === undefined ? {} : { file: sources.file }),
     ...(values["database-url"] === undefined ? {} : { databaseUrl: values["database-url"] as string }),
     ...(values["master-key-file"] === undefined ? {} : { masterKeyFile: values["master-key-file"] as string }),
     ...(values["public-url"] === undefined ? {} : { publicUrl: values["public-url"] as string }),
@@ -134,12 +137,23 @@ function mailSettings(values: Readonly<Record<string, unknown>>): { mail?: MailS
   const from = values["smtp-from"] as string | undefined
   if (from === undefined)
     throw new AppError("settings.invalid", "setting smtp-from: give the sender of mail beside smtp-url")
+  if (!isDecodable(url))
+    throw new AppError("settings.invalid", "setting smtp-url: a % in the user or the password is written %25")
   const startTls = values["smtp-starttls"] as MailSettings["startTls"]
   const caFile = values["smtp-ca-file"] as string | undefined
   try {
     return { mail: { url, from, startTls, ...(caFile === undefined ? {} : { caPem: readFileSync(caFile, "utf8") }) } }
   } catch (cause) {
     throw new AppError("settings.invalid", `setting smtp-ca-file: ${caFile} can't be read`, { cause })
+  }
+}
+
+function isDecodable(url: string): boolean {
+  try {
+    const { username, password } = new URL(url)
+    return decodeURIComponent(username + password) !== undefined
+  } catch {
+    return false
   }
 }
 

@@ -101,6 +101,23 @@ describe("X6: backup, restore and move without any client program", () => {
     }
   }
 
+  it("leaves out a blob that a server's collection removes meanwhile", async () => {
+    const store = await openDirectoryBlobStore({ directory: join(directory, "collected"), bytesMax: 1000 })
+    const { digest } = await store.put(Buffer.from("kept"))
+    const gone = { digest: "0".repeat(64), bytes: 5 }
+    const blobs = {
+      open: (wanted: string) => store.open(wanted),
+      async *list() {
+        yield gone
+        yield* store.list()
+      },
+    }
+    const to = join(directory, "collected backup")
+    const summary = await backupDatabase({ connection: source.connection, path: to, programVersion: "1.0.0", blobs })
+    expect(summary.blobs).toBe(1)
+    expect(await store.has(digest)).toBe(true)
+  })
+
   it("restores everything, blobs and unfinished events too, and goes on where it was", () =>
     intoEmpty(async (connection) => {
       const blobs = await openDirectoryBlobStore({ directory: join(directory, "restored"), bytesMax: 10_000_000 })

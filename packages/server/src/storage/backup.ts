@@ -7,7 +7,7 @@
 import { Readable } from "node:stream"
 import { buffer } from "node:stream/consumers"
 import type pg from "pg"
-import { AppError } from "@signalbox/kernel/app-error"
+import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { migrateBackgroundQueue } from "./background-queue.ts"
 import { readBackupFile, unreadable, writeBackupFile, type Frame } from "./backup-container.ts"
@@ -80,9 +80,10 @@ export async function backupDatabase(options: {
     }
     // Blobs never change, so those that the snapshot's rows name are there unless collected meanwhile.
     for await (const { digest, bytes: size } of options.blobs?.list() ?? []) {
+      const content = await openUnlessCollected(options.blobs, digest)
+      if (!content) continue
       yield { kind: "blob", fields: { digest, bytes: size } }
-      for await (const bytes of (await options.blobs?.open(digest)) ?? [])
-        yield { kind: "data", bytes: bytes as Uint8Array }
+      for await (const bytes of content) yield { kind: "data", bytes: bytes as Uint8Array }
       counts.blobs++
     }
     for (const { path, bytes } of files) {
@@ -90,6 +91,17 @@ export async function backupDatabase(options: {
       yield { kind: "data", bytes }
     }
   }
+}
+
+/** Content that nothing needs any more may go between the list and its turn: a server's collection works on. */
+function openUnlessCollected(
+  blobs: Pick<BlobStore, "open"> | undefined,
+  digest: string,
+): Promise<Readable | undefined> | undefined {
+  return blobs?.open(digest).catch((error: unknown) => {
+    if (hasCode(error, "storage.blob-not-found")) return undefined
+    throw error
+  })
 }
 
 /**

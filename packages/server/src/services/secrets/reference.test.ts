@@ -54,9 +54,18 @@ describe("X5: references to secrets of the server's machine", () => {
     await file("data/master.key", "the master key")
     await symlink(join(directory, "data", "master.key"), join(directory, "link"))
     expect(await refusal("env:SIGNALBOX_KEY")).toContain("secrets.reference-refused")
-    expect(await refusal("env:DATABASE_URL")).toContain("secrets.reference-refused")
+    for (const name of ["DATABASE_URL", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "HTTPS_PROXY"])
+      expect(await refusal(`env:${name}`)).toContain("secrets.reference-refused")
     expect(await refusal(`file:${directory}/data/master.key`)).toContain("secrets.reference-refused")
     expect(await refusal(`file:${directory}/link`)).toContain("secrets.reference-refused")
+    const elsewhere = await file("elsewhere.key", "the master key")
+    await symlink(elsewhere, join(directory, "link elsewhere"))
+    const own = { ownFiles: [elsewhere, join(directory, "not there")] }
+    expect(await refusal(`file:${elsewhere}`, own)).toContain("secrets.reference-refused")
+    expect(await refusal(`file:${directory}/link elsewhere`, own)).toContain("secrets.reference-refused")
+    expect(await readReference(`file:${await file("another", "may be read")}`, { ...policy, ...own })).toBe(
+      "may be read",
+    )
   })
 
   it("give a program nothing of the server's environment but where programs are", async () => {

@@ -7,17 +7,24 @@ import { constants } from "node:fs"
 import { open, realpath } from "node:fs/promises"
 import { sep } from "node:path"
 import { secretLimits, type ReferenceKind } from "@signalbox/contracts/secrets/operations"
+import { settingDeclarations, variableOf, type SettingName } from "@signalbox/contracts/server-settings"
 import { AppError } from "@signalbox/kernel/app-error"
 
 export interface ReferencePolicy {
   readonly kinds: readonly ReferenceKind[]
   /** The server's own keys lie here: no reference reads them. */
   readonly dataDirectory?: string
+  /** Further files of the server's own: a master key kept elsewhere, the settings with their passwords. */
+  readonly ownFiles?: readonly string[]
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
 const execMilliseconds = 10_000
-const ownVariables = /^(?:SIGNALBOX_|PG|DATABASE_URL$)/
+const ownVariables = /^(?:SIGNALBOX_|PG)/
+/** Settings that are known by other programs' names: the database's URL, the keys of the S3 store, the proxy. */
+const settingVariables: ReadonlySet<string> = new Set(
+  (Object.keys(settingDeclarations) as SettingName[]).map((name) => variableOf(name)),
+)
 
 export function kindOfReference(reference: string): ReferenceKind {
   return reference.slice(0, reference.indexOf(":")) as ReferenceKind
@@ -28,7 +35,8 @@ export function refuseReference(reference: string, policy: ReferencePolicy): voi
   const kind = kindOfReference(reference)
   if (!policy.kinds.includes(kind))
     throw new AppError("secrets.reference-refused", `the setting secret-references doesn't allow ${kind}: references`)
-  if (kind === "env" && ownVariables.test(reference.slice("env:".length)))
+  const name = reference.slice("env:".length)
+  if (kind === "env" && (ownVariables.test(name) || settingVariables.has(name)))
     throw new AppError("secrets.reference-refused", "a reference can't read the server's own settings")
 }
 
@@ -68,6 +76,9 @@ async function readFileBounded(path: string, policy: ReferencePolicy): Promise<s
     const own = policy.dataDirectory === undefined ? undefined : await realpath(policy.dataDirectory)
     if (own !== undefined && (real === own || real.startsWith(own + sep)))
       throw new AppError("secrets.reference-refused", "a reference can't read the server's own data directory")
+    for (const file of policy.ownFiles ?? [])
+      if ((await realpath(file).catch(() => file)) === real)
+        throw new AppError("secrets.reference-refused", "a reference can't read the server's own keys and settings")
     // A pipe without a writer must not hold a thread: it is opened without waiting, and refused.
     const handle = await open(real, constants.O_RDONLY | constants.O_NONBLOCK)
     try {
