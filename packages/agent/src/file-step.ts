@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto"
 import { constants, type Stats } from "node:fs"
-import { chmod, chown, copyFile, mkdir, open, readFile, realpath, rename, unlink } from "node:fs/promises"
+import { copyFile, mkdir, open, readFile, realpath, rename, unlink } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import type { FileOrder } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError } from "@signalbox/kernel/app-error"
+import { changeItself, type Itself } from "./change-itself.ts"
 import { syncDirectory } from "./journal.ts"
-import { hashFile, removeTree } from "./restore-tree.ts"
+import { hashFile, hashOpenFile, removeTree } from "./restore-tree.ts"
 import { ancestorsInside, isInside, resolveInRoot } from "./root-path.ts"
 import { lstatIfThere } from "./saved-tree.ts"
 import { fillText, type StepTry } from "./step-try.ts"
@@ -53,10 +54,10 @@ async function placeOf({ context }: StepTry, given: string): Promise<string> {
 async function putDirectory(attempt: StepTry, target: Target): Promise<boolean> {
   const { path, stat } = target
   if (stat && !stat.isDirectory()) throw refused(`${path} is there and is no directory`)
-  if (stat) return await setRights(target, stat)
+  if (stat) return await changeItself(path, (itself) => setRights(itself, target))
   await makeDirectories(attempt, path)
   await mkdir(path, { mode: 0o700 })
-  await setRights({ ...target, mode: target.mode ?? directoryModeUsual }, await mustStat(path))
+  await changeItself(path, (itself) => setRights(itself, { ...target, mode: target.mode ?? directoryModeUsual }))
   await syncDirectory(dirname(path))
   return true
 }
@@ -65,7 +66,7 @@ async function makeDirectories({ context }: StepTry, path: string): Promise<void
   for (const directory of ancestorsInside(await realpath(context.root), path)) {
     if (await lstatIfThere(directory)) continue
     await mkdir(directory)
-    await chmod(directory, directoryModeUsual)
+    await changeItself(directory, (itself) => itself.chmod(directoryModeUsual))
     await syncDirectory(dirname(directory))
   }
 }
@@ -75,22 +76,20 @@ async function putFile(attempt: StepTry, file: FileOrder, target: Target): Promi
   if (stat?.isDirectory()) throw refused(`${path} is there and is a directory`)
   const source = await findContent(attempt, file)
   if (stat?.isFile() && stat.size === source.bytes && (await hashFile(path)) === source.digest) {
-    return await setRights(target, stat)
+    return await changeItself(path, (itself) => setRights(itself, target))
   }
   await makeDirectories(attempt, path)
   const draft = join(dirname(path), `.signalbox-put-${sha256(path).slice(0, 16)}`)
   await unlink(draft).catch(() => undefined)
   try {
     await source.write(draft)
-    if ((await hashFile(draft)) !== source.digest) throw new Error(`${path} could not be written as it was ordered`)
     // As it is where there is a file: its owner too, as far as the agent may give files away.
     const kept = stat?.isFile() ? stat : undefined
     const mayGive = process.geteuid?.() === 0
     const uid = target.uid ?? (mayGive ? kept?.uid : undefined)
     const gid = target.gid ?? (mayGive ? kept?.gid : undefined)
     const mode = target.mode ?? (kept ? kept.mode & 0o7777 : fileModeUsual)
-    await setRights({ ...target, path: draft, mode, uid, gid }, await mustStat(draft))
-    await syncFile(draft)
+    await finishDraft(draft, source.digest, { path, mode, uid, gid })
     await rename(draft, path)
     await syncDirectory(dirname(path))
     return true
@@ -115,7 +114,7 @@ async function findContent(attempt: StepTry, { content, artifact }: FileOrder): 
       write: async (path) => {
         const fetched = await attempt.context.fetchArtifact(artifact, attempt.stop)
         await copyFile(fetched, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
-        await chmod(path, 0o600)
+        await changeItself(path, (itself) => itself.chmod(0o600))
         await unlink(fetched)
       },
     }
@@ -135,25 +134,27 @@ async function findContent(attempt: StepTry, { content, artifact }: FileOrder): 
   }
 }
 
+/** Checks the content and sets the rights of one and the same file, so that nobody else's comes to have them. */
+async function finishDraft(draft: string, digest: string, target: Omit<Target, "stat">): Promise<void> {
+  const file = await open(draft, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    if ((await file.stat()).uid !== process.geteuid?.() || (await hashOpenFile(file)) !== digest)
+      throw new Error(`${target.path} could not be written as it was ordered`)
+    await setRights(file, target)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
 /** Owner first: changing it takes the set-user-id bits away. True where something was not so yet. */
-async function setRights({ path, mode, uid, gid }: Target, stat: Stats): Promise<boolean> {
+async function setRights(itself: Itself, { mode, uid, gid }: Omit<Target, "stat">): Promise<boolean> {
+  const stat = await itself.stat()
   const isOwned = (uid ?? stat.uid) === stat.uid && (gid ?? stat.gid) === stat.gid
   const isModed = (mode ?? stat.mode & 0o7777) === (stat.mode & 0o7777)
-  if (!isOwned) await chown(path, uid ?? stat.uid, gid ?? stat.gid)
-  if (!isModed || !isOwned) await chmod(path, mode ?? stat.mode & 0o7777)
+  if (!isOwned) await itself.chown(uid ?? stat.uid, gid ?? stat.gid)
+  if (!isModed || !isOwned) await itself.chmod(mode ?? stat.mode & 0o7777)
   return !isOwned || !isModed
-}
-
-async function mustStat(path: string): Promise<Stats> {
-  const stat = await lstatIfThere(path)
-  if (!stat) throw new Error(`${path} went away while it was being written`)
-  return stat
-}
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, "r").catch(() => undefined)
-  await file?.sync()
-  await file?.close()
 }
 
 function checkRights({ path, stat, uid, gid }: Target): void {

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto"
 import { constants, type Stats } from "node:fs"
-import { chmod, chown, lchown, lutimes, mkdir, open, rename, rmdir, symlink, unlink, utimes } from "node:fs/promises"
+import { chmod, lchown, lutimes, mkdir, open, rename, rmdir, symlink, unlink } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
+import { changeItself } from "./change-itself.ts"
 import { lstatIfThere, type Meta, readNames, type SavedNode } from "./saved-tree.ts"
 import type { FileHandle } from "node:fs/promises"
 
@@ -106,27 +107,33 @@ async function restoreDirectoryItself(path: string, node: SavedNode & { type: "d
 
 /** Owner first: changing it takes the set-user-id bits away. */
 export async function setMeta(path: string, meta: Meta): Promise<void> {
-  const stat = await lstatIfThere(path)
-  if (stat && (stat.uid !== meta.uid || stat.gid !== meta.gid)) await chown(path, meta.uid, meta.gid)
-  await chmod(path, meta.mode)
-  await utimes(path, meta.accessedSeconds, meta.changedSeconds)
+  await changeItself(path, async (itself) => {
+    const { uid, gid } = await itself.stat()
+    if (uid !== meta.uid || gid !== meta.gid) await itself.chown(meta.uid, meta.gid)
+    await itself.chmod(meta.mode)
+    await itself.utimes(meta.accessedSeconds, meta.changedSeconds)
+  })
 }
 
 export async function hashFile(path: string): Promise<string | undefined> {
   let file: FileHandle | undefined
   try {
     file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
-    const hash = createHash("sha256")
-    const buffer = Buffer.alloc(chunkBytes)
-    for (;;) {
-      const { bytesRead } = await file.read(buffer, 0, chunkBytes)
-      if (bytesRead === 0) return hash.digest("hex")
-      hash.update(buffer.subarray(0, bytesRead))
-    }
+    return await hashOpenFile(file)
   } catch {
     return undefined
   } finally {
     await file?.close()
+  }
+}
+
+export async function hashOpenFile(file: FileHandle): Promise<string> {
+  const hash = createHash("sha256")
+  const buffer = Buffer.alloc(chunkBytes)
+  for (;;) {
+    const { bytesRead } = await file.read(buffer, 0, chunkBytes)
+    if (bytesRead === 0) return hash.digest("hex")
+    hash.update(buffer.subarray(0, bytesRead))
   }
 }
 
@@ -140,8 +147,9 @@ export async function removeTree(path: Buffer): Promise<void> {
   await rmdir(path)
 }
 
-/** Gives an ordinary user back the right to work in a directory of its own. */
+/** Gives an ordinary user back the right to work in a directory of its own; root needs none. */
 async function openDirectory(path: string | Buffer, stat: Stats): Promise<void> {
+  if (process.geteuid?.() === 0) return
   if ((stat.mode & 0o700) !== 0o700) await chmod(path, (stat.mode & 0o7777) | 0o700).catch(() => undefined)
 }
 
