@@ -1,7 +1,7 @@
 import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto"
 import { open, readFile, rename } from "node:fs/promises"
-import { readFileSync } from "node:fs"
-import { homedir, hostname, networkInterfaces } from "node:os"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { homedir, hostname } from "node:os"
 import { join } from "node:path"
 import { AppError } from "@signalbox/kernel/app-error"
 import { syncDirectory } from "./journal.ts"
@@ -79,7 +79,7 @@ export async function writePrivateFile(directory: string, name: string, content:
   await syncDirectory(directory)
 }
 
-/** The machine's own id; where it has none, one made of its name and network addresses. */
+/** The machine's own id; where it has none (Alpine, many containers), one made of its name and its network cards. */
 export function readMachineId(): string {
   for (const path of ["/etc/machine-id", "/var/lib/dbus/machine-id"]) {
     try {
@@ -89,10 +89,34 @@ export function readMachineId(): string {
       continue
     }
   }
-  const addresses = Object.values(networkInterfaces()).flatMap((list) => list?.map(({ mac }) => mac) ?? [])
-  const known = [...new Set(addresses)].filter((mac) => mac !== "00:00:00:00:00:00").toSorted()
+  return makeMachineId(hostname(), "/sys/class/net")
+}
+
+/**
+ * Of cards that are there, whether they are up or not, and of nothing that comes and goes with containers and tunnels:
+ * an id that changes would hold the node as a clone at the next start.
+ */
+export function makeMachineId(host: string, networkDirectory: string): string {
+  const addresses = new Set<string>()
+  for (const name of listNames(networkDirectory)) {
+    const card = join(networkDirectory, name)
+    if (!existsSync(join(card, "device"))) continue
+    try {
+      addresses.add(readFileSync(join(card, "address"), "utf8").trim())
+    } catch {
+      continue
+    }
+  }
   return createHash("sha256")
-    .update([hostname(), ...known].join("\n"))
+    .update([host, ...[...addresses].toSorted()].join("\n"))
     .digest("hex")
     .slice(0, 32)
+}
+
+function listNames(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch {
+    return []
+  }
 }
