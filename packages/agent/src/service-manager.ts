@@ -19,6 +19,8 @@ export type ServiceVerb = "start" | "stop" | "restart" | "reload"
 export interface ServiceManager {
   /** Asks; exit code 0 means that it runs. */
   readonly activeCommand: CommandWords
+  /** What its answer means for a service that is to be stopped: one that is about to be started again is not at rest. */
+  isAtRest(answer: { readonly exitCode?: number; readonly said: string }): boolean
   command(verb: ServiceVerb): CommandWords
   /** Asks systemd, or looks at the links of the run levels. */
   readonly enabled: { readonly command: CommandWords } | { readonly links: readonly string[] }
@@ -36,6 +38,7 @@ export async function findServiceManager(root: string, name: string): Promise<Se
   const links = await findLinks(root, name)
   return {
     activeCommand: { argv: [script, "status"] },
+    isAtRest: ({ exitCode }) => exitCode !== 0,
     command: (verb) => ({ argv: [script, verb] }),
     enabled: { links },
     enableCommand: () => undefined,
@@ -43,10 +46,11 @@ export async function findServiceManager(root: string, name: string): Promise<Se
   }
 }
 
-function systemdService(name: string): ServiceManager {
+export function systemdService(name: string): ServiceManager {
   const systemctl = (...words: string[]): CommandWords => ({ argv: ["systemctl", "--no-pager", ...words, "--", name] })
   return {
     activeCommand: systemctl("is-active"),
+    isAtRest: ({ exitCode, said }) => exitCode !== 0 && !/^(?:activating|reloading|refreshing)$/.test(said.trim()),
     command: (verb) => systemctl(verb),
     enabled: { command: systemctl("is-enabled") },
     enableCommand: (enabled) => systemctl(enabled ? "enable" : "disable"),

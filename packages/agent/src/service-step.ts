@@ -17,13 +17,20 @@ import type { StepTry } from "./step-try.ts"
 import type { TryResult } from "./try-result.ts"
 
 const statusTimeoutMilliseconds = 30_000
+/** Of what says how a service is. */
+const answerBytesMax = 1024
 
 /** Whether it runs and starts at boot. @throws agent.step-refused where there is no such service */
 export async function readService(attempt: StepTry, order: ServiceOrder): Promise<ServiceState> {
-  const manager = await managerOf(attempt, order)
-  const active = (await ask(attempt, manager.activeCommand)).exitCode === 0
-  if (order.enabled === undefined) return { active }
-  return { active, enabled: await isEnabled(attempt, manager) }
+  const { active, enabled } = await look(attempt, await managerOf(attempt, order), order)
+  return enabled === undefined ? { active } : { active, enabled }
+}
+
+async function look(attempt: StepTry, manager: ServiceManager, order: ServiceOrder) {
+  const { exitCode, stdout } = await ask(attempt, manager.activeCommand)
+  const atRest = manager.isAtRest({ ...(exitCode !== undefined && { exitCode }), said: stdout.head })
+  const enabled = order.enabled === undefined ? undefined : await isEnabled(attempt, manager)
+  return { active: exitCode === 0, atRest, enabled }
 }
 
 /** The links that a change of `enabled` may touch, to be saved before it. */
@@ -39,8 +46,8 @@ export async function linksOf(attempt: StepTry, order: ServiceOrder): Promise<st
  */
 export async function performService(attempt: StepTry, order: ServiceOrder): Promise<TryResult> {
   const manager = await managerOf(attempt, order)
-  const { active, enabled } = await readService(attempt, order)
-  const verb = verbFor(order.state, active)
+  const { active, atRest, enabled } = await look(attempt, manager, order)
+  const verb = verbFor(order.state, { active, atRest })
   const isEnabling = order.enabled !== undefined && order.enabled !== enabled
   if (isEnabling) {
     const result = await setEnabled(attempt, { manager, name: order.name, enabled: order.enabled === true })
@@ -65,8 +72,11 @@ export async function undoService(attempt: StepTry, order: ServiceOrder, before:
   return verb ? { ...(await act(attempt, manager, verb)), changed: true } : { state: "succeeded", changed: false }
 }
 
-function verbFor(state: ServiceOrder["state"], active: boolean): ServiceVerb | undefined {
-  if (state === "stopped") return active ? "stop" : undefined
+function verbFor(
+  state: ServiceOrder["state"],
+  { active, atRest }: { active: boolean; atRest: boolean },
+): ServiceVerb | undefined {
+  if (state === "stopped") return atRest ? undefined : "stop"
   if (state === "started") return active ? undefined : "start"
   if (state === "restarted") return active ? "restart" : "start"
   if (state === "reloaded") return active ? "reload" : "start"
@@ -97,7 +107,8 @@ async function act(attempt: StepTry, manager: ServiceManager, verb: ServiceVerb)
 /** A question whose output nobody sees. */
 async function ask(attempt: StepTry, command: CommandWords): Promise<CommandResult> {
   const timeoutMilliseconds = Math.min(attempt.timeoutMilliseconds, statusTimeoutMilliseconds)
-  const quiet: StepTry = { ...attempt, timeoutMilliseconds, live: undefined }
+  const step = { ...attempt.step, outputKeptBytes: answerBytesMax }
+  const quiet: StepTry = { ...attempt, step, timeoutMilliseconds, live: undefined }
   const result = await runProcess(quiet, command, { owner: await findProcessOwner(attempt.step.user) })
   if (result.exitCode !== undefined) return result
   if (result.state === "killed") attempt.stop.throwIfAborted()

@@ -1,4 +1,5 @@
 import { enrollmentKeysList, nodesGet } from "@signalbox/contracts/fleet/operations"
+import { spawn } from "node:child_process"
 import { access, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -185,11 +186,20 @@ test("an agent that ended is started, another version of the program is replaced
   await writeFile(command, (await readFile(command, "utf8")).replace(/^# program .*$/m, "# program 0123456789ab"))
   await mkdir(join(home, "the program", "program-0123456789ab"))
   await stopAgent("web2")
+  // After a crash the lock stays, and another process may have the agent's number.
+  const stranger = spawn("sleep", ["300"])
+  for (const name of ["web1", "web2"])
+    await writeFile(
+      join(machineOf(name).home, "the data", "lock"),
+      JSON.stringify({ pid: stranger.pid, startTime: "1" }),
+    )
   const { results, stderr } = await install("--limit", "web")
   expect(results, stderr).toMatchObject([
     { host: "web1", result: "updated", state: "online" },
     { host: "web2", result: "started", state: "online" },
   ])
+  expect(stranger.signalCode).toBe(null)
+  stranger.kill()
   expect((await installation.client.call(nodesGet, { node: "web1" })).id).toBe(id)
   expect(await readdir(join(home, "the program"))).not.toContain("program-0123456789ab")
 })

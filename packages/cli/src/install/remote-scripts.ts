@@ -51,8 +51,16 @@ case "$prefix" in /*) ;; *) prefix="$PWD/$prefix" ;; esac
 case "$data" in /*) ;; *) data="$PWD/$data" ;; esac
 same() { [ "$(cat "$1")" = "$(cat "$2" 2>/dev/null)" ]; }
 say() { printf '%s=%s\\n' "$1" "$2"; }
-agent_pid() { sed -n 's/.*"pid":\\([0-9][0-9]*\\).*/\\1/p' "$data/lock" 2>/dev/null || true; }
-is_running() { pid=$(agent_pid); [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; }
+lock_field() { sed -n 's/.*"'"$1"'":"\\{0,1\\}\\([^",}]*\\).*/\\1/p' "$data/lock" 2>/dev/null || true; }
+is_running() {
+  pid=$(lock_field pid)
+  [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null || return 1
+  # After a crash or a reboot the number in the lock may be another process's.
+  boot=$(lock_field bootId)
+  [ -z "$boot" ] || [ "$boot" = "$(cat /proc/sys/kernel/random/boot_id)" ] || return 1
+  begun=$(lock_field startTime)
+  [ -z "$begun" ] || [ "$begun" = "$(sed -n 's/.*) \\([^ ]* \\)\\{19\\}\\([0-9]*\\).*/\\2/p' "/proc/$pid/stat")" ]
+}
 `
 }
 
