@@ -50,15 +50,8 @@ export async function removeExecutions(
     [before, executionsPerRun],
   )
   for (const { id, account } of old) {
-    for (const table of ["execution_tasks", "execution_targets"]) {
-      await inChunks(signal, () =>
-        sql.query(
-          `delete from ${table} where execution_id = $1 and account = $2 and ordinal in (
-             select ordinal from ${table} where execution_id = $1 order by ordinal limit $3) returning 1`,
-          [id, account, rowsPerStatement],
-        ),
-      )
-    }
+    for (const table of ["execution_step_calls", "execution_tasks", "execution_targets"] as const)
+      await removeRows(sql, signal, { table, id, account })
     if (signal.aborted) return 0
     await sql.transaction((tx) => blobs.unreference(tx, { account, aggregate: id }))
     await sql.query(
@@ -92,11 +85,28 @@ export async function removeOutputs(
         [id, account, rowsPerStatement],
       ),
     )
+    await removeRows(sql, signal, { table: "execution_step_calls", id, account })
     if (signal.aborted) return 0
     await sql.transaction((tx) => blobs.unreference(tx, { account, aggregate: id }))
     await sql.query("update executions set outputs_removed = true where id = $1 and account = $2", [id, account])
   }
   return old.length
+}
+
+interface RowsOf {
+  readonly table: "execution_step_calls" | "execution_tasks" | "execution_targets"
+  readonly id: string
+  readonly account: string
+}
+
+async function removeRows(sql: Database, signal: AbortSignal, { table, id, account }: RowsOf): Promise<void> {
+  await inChunks(signal, () =>
+    sql.query(
+      `delete from ${table} where execution_id = $1 and account = $2 and ordinal in (
+         select ordinal from ${table} where execution_id = $1 order by ordinal limit $3) returning 1`,
+      [id, account, rowsPerStatement],
+    ),
+  )
 }
 
 async function inChunks(signal: AbortSignal, change: () => Promise<readonly object[]>): Promise<void> {
