@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest"
-import { type Claim, figuresOf, judgeFirstRun, judgeProbing, judgeSecondRun, judgeServer } from "./claims.ts"
+import {
+  type Claim,
+  figuresOf,
+  judgeFirstRun,
+  judgeProbing,
+  judgeSecondRun,
+  judgeSecret,
+  judgeServer,
+} from "./claims.ts"
 import { firstRunEvidence, secondRunEvidence, withNode } from "./evidence.fixture.ts"
 import type { NodeEvidence, RunEvidence } from "./evidence.ts"
 
@@ -29,7 +37,7 @@ describe("a demo in which all goes as it should", () => {
       neverStarted: 0,
       filesRestoredExactly: true,
     })
-    expect(figuresOf(secondRunEvidence())).toMatchObject({ touched: 4, failed: 4, rolledBack: 4, neverStarted: 8 })
+    expect(figuresOf(secondRunEvidence())).toMatchObject({ touched: 2, failed: 2, rolledBack: 2, neverStarted: 10 })
   })
 
   it("names every claim once", () => {
@@ -43,15 +51,31 @@ const plantedInFirst: ReadonlyArray<[string, (run: RunEvidence) => RunEvidence, 
   [
     "a fifth node is down at the same time",
     (run) =>
-      withNode(run, "web-5", ({ spells }) => ({
-        spells: [{ from: 15, to: 25, version: undefined, started: undefined }, ...spells.slice(1)],
+      withNode(run, "web-8", ({ spells }) => ({
+        spells: [{ from: 1325, to: 1335, version: undefined, started: undefined }, ...spells.slice(1)],
       })),
     ["run 1: never over 4 nodes unavailable at once"],
   ],
   [
     "a fifth node is in flight at the same time",
-    (run) => withNode(run, "web-5", ({ entries }) => ({ entries: entries.map((entry) => ({ ...entry, from: 50 })) })),
-    ["run 1: never over 4 nodes in flight at once"],
+    (run) => withNode(run, "web-8", ({ entries }) => ({ entries: entries.map((entry) => ({ ...entry, from: 1350 })) })),
+    ["run 1: never over 4 nodes in flight at once", "run 1: 2 at once, then 4: widened while it runs"],
+  ],
+  [
+    "the second wave begins before the first has baked",
+    (run) => withNode(run, "web-2", ({ entries }) => ({ entries: entries.map((entry) => ({ ...entry, from: 900 })) })),
+    ["run 1: one node first; it bakes 1 s before the next"],
+  ],
+  ["it was never widened", (run) => ({ ...run, widenedAt: 0 }), ["run 1: 2 at once, then 4: widened while it runs"]],
+  [
+    "it was wide before it was asked to be",
+    (run) => ({ ...run, widenedAt: 1350 }),
+    ["run 1: 2 at once, then 4: widened while it runs"],
+  ],
+  [
+    "the health was bad once",
+    (run) => ({ ...run, health: { asked: 3, well: 2 } }),
+    ["run 1: the service's health is asked all along"],
   ],
   [
     "a node serves the old version although its agent reported success",
@@ -122,11 +146,11 @@ const plantedInSecond: ReadonlyArray<[string, (run: RunEvidence) => RunEvidence,
   ],
   [
     "the run goes on over all nodes",
-    (run) => ({ ...run, nodes: run.nodes.map((node, index) => run.nodes[index % 4] ?? node) }),
+    (run) => ({ ...run, nodes: run.nodes.map((node, index) => run.nodes[index % 2] ?? node) }),
     [
       "run 2: never over 4 nodes unavailable at once",
       "run 2: never over 4 nodes in flight at once",
-      "run 2: it stops by itself after 2 failures",
+      "run 2: it stops by itself, and starts no more than 2",
       untouched,
     ],
   ],
@@ -145,6 +169,13 @@ describe("a planted fault breaks the claim that is about it, and no other", () =
     const run = everyNode(firstRunEvidence(), ({ spells }) => ({ spells: spells.filter(({ version }) => version) }))
     expect(judgeProbing([run], { probesCount: 5000, pauseMaxMilliseconds: 20 }).ok).toBe(false)
     expect(broken(judgeFirstRun(run))).toEqual(["run 1: never over 4 nodes unavailable at once"])
+  })
+
+  it("the secret is found, or nobody looked, or nothing had it in its output", () => {
+    const good = { filesSearched: 30, found: [], outputsMasked: 14 }
+    expect(judgeSecret(good).ok).toBe(true)
+    for (const bad of [{ found: ["logs/server.log"] }, { filesSearched: 0 }, { outputsMasked: 0 }])
+      expect(judgeSecret({ ...good, ...bad }).ok).toBe(false)
   })
 
   it("the server tells another story than the nodes", () => {

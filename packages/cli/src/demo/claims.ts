@@ -1,6 +1,6 @@
 import { overlapMax, unavailableSpans } from "./availability.ts"
 import { demoPlan, faultyNodesCount } from "./demo-plan.ts"
-import type { NodeEvidence, ProbingEvidence, RunEvidence } from "./evidence.ts"
+import type { NodeEvidence, ProbingEvidence, RunEvidence, SecretEvidence } from "./evidence.ts"
 import { differingPaths } from "./file-copy.ts"
 import { configurationWritten } from "./web-config-workflow.ts"
 
@@ -83,6 +83,9 @@ export function judgeFirstRun(run: RunEvidence): Claim[] {
     },
     judgeRollback(run, faulty, `the ${faulty.length} failed nodes are rolled back`),
     judgeFiles(figures, faulty),
+    judgeBake(run),
+    judgeWidening(run),
+    judgeHealth(run),
     judgeOnce(run),
   ])
 }
@@ -92,15 +95,15 @@ export function judgeSecondRun(run: RunEvidence): Claim[] {
   const figures = figuresOf(run)
   const failed = run.nodes.filter(isFailed)
   const rest = run.nodes.filter((node) => !isTouched(node))
-  // Those in flight when the limit trips still fail: limit + 1 that trip it, and concurrency - 1 beside the last one.
-  const touchedMax = run.errorLimit + demoPlan.concurrency
+  // Strict: those in flight and those that failed are never more than one over the limit.
+  const touchedMax = run.errorLimit + 1
   const untouched = rest.filter(isUntouched)
   return ofRun(2, [
     ...judgeRate(figures),
     {
-      name: `it stops by itself after ${run.errorLimit + 1} failures`,
-      ok: figures.succeeded === 0 && figures.failed > run.errorLimit && figures.failed <= touchedMax,
-      measured: `${figures.failed} of ${run.nodes.length} nodes were started`,
+      name: `it stops by itself, and starts no more than ${touchedMax}`,
+      ok: figures.succeeded === 0 && figures.failed > run.errorLimit && figures.touched <= touchedMax,
+      measured: `${figures.touched} of ${run.nodes.length} nodes were started`,
     },
     judgeRollback(run, failed, "the failed nodes are rolled back"),
     judgeFiles(figures, failed),
@@ -127,6 +130,50 @@ function judgeRate(figures: RunFigures): Claim[] {
       measured: `at most ${figures.maxInFlight}, by their journals`,
     },
   ]
+}
+
+/** By the nodes' own journals; one clock, since all of them are on this machine. */
+function judgeBake({ nodes }: RunEvidence): Claim {
+  const [first, second] = nodes.flatMap(({ entries }) => entries).toSorted((a, b) => a.from - b.from)
+  const pause = first && second ? second.from - first.to : 0
+  return {
+    name: `one node first; it bakes ${demoPlan.bakeMilliseconds / 1000} s before the next`,
+    ok: pause >= demoPlan.bakeMilliseconds,
+    measured: `${(pause / 1000).toFixed(1)} s between them, by their journals`,
+  }
+}
+
+function judgeWidening({ nodes, width, widenedAt = Number.NaN }: RunEvidence): Claim {
+  const entries = nodes.flatMap((node) => node.entries)
+  const before = entries
+    .filter(({ from }) => from < widenedAt)
+    .map(({ from, to }) => ({ from, to: Math.min(to, widenedAt) }))
+  const [narrow, wide] = [overlapMax(before), overlapMax(entries)]
+  return {
+    name: `${width} at once, then ${demoPlan.concurrency}: widened while it runs`,
+    ok: before.length > 0 && narrow <= width && wide > width && wide <= demoPlan.concurrency,
+    measured: `at most ${narrow} before, ${wide} after`,
+  }
+}
+
+function judgeHealth({ health }: RunEvidence): Claim {
+  return {
+    name: "the service's health is asked all along",
+    ok: health.asked > 1 && health.well === health.asked,
+    measured: `${health.asked} times from outside, ${health.well} times well`,
+  }
+}
+
+/** The nodes have it in their files; what the agents write down and the server tells has stars in its place. */
+export function judgeSecret({ filesSearched, found, outputsMasked }: SecretEvidence): Claim {
+  return {
+    name: "the secret is in no journal, log or output",
+    ok: found.length === 0 && filesSearched > demoPlan.nodesCount && outputsMasked > 0,
+    measured:
+      found.length === 0
+        ? `in 0 of ${filesSearched} files; *** in ${outputsMasked} outputs`
+        : `found in ${found.slice(0, 3).join(", ")}`,
+  }
 }
 
 function judgeRollback(run: RunEvidence, nodes: readonly NodeEvidence[], name: string): Claim {

@@ -1,11 +1,14 @@
 import { enrollmentKeysCreate } from "@signalbox/contracts/fleet/operations"
+import { secretsPut } from "@signalbox/contracts/secrets/operations"
 import { workflowsApply } from "@signalbox/contracts/workflows/operations"
 import { AppError } from "@signalbox/kernel/app-error"
 import { createClient, type Client } from "@signalbox/sdk/client"
+import { randomBytes } from "node:crypto"
 import { setTimeout as delay } from "node:timers/promises"
 import { demoLimits, demoPlan } from "./demo-plan.ts"
 import type { DemoScreen } from "./demo-screen.ts"
 import { type DemoContext, type DemoServer, startAgent, startServer, waitForAgents } from "./demo-server.ts"
+import { FleetHealth } from "./fleet-health.ts"
 import { type FleetNode, makeNodes, startService } from "./fleet-node.ts"
 import { Prober } from "./prober.ts"
 import { workflowDocument, workflowName } from "./web-config-workflow.ts"
@@ -16,6 +19,9 @@ export interface DemoFleet {
   readonly client: Client
   readonly nodes: readonly FleetNode[]
   readonly prober: Prober
+  readonly health: FleetHealth
+  /** The value of the secret `web-token`. */
+  readonly secret: string
   readonly agentProcessIds: readonly number[]
 }
 
@@ -24,9 +30,12 @@ export async function startFleet(context: DemoContext, screen: DemoScreen): Prom
   const { workspace, signal } = context
   const nodes = await makeNodes(workspace)
   const prober = new Prober()
+  const health = new FleetHealth(prober, nodes)
+  const secret = randomBytes(16).toString("hex")
   let client: Client | undefined
   try {
-    const starting = startServer(context)
+    await health.listen()
+    const starting = startServer(context, health.address)
     starting.catch(() => undefined)
     await atMost(demoLimits.startsAtOnce, nodes, async (node) => {
       await startService(workspace, node, context)
@@ -44,9 +53,11 @@ export async function startFleet(context: DemoContext, screen: DemoScreen): Prom
     await waitForAgents(context, client)
     screen.done(`${nodes.length} agents, enrolled with one key that was good for ${nodes.length}, are online`)
     await client.call(workflowsApply, { name: workflowName, document: workflowDocument }, { signal })
-    return { server, client, nodes, prober, agentProcessIds }
+    await client.call(secretsPut, { name: "web-token", value: secret }, { signal })
+    return { server, client, nodes, prober, health, secret, agentProcessIds }
   } catch (error) {
     prober.stop()
+    health.stop()
     await client?.close()
     throw error
   }

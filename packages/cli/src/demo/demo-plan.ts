@@ -2,9 +2,13 @@
 export const demoPlan = {
   nodesCount: 12,
   concurrency: 4,
-  firstRun: { version: "v2", workers: 2, errorLimit: 2 },
+  /** Begins with two at once and is widened to `concurrency` when so many nodes are done. */
+  firstRun: { version: "v2", workers: 2, errorLimit: 2, width: 2, strict: false, widenAfter: 3 },
   /** No workers: the service of every node that takes it answers 503. */
-  secondRun: { version: "v3", workers: 0, errorLimit: 1 },
+  secondRun: { version: "v3", workers: 0, errorLimit: 1, width: 4, strict: true },
+  /** The first wave is one node; so long it bakes. */
+  bakeMilliseconds: 1_000,
+  healthEvery: "500ms",
   versionBefore: "v1",
 } as const
 

@@ -41,10 +41,26 @@ export function cleanEnvironment(workspace: Workspace): NodeJS.ProcessEnv {
   return { ...environment, HOME: home, XDG_CONFIG_HOME: home, XDG_DATA_HOME: home, NO_COLOR: "1" }
 }
 
-/** A server with its own database, TLS and a free port. Resolves when it answers. @throws demo.part-failed */
-export async function startServer({ workspace, environment, signal }: DemoContext): Promise<DemoServer> {
+/**
+ * A server with its own database, TLS and a free port, whose health checks may reach one address of this machine.
+ * Resolves when it answers. @throws demo.part-failed
+ */
+export async function startServer(
+  { workspace, environment, signal }: DemoContext,
+  healthAddress: string,
+): Promise<DemoServer> {
   const data = workspace.path("server")
-  const words = signalboxCommand("serve", "--data", data, "--port", "0", "--log-level", "warn")
+  const words = signalboxCommand(
+    "serve",
+    "--data",
+    data,
+    "--port",
+    "0",
+    "--log-level",
+    "warn",
+    "--egress-allow",
+    healthAddress,
+  )
   const child = workspace.start("server", words, environment)
   const deadline = performance.now() + demoLimits.serverReadyMilliseconds
   while (performance.now() < deadline) {

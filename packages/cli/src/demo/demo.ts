@@ -1,16 +1,28 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { whyExplain } from "@signalbox/contracts/audit/operations"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import { exitCodeOf, exitCodes } from "../exit-codes.ts"
+import { renderStory } from "../output/render-story.ts"
 import { renderError } from "../output/print-error.ts"
-import { type Claim, figuresOf, judgeFirstRun, judgeProbing, judgeSecondRun, judgeServer } from "./claims.ts"
+import {
+  type Claim,
+  figuresOf,
+  judgeFirstRun,
+  judgeProbing,
+  judgeSecondRun,
+  judgeSecret,
+  judgeServer,
+} from "./claims.ts"
 import { type DemoFleet, startFleet } from "./demo-fleet.ts"
 import { demoPlan } from "./demo-plan.ts"
 import { type DemoReport, type KeptDemo, showClaims, showFigures, showNext } from "./demo-report.ts"
 import { DemoScreen } from "./demo-screen.ts"
 import { cleanEnvironment, type DemoContext, partFailure } from "./demo-server.ts"
-import type { RunEvidence } from "./evidence.ts"
+import type { RunEvidence, SecretEvidence } from "./evidence.ts"
 import { databaseMegabytes, installedMegabytes, residentMegabytes } from "./footprint.ts"
+import type { Prober } from "./prober.ts"
 import { runRollout } from "./rollout-run.ts"
+import { searchSecret } from "./secret-search.ts"
 import { quoteShell } from "./service-files.ts"
 import { workflowDocument } from "./web-config-workflow.ts"
 import { Workspace } from "./workspace.ts"
@@ -78,7 +90,12 @@ async function play(options: DemoOptions, screen: DemoScreen, signal: AbortSigna
     screen.line()
     fleet = await startFleet(context, screen)
     const runs = await tellStory(context, fleet, screen)
-    const claims = judge(runs, fleet, screen)
+    const secret = await searchSecret(fleet.client, fleet.secret, {
+      nodes: fleet.nodes,
+      logsDirectory: workspace.path("logs"),
+      executionIds: runs.map(({ executionId }) => executionId),
+    })
+    const claims = judge(runs, secret, { prober: fleet.prober, screen })
     const figures = await measure(workspace, fleet)
     await fleet.client.close()
     const kept = options.keep ? await keep(workspace, fleet) : undefined
@@ -94,6 +111,7 @@ async function play(options: DemoOptions, screen: DemoScreen, signal: AbortSigna
     throw await partFailure(workspace, "server", "the server ended in the middle of the demo")
   } finally {
     fleet?.prober.stop()
+    fleet?.health.stop()
     await fleet?.client.close()
     await workspace.remove()
   }
@@ -106,19 +124,31 @@ async function tellStory(context: DemoContext, fleet: DemoFleet, screen: DemoScr
   const parts = { ...context, ...fleet, screen }
   screen.title("The change, as a workflow")
   for (const line of workflowDocument.trimEnd().split("\n")) screen.line(`  ${screen.paint("gray", line)}`)
-  screen.title(`1. ${firstRun.version} for ${nodesCount} nodes, ${concurrency} at once. Two of them can't take it.`)
+  const pace = `one first, then ${firstRun.width} and soon ${concurrency} at once`
+  screen.title(`1. ${firstRun.version} for ${nodesCount} nodes, ${pace}. Two of them can't take it.`)
   const first = await runRollout(parts, firstRun)
-  screen.title(`2. ${secondRun.version} with a bad value. One failure is tolerated; at the next one the run stops.`)
+  screen.title(
+    `2. ${secondRun.version} with a bad value. One failure is tolerated, strictly: at the next one the run stops.`,
+  )
   const second = await runRollout(parts, secondRun)
+  screen.title(`signalbox why ${second.executionId}`)
+  const story = await fleet.client.call(whyExplain, { id: second.executionId }, { signal: context.signal })
+  // The ids at the ends of the lines would say less here than they take.
+  const told = renderStory(story)
+    .trimEnd()
+    .replaceAll(/ {2}\[[^\]]*\]$/gm, "")
+  for (const line of told.split("\n").slice(1)) screen.line(`  ${screen.paint("gray", line)}`)
   return [first, second]
 }
 
 /** Judged before anything is stopped. */
-function judge(runs: Runs, { prober }: DemoFleet, screen: DemoScreen): Claim[] {
+function judge(runs: Runs, secret: SecretEvidence, shown: { prober: Prober; screen: DemoScreen }): Claim[] {
+  const { prober, screen } = shown
   const [first, second] = runs
   const probing = { probesCount: prober.probesCount, pauseMaxMilliseconds: prober.pauseMaxMilliseconds }
   prober.stop()
-  const claims = [...judgeFirstRun(first), ...judgeSecondRun(second), judgeProbing(runs, probing), judgeServer(runs)]
+  const ofRuns = [...judgeFirstRun(first), ...judgeSecondRun(second)]
+  const claims = [...ofRuns, judgeSecret(secret), judgeProbing(runs, probing), judgeServer(runs)]
   showClaims(screen, "Proof, from outside the server", claims)
   return claims
 }

@@ -22,9 +22,17 @@ function entryOf(from: number, isUpdated: boolean): JournalEntry {
   }
 }
 
+const secret = "0123456789abcdef"
+
+/** One first, then two when it has baked, then four: when the node's order comes. */
+function startOf(number: number): number {
+  if (number === 1) return 0
+  return 1200 + (number <= 3 ? 0 : 100 + Math.floor((number - 4) / demoPlan.concurrency) * 100)
+}
+
 /** Evidence of a node as it is when all goes as it should. */
 function nodeOf(run: { version: string; workers: number }, number: number, end: "updated" | "failed" | "untouched") {
-  const from = Math.floor((number - 1) / demoPlan.concurrency) * 100
+  const from = startOf(number)
   const before = file("before", "1")
   const node: NodeEvidence = {
     name: `web-${number}`,
@@ -34,11 +42,11 @@ function nodeOf(run: { version: string; workers: number }, number: number, end: 
     spells: [
       { from: 0, to: from + 10, version: "v1", started: "a" },
       { from: from + 20, to: from + 40, version: undefined, started: undefined },
-      { from: from + 45, to: 400, version: end === "updated" ? run.version : "v1", started: "b" },
+      { from: from + 45, to: 1700, version: end === "updated" ? run.version : "v1", started: "b" },
     ],
     entries: [entryOf(from, end === "updated")],
     serviceStarts: end === "updated" ? 1 : 2,
-    configurationAfter: end === "updated" ? configurationWritten(run) : "before",
+    configurationAfter: end === "updated" ? configurationWritten({ ...run, secret }) : "before",
     filesBefore: before,
     filesAfter: end === "updated" ? file("after", "2") : file("before", "3"),
   }
@@ -54,7 +62,11 @@ export function firstRunEvidence(): RunEvidence {
   const nodes = numbers.map((number) => nodeOf(run, number, faultOf(number) === "none" ? "updated" : "failed"))
   return {
     ...run,
-    span: { from: 0, to: 400 },
+    executionId,
+    secret,
+    widenedAt: 1295,
+    health: { asked: 3, well: 3 },
+    span: { from: 0, to: 1700 },
     nodes,
     server: { succeeded: 10, failed: 2, rolledBack: 2, neverStarted: 0 },
   }
@@ -62,12 +74,15 @@ export function firstRunEvidence(): RunEvidence {
 
 export function secondRunEvidence(): RunEvidence {
   const run = demoPlan.secondRun
-  const nodes = numbers.map((number) => nodeOf(run, number, number <= 4 ? "failed" : "untouched"))
+  const nodes = numbers.map((number) => nodeOf(run, number, number <= 2 ? "failed" : "untouched"))
   return {
     ...run,
-    span: { from: 0, to: 400 },
+    executionId,
+    secret,
+    health: { asked: 3, well: 3 },
+    span: { from: 0, to: 1700 },
     nodes,
-    server: { succeeded: 0, failed: 4, rolledBack: 4, neverStarted: 8 },
+    server: { succeeded: 0, failed: 2, rolledBack: 2, neverStarted: 10 },
   }
 }
 

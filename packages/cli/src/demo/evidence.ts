@@ -21,9 +21,16 @@ export interface NodeEvidence {
 }
 
 export interface RunEvidence {
+  readonly executionId: string
   readonly version: string
   readonly workers: number
   readonly errorLimit: number
+  /** Nodes at once when it began; until `widenedAt` where it was widened (milliseconds since 1970). */
+  readonly width: number
+  readonly widenedAt?: number
+  readonly secret: string
+  /** How often the service as a whole was asked for its health during the run, and how often it was well. */
+  readonly health: { readonly asked: number; readonly well: number }
   /** Times of `performance.now()`. */
   readonly span: Span
   readonly nodes: readonly NodeEvidence[]
@@ -34,6 +41,13 @@ export interface RunEvidence {
     readonly rolledBack: number
     readonly neverStarted: number
   }
+}
+
+/** Where a secret's value was looked for, and where its place is marked by `***`. */
+export interface SecretEvidence {
+  readonly filesSearched: number
+  readonly found: readonly string[]
+  readonly outputsMasked: number
 }
 
 export interface ProbingEvidence {

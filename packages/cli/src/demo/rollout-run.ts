@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises"
-import { executionsCreate, executionsGet } from "@signalbox/contracts/workflows/operations"
+import { executionsCreate, executionsGet, executionsResize } from "@signalbox/contracts/workflows/operations"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Client } from "@signalbox/sdk/client"
 import { followExecution } from "../rollout/follow-execution.ts"
@@ -8,6 +8,7 @@ import { demoLimits, demoPlan } from "./demo-plan.ts"
 import type { DemoScreen } from "./demo-screen.ts"
 import type { DemoContext } from "./demo-server.ts"
 import type { NodeEvidence, RunEvidence } from "./evidence.ts"
+import type { FleetHealth } from "./fleet-health.ts"
 import { type FleetNode, type NodeFiles, readNodeFiles } from "./fleet-node.ts"
 import { isEntryOver, type JournalEntry, readNodeJournal } from "./node-journal.ts"
 import type { Prober } from "./prober.ts"
@@ -17,12 +18,18 @@ export interface RunOrder {
   readonly version: string
   readonly workers: number
   readonly errorLimit: number
+  readonly width: number
+  readonly strict: boolean
+  /** Nodes that are done when the run is widened to the plan's concurrency; never where it is left out. */
+  readonly widenAfter?: number
 }
 
 export interface RunParts extends DemoContext {
   readonly client: Client
   readonly nodes: readonly FleetNode[]
   readonly prober: Prober
+  readonly health: FleetHealth
+  readonly secret: string
   readonly screen: DemoScreen
 }
 
@@ -32,20 +39,32 @@ interface NodeBefore extends NodeFiles {
 
 /** Runs the workflow once over the fleet, and collects what can be found on the nodes and seen from outside. */
 export async function runRollout(parts: RunParts, order: RunOrder): Promise<RunEvidence> {
-  const { client, nodes, prober, signal } = parts
+  const { client, nodes, prober, health, secret, signal } = parts
   const before = new Map<string, NodeBefore>()
   for (const node of nodes)
     before.set(node.name, { ...(await readNodeFiles(node)), version: prober.answer(node.name).version })
   const from = prober.now()
-  const { version, workers, errorLimit } = order
+  const { version, workers, errorLimit, width, strict } = order
   const reply = await client.call(
     executionsCreate,
-    { workflow: workflowName, targets: { query: "role=web" }, parameters: { version, workers }, errorLimit },
+    {
+      workflow: workflowName,
+      targets: { query: "role=web" },
+      parameters: { version, workers },
+      concurrency: width,
+      errorLimit,
+      strict,
+      health: { http: { url: `http://${health.address}/` }, every: demoPlan.healthEvery },
+    },
     { signal },
   )
   if (reply.status === "held") throw new AppError("demo.part-failed", "the run was held for approval")
   const { id } = reply.value
+  const widening = order.widenAfter === undefined ? undefined : widen(parts, id, order.widenAfter)
+  // Whatever goes wrong with it is told when the run has been shown.
+  widening?.catch(() => undefined)
   await showRun(parts, id, from)
+  const widenedAt = await widening
   const entries = await settle(parts, id)
   const span = prober.span(from)
   const evidence = await Promise.all(
@@ -56,7 +75,32 @@ export async function runRollout(parts: RunParts, order: RunOrder): Promise<RunE
     }),
   )
   const { counts } = await client.call(executionsGet, { execution: id }, { signal })
-  return { ...order, span, nodes: evidence, server: counts }
+  const asked = health.answers.filter(({ at }) => at >= span.from && at <= span.to)
+  return {
+    ...order,
+    executionId: id,
+    secret,
+    span,
+    nodes: evidence,
+    health: { asked: asked.length, well: asked.filter(({ isWell }) => isWell).length },
+    ...(widenedAt === undefined ? {} : { widenedAt }),
+    server: counts,
+  }
+}
+
+/** Lets more nodes in at once when some are done; gives the moment before it asked, in milliseconds since 1970. */
+async function widen(parts: RunParts, execution: string, doneCount: number): Promise<number | undefined> {
+  const { client, signal } = parts
+  const deadline = performance.now() + demoLimits.executionMilliseconds
+  while (performance.now() < deadline) {
+    const { counts, finishedAt } = await client.call(executionsGet, { execution }, { signal })
+    if (finishedAt !== undefined) return undefined
+    if (counts.succeeded + counts.failed >= doneCount) break
+    await delay(demoLimits.pollMilliseconds)
+  }
+  const at = Date.now()
+  await client.call(executionsResize, { execution, concurrency: demoPlan.concurrency }, { signal })
+  return at
 }
 
 async function nodeEvidence(

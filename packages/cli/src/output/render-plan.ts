@@ -49,7 +49,7 @@ export function renderPlan(plan: Plan, columns: number | undefined): string {
 /** A script keeps its lines, below its step's name. */
 function doesText(does: string): string {
   const lines = does.trimEnd().split("\n")
-  return lines.length === 1 ? ` ${safeLine(does)}` : lines.map((line) => `\n    ${safeLine(line)}`).join("")
+  return lines.length === 1 ? ` ${safeLine(does.trimEnd())}` : lines.map((line) => `\n    ${safeLine(line)}`).join("")
 }
 
 function windowsText({ open, name, changesAt }: NonNullable<Plan["windows"]>): string {

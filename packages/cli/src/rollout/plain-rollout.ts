@@ -1,5 +1,6 @@
 import { formatDuration } from "@signalbox/kernel/duration"
 import { safeLine } from "../output/safe-text.ts"
+import { paceText } from "../output/strategy-text.ts"
 import { countsText } from "./counts-text.ts"
 import { isFinished, markOf, type NodeMark, type TaskUpdate } from "./node-mark.ts"
 import { type Execution, type ExecutionUpdate, finishedCountOf, isTerminal } from "./rollout-fold.ts"
@@ -59,10 +60,10 @@ export class PlainRollout {
 }
 
 function introduction(execution: Execution): string {
-  const { workflow, targets, width, errorsMax } = execution
+  const { workflow, targets } = execution
   const version = workflow.version === undefined ? "" : ` v${workflow.version}`
   const nodes = `${targets.count} ${targets.count === 1 ? "node" : "nodes"}`
-  return `${execution.id}: ${workflow.name}${version} over ${nodes}, ${width} at once, ${errorsMax} failures tolerated`
+  return `${execution.id}: ${workflow.name}${version} over ${nodes}, ${paceText(execution)}`
 }
 
 function stateLine(execution: Execution): string {
