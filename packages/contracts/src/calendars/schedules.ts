@@ -1,6 +1,6 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
-import { duration, instant, limits, pageInput, pageOf, resourceName } from "../schemas.ts"
+import { duration, instant, instantInput, limits, pageInput, pageOf, resourceName } from "../schemas.ts"
 import { calendarLimits, timeZone, timingFields } from "./timing.ts"
 
 export const firingOutcomes = ["pending", "started", "held", "failed", "skipped", "missed"] as const
@@ -26,8 +26,8 @@ export const scheduleFields = {
   name: resourceName,
   description: z.string().max(limits.noteLengthMax).optional(),
   ...timingFields,
-  from: instant.optional().describe("Nothing fires before this instant"),
-  until: instant.optional().describe("Nothing fires after this instant"),
+  from: instantInput.optional().describe("Nothing fires before this instant"),
+  until: instantInput.optional().describe("Nothing fires after this instant"),
   catchUp: catchUp.default("skip").describe("What becomes of instants that passed while no server could fire them"),
   catchUpMax: z.int().min(1).max(calendarLimits.catchUpMax).default(10).describe("Missed instants that `all` makes up"),
   startWithin: duration.default("1h").describe("What could not start this long after its instant never starts"),
@@ -214,9 +214,9 @@ export const schedulesPreview = defineOperation({
   input: z.strictObject({
     schedule: resourceName.optional().describe("A stored schedule; or give its timing"),
     ...timingFields,
-    from: instant.optional(),
-    until: instant.optional(),
-    after: instant.optional().describe("Instants after this one; else after now"),
+    from: instantInput.optional(),
+    until: instantInput.optional(),
+    after: instantInput.optional().describe("Instants after this one; else after now"),
     count: z.coerce.number().int().min(1).max(calendarLimits.previewMax).default(10),
   }),
   output: z.object({

@@ -1,5 +1,5 @@
 import { z } from "zod"
-import { duration, instant } from "../schemas.ts"
+import { duration, instantInput } from "../schemas.ts"
 
 /** The limits of schedules and windows. */
 export const calendarLimits = {
@@ -30,7 +30,7 @@ export const cronText = z
 /** When something comes round: exactly one of the three. */
 export const timingFields = {
   cron: cronText.optional(),
-  at: instant.optional().describe("Once, at this instant"),
+  at: instantInput.optional().describe("Once, at this instant"),
   every: duration.optional().describe("At this distance, counted from `from` or from the creation"),
   zone: timeZone.optional(),
 }

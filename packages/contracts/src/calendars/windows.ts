@@ -1,6 +1,6 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
-import { duration, instant, limits, pageInput, pageOf, resourceName } from "../schemas.ts"
+import { duration, instant, instantInput, limits, pageInput, pageOf, resourceName } from "../schemas.ts"
 import { calendarLimits, timeZone, timingFields } from "./timing.ts"
 
 /** What a person writes of a window. */
@@ -101,7 +101,7 @@ export const windowsState = defineOperation({
   permission: "windows.read",
   input: z.strictObject({
     name: resourceName,
-    at: instant.optional().describe("The state at this instant; else now"),
+    at: instantInput.optional().describe("The state at this instant; else now"),
   }),
   output: z.object({
     name: z.string(),

@@ -1,6 +1,6 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
-import { accountId, instant, limits, pageInput, pageOf } from "../schemas.ts"
+import { accountId, instant, instantInput, limits, pageInput, pageOf } from "../schemas.ts"
 import { grantableRoles, permissions } from "./roles.ts"
 
 export const account = z
@@ -57,7 +57,7 @@ export const keysCreate = defineOperation({
   input: z.strictObject({
     name: z.string().min(1).max(limits.nameLengthMax),
     roles: z.array(z.enum(grantableRoles)).min(1).max(grantableRoles.length),
-    expiresAt: instant.optional(),
+    expiresAt: instantInput.optional(),
   }),
   output: apiKey.extend({ key: z.string().describe("The key's text, shown once") }),
   secretOutput: ["key"],

@@ -77,7 +77,10 @@ function refuseAddress(policy: AddressPolicy, destination: { host: string; addre
   if (kind === "public" || (kind === "private" && policy.privateAllowed)) return
   if (policy.allow.some((rule) => matchesRule(rule, destination))) return
   const { host, address } = destination
-  const what = kind === "private" ? "a private address" : "an address of this machine, its link or its cloud"
+  const what =
+    kind === "private"
+      ? "a private address, which the setting egress-private denies"
+      : "an address of this machine, its link or its cloud, which only the setting egress-allow lets through"
   throw new AppError(
     "egress.refused-address",
     host === address ? `${host} is ${what}` : `${host} has the address ${address}, ${what}`,

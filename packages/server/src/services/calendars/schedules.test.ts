@@ -38,6 +38,16 @@ describe("W8: a schedule", () => {
     )
   })
 
+  test("W8: takes instants as people write them, and says how where it can't", async () => {
+    const { at } = await apply("written", { at: "2040-01-31T04:00:00+01:00", enabled: false })
+    expect(at).toBe("2040-01-31T03:00:00.000Z")
+    const timing = `cron=${encodeURIComponent("30 2 * * *")}&zone=Europe/Berlin&count=1`
+    const shown = await fixture.call("GET", `/v1/schedules:preview?${timing}&after=2026-03-28T12:00:00Z`)
+    expect(shown.body["items"]).toMatchObject([{ at: "2026-03-29T01:00:00.000Z" }])
+    const { issues } = await apply("written", { at: "tomorrow" }, 400)
+    expect(JSON.stringify(issues)).toContain("2030-01-31T03:00:00Z")
+  })
+
   test("W8: is carried out once though its event comes again", async () => {
     const [firing] = await fixture.firings("once")
     const { database } = fixture.server.test
