@@ -7,6 +7,8 @@ import { followExecution } from "../rollout/follow-execution.ts"
 import { conclusion } from "../rollout/plain-rollout.ts"
 import { exitCodeOfExecution } from "../rollout/watch-execution.ts"
 
+const timeoutDaysMax = 24
+
 export function addWait(program: Command, frame: CommandFrame): void {
   const command = addCommand(
     program,
@@ -19,9 +21,13 @@ export function addWait(program: Command, frame: CommandFrame): void {
 async function wait(context: CommandContext): Promise<number> {
   const executionId = context.words[0] as string
   const timeout = textOption(context, "timeout")
+  const timeoutMilliseconds = timeout === undefined ? undefined : getDuration(timeout)
+  // A longer timer would fire at once.
+  if (timeoutMilliseconds !== undefined && timeoutMilliseconds > timeoutDaysMax * 86_400_000)
+    throw new AppError("cli.usage", `--timeout takes at most ${timeoutDaysMax}d, not ${timeout}`)
   const interrupted = new AbortController()
   const release = context.io.onInterrupt(() => interrupted.abort())
-  const late = timeout === undefined ? undefined : AbortSignal.timeout(getDuration(timeout))
+  const late = timeoutMilliseconds === undefined ? undefined : AbortSignal.timeout(timeoutMilliseconds)
   const signal = late === undefined ? interrupted.signal : AbortSignal.any([interrupted.signal, late])
   try {
     const client = await context.client()
