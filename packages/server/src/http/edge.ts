@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import type { IncomingMessage } from "node:http"
+import type { IncomingMessage, ServerResponse } from "node:http"
 import helmet from "@fastify/helmet"
 import rateLimit from "@fastify/rate-limit"
 import websocket from "@fastify/websocket"
@@ -109,24 +109,42 @@ function addDocuments(app: FastifyInstance, documents: EdgeOptions["documents"])
   }
 }
 
+interface Accepted {
+  readonly accept: (socket: WebSocket) => void
+  readonly response: ServerResponse
+}
+
+/**
+ * Lets go of what came with the upgrade: a session lasts for days, and through listeners of its socket it would hold the
+ * request and the answer, Fastify's and Node's (6.5 KB), for as long. Whoever accepts it hears its errors.
+ */
+function releaseRequest(socket: WebSocket, request: IncomingMessage, response: ServerResponse): void {
+  socket.removeAllListeners("error")
+  socket.on("error", ignoreError)
+  response.detachSocket(request.socket)
+}
+
+function ignoreError(): void {}
+
 /** Operations that upgrade to a WebSocket. The router decides before the upgrade, so a refusal is a plain answer. */
 function addSessions(app: FastifyInstance, options: EdgeOptions): void {
   for (const operation of options.operations.values()) {
     if (operation.effect !== "session") continue
-    const accepted = new WeakMap<IncomingMessage, (socket: WebSocket) => void>()
+    const accepted = new WeakMap<IncomingMessage, Accepted>()
     app.route({
       method: "GET",
       url: operation.path,
       preValidation: async (request, reply) => {
         if (!request.ws) throw new AppError("request.invalid-input", `${operation.name} needs a WebSocket upgrade`)
         const result = await callRouter(options, request, { reply, operation: operation.name, input: {} })
-        if (result.effect === "session") accepted.set(request.raw, result.accept)
+        if (result.effect === "session") accepted.set(request.raw, { accept: result.accept, response: reply.raw })
       },
       handler: () => undefined,
       wsHandler: (socket, request) => {
-        const accept = accepted.get(request.raw)
-        if (accept) accept(socket as unknown as WebSocket)
-        else socket.close()
+        const result = accepted.get(request.raw)
+        if (!result) return socket.close()
+        releaseRequest(socket as unknown as WebSocket, request.raw, result.response)
+        result.accept(socket as unknown as WebSocket)
       },
     })
   }
