@@ -19,7 +19,7 @@ export const instant = z.iso.datetime({ precision: 3 }).describe("RFC 3339, UTC,
 /** An instant as people write it: any precision, any offset. Handlers read it with `Date.parse`. */
 export const instantInput = z.iso
   .datetime({ offset: true, error: "write an instant such as 2030-01-31T03:00:00Z or 2030-01-31T04:00:00+01:00" })
-  .describe("RFC 3339: 2030-01-31T03:00:00Z, or with an offset")
+  .describe("An instant: 2030-01-31T03:00:00Z, or with an offset")
 
 /** `30s`, `5m`, `PT30S`; at most 400 days. */
 export const duration = z

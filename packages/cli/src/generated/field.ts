@@ -1,5 +1,5 @@
 import { tagQuery } from "@signalbox/contracts/fleet/operations"
-import { countOrPercent, duration, instant, resourceName } from "@signalbox/contracts/schemas"
+import { countOrPercent, duration, instant, instantInput, resourceName } from "@signalbox/contracts/schemas"
 import { assert } from "@signalbox/kernel/assert"
 import { z } from "zod"
 
@@ -103,7 +103,7 @@ function kindOf(schema: z.ZodType, where: string): Kind {
 function placeholderOf(schema: z.ZodType): string {
   if (schema === countOrPercent) return "count|percent"
   if (schema === duration) return "duration"
-  if (schema === instant) return "instant"
+  if (schema === instant || schema === instantInput) return "instant"
   if (schema === resourceName) return "name"
   if (schema === tagQuery) return "query"
   if (schema instanceof z.ZodNumber) return "number"
