@@ -131,7 +131,7 @@ export const errorCatalogue = {
   ),
   "fleet.node-held": entry(
     "forbidden",
-    "The node is held because two machines use its key (a cloned image?); enrol each machine on its own.",
+    "Two machines use the node's key (a cloned image?). Take it off one, enrol that one anew, then `signalbox nodes update NODE --release`.",
   ),
   "fleet.protocol-violation": entry(
     "invalid",

@@ -92,7 +92,10 @@ export const nodesUpdate = defineOperation({
       .record(z.string().max(63), z.string().max(limits.tagValueLengthMax).nullable())
       .optional()
       .describe("Tags to set; null removes one"),
-    release: z.boolean().optional().describe("True releases a held node after the clone is dealt with"),
+    release: z
+      .boolean()
+      .optional()
+      .describe("Lets a held node in again: the next machine that connects with its key is the node"),
   }),
   output: node,
   errors: ["fleet.node-not-found", "request.invalid-input"],
