@@ -18,14 +18,18 @@ export type Fill<T> = (valueOf: ValueOf) => T
 
 export function textFiller(text: string): Fill<Text> {
   const parts = parseTemplate(text)
-  return (valueOf) => fillText(parts, valueOf)
+  return isSame(parts) ? always(parts.join("")) : (valueOf) => fillText(parts, valueOf)
 }
 
 /** Of a text that has neither secrets nor outputs in it. */
 export function fixedFiller(text: string): Fill<string> {
   const parts = parseTemplate(text)
-  return (valueOf) => fillTemplate(parts, valueOf)
+  return isSame(parts) ? always(parts.join("")) : (valueOf) => fillTemplate(parts, valueOf)
 }
+
+/** The text is the same for every node. */
+const isSame = (parts: ReturnType<typeof parseTemplate>): boolean => parts.every((part) => typeof part === "string")
+const always = (text: string) => () => text
 
 /** A path within the node's root: `/etc/x` is `etc/x` there. */
 export function pathFiller(text: string): Fill<string> {

@@ -30,7 +30,6 @@ import {
   recordFiller,
   textFiller,
   type Fill,
-  type ValueOf,
 } from "./order-texts.ts"
 import { variableOf, type KnownReference } from "./template.ts"
 
@@ -53,13 +52,14 @@ export function stepFiller(place: StepPlace): Fill<StepOrder> {
   const undo = undoFiller(step.undo)
   const directory = step.directory === undefined ? undefined : pathFiller(step.directory)
   const own = recordFiller(step.env ?? {})
+  const ofNode = nodeEnvironmentFiller(tagKeys)
   const late = { ...lateVariables(step.run), ...lateVariables(isCommand(step.undo) ? step.undo : undefined) }
   return (valueOf) => ({
     ...fixed,
     ...kind(valueOf),
     ...(undo && { undo: undo(valueOf) }),
     ...(directory && { directory: directory(valueOf) }),
-    environment: { ...shared, ...nodeEnvironment(valueOf, tagKeys), ...late, ...own(valueOf) },
+    environment: { ...shared, ...ofNode(valueOf), ...late, ...own(valueOf) },
   })
 }
 
@@ -182,15 +182,18 @@ function undoFiller(undo: StepUndo | undefined): Fill<NonNullable<StepOrder["und
   return (valueOf) => ({ playbook: playbook(valueOf) })
 }
 
-function nodeEnvironment(valueOf: ValueOf, tagKeys: readonly string[]): Record<string, string> {
-  const environment: Record<string, string> = {}
+function nodeEnvironmentFiller(tagKeys: readonly string[]): Fill<Record<string, string>> {
   const references: KnownReference[] = [
     { kind: "node", field: "id" },
     { kind: "node", field: "name" },
     ...tagKeys.map((key) => ({ kind: "tag", key }) as const),
   ]
-  for (const reference of references) environment[variableOf(reference)] = valueOf(reference)
-  return environment
+  const variables = references.map((reference) => [variableOf(reference), reference] as const)
+  return (valueOf) => {
+    const environment: Record<string, string> = {}
+    for (const [variable, reference] of variables) environment[variable] = valueOf(reference)
+    return environment
+  }
 }
 
 type Given<T> = { [K in keyof T]?: Exclude<T[K], undefined> }
