@@ -25,7 +25,7 @@ interface ImportedHost {
   readonly host: string
   readonly node: string
   /** `missing`: no node has this name yet. */
-  readonly result: "missing" | "unchanged" | "tagged"
+  readonly result: "missing" | "unchanged" | "tagged" | "held"
   readonly tags: Readonly<Record<string, string>>
 }
 
@@ -34,7 +34,7 @@ async function importInventory(context: CommandContext): Promise<number> {
   const { groupTag, nodeNameOf, planInstall } = await import("../install/install-plan.ts")
   const file = textOption(context, "inventory") ?? ""
   const inventory = parseInventory(await readInputFile(file, context.io), file)
-  const targets = planInstall(inventory, { tagFromGroups: true, limit: [] })
+  const targets = planInstall(inventory, { tagFromGroups: true, limit: [], isReached: false })
   const isDry = context.options["dryRun"] === true
   const client = await context.client()
   const groups = inventory.groups.map((name) => ({ group: nodeNameOf(name), query: groupTag(name) }))
@@ -50,8 +50,10 @@ async function importInventory(context: CommandContext): Promise<number> {
     const tags = known.get(target.name)
     if (!tags) return { ...shown, result: "missing" }
     const isTagged = Object.keys(target.tags).every((key) => Object.hasOwn(tags, key))
-    if (!isTagged && !isDry) await client.call(nodesUpdate, { node: target.name, tags: { ...target.tags } })
-    return { ...shown, result: isTagged ? "unchanged" : "tagged" }
+    if (isTagged) return { ...shown, result: "unchanged" }
+    if (isDry) return { ...shown, result: "tagged" }
+    const reply = await client.call(nodesUpdate, { node: target.name, tags: { ...target.tags } })
+    return { ...shown, result: reply.status === "held" ? "held" : "tagged" }
   })
   const missing = hosts.filter(({ result }) => result === "missing").length
   await context.show({ groups, hosts }, (columns) =>
@@ -64,7 +66,7 @@ async function importInventory(context: CommandContext): Promise<number> {
       isDry ? "\nnothing was changed (--dry-run)\n" : "",
     ].join(""),
   )
-  return exitCodes.ok
+  return hosts.some(({ result }) => result === "held") ? exitCodes.held : exitCodes.ok
 }
 
 /** The URL of the approval request where the change is held. */

@@ -22,6 +22,8 @@ export interface PlanOptions {
   readonly tagFromGroups: boolean
   /** Names of hosts and groups; none: all. */
   readonly limit: readonly string[]
+  /** False: nobody will reach the hosts by ssh, so that it doesn't matter how the inventory says they are reached. */
+  readonly isReached?: boolean
 }
 
 const tagKeyMax = 63
@@ -60,7 +62,7 @@ export function planInstall(inventory: AnsibleInventory, options: PlanOptions): 
   const names = new Map<string, string>()
   for (const host of inventory.hosts.filter(isMeant)) {
     const name = nodeNameOf(host.name)
-    const faults = faultsOf(host)
+    const faults = options.isReached === false ? [] : faultsOf(host)
     const twin = names.get(name)
     if (twin !== undefined) faults.push(`would be the node "${name}", as "${twin}" would`)
     names.set(name, host.name)
