@@ -40,7 +40,8 @@ async function resize(
   const version = await updateWish(ctx.tx, wish)
   const data = { by, width, before: row.wishWidth ?? row.width, ...(reason === undefined ? {} : { reason }) }
   ctx.emit({ aggregate: row.id, type: "execution.resize-requested", subject: row.id, version, data })
-  return finish(context, ctx, row.id)
+  // The owner goes over to it at its next step; who asked should not read the old one.
+  return { ...(await finish(context, ctx, row.id)), width }
 }
 
 /** @throws executions.not-found */
