@@ -31,7 +31,8 @@ const rollouts = argument("runs", 3)
 const samples = argument("samples", 400)
 const tls = !process.argv.includes("--plain")
 const perProcess = 2_500
-const settleSeconds = argument("settle", 30)
+/** An idle server gives memory back within half a minute; with and without agents it has as long. */
+const settleSeconds = argument("settle", 40)
 const watchSeconds = argument("watch", 20)
 
 function note(text: string): void {
@@ -118,7 +119,7 @@ async function enroll(server: ServerProcess, drivers: readonly AgentsDriver[]): 
 
 async function connect(server: ServerProcess, drivers: readonly AgentsDriver[]) {
   const processId = server.process.pid ?? 0
-  await delay(5_000)
+  await delay(settleSeconds * 1000)
   const emptyMegabytes = await residentMegabytes(processId)
   const begin = preciseNow()
   await Promise.all(drivers.map((driver) => driver.do({ do: "connect", ...reachOf(server) })))

@@ -9,6 +9,7 @@ import { compose } from "./compose.ts"
 import { publicDocuments } from "./http/documents.ts"
 import { createEdge } from "./http/edge.ts"
 import { ensureServerTls } from "./http/certificate-authority.ts"
+import { IdleMemory } from "./idle-memory.ts"
 import type { Settings } from "./settings.ts"
 import { components } from "./storage/components.ts"
 import { openDatabase, type Connection, type Database } from "./storage/database.ts"
@@ -114,6 +115,9 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
   await edge.listen({ host: settings.host, port })
   const bound = (edge.server.address() as AddressInfo).port
   await writeAdminFile(settings, here)
+  const memory = new IdleMemory()
+  memory.start()
+  stops.push(() => Promise.resolve(memory.stop()))
   logger.info({ url, port: bound, version: programVersion }, "the server answers")
   return { ...here, database, stop: stopAll }
 }

@@ -11,6 +11,7 @@ import {
   variableOf,
   type KnownReference,
   type LateReference,
+  type TemplatePart,
 } from "./template.ts"
 
 export type ValueOf = (reference: KnownReference) => string
@@ -18,17 +19,17 @@ export type Fill<T> = (valueOf: ValueOf) => T
 
 export function textFiller(text: string): Fill<Text> {
   const parts = parseTemplate(text)
-  return isSame(parts) ? always(parts.join("")) : (valueOf) => fillText(parts, valueOf)
+  return parts.every(isFixed) ? always(parts.join("")) : (valueOf) => fillText(parts, valueOf)
 }
 
 /** Of a text that has neither secrets nor outputs in it. */
 export function fixedFiller(text: string): Fill<string> {
   const parts = parseTemplate(text)
-  return isSame(parts) ? always(parts.join("")) : (valueOf) => fillTemplate(parts, valueOf)
+  return parts.every(isFixed) ? always(parts.join("")) : (valueOf) => fillTemplate(parts, valueOf)
 }
 
-/** The text is the same for every node. */
-const isSame = (parts: ReturnType<typeof parseTemplate>): boolean => parts.every((part) => typeof part === "string")
+const isFixed = (part: TemplatePart): part is string => typeof part === "string"
+/** A text that is the same for every node. */
 const always = (text: string) => () => text
 
 /** A path within the node's root: `/etc/x` is `etc/x` there. */
