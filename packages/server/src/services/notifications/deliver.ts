@@ -90,7 +90,7 @@ async function send(
   if (channel.via === "mail") {
     if (options.mail === undefined)
       return { ok: false, answer: "this server has no mail server; set smtp-url and smtp-from" }
-    return await sendMail(options.mail, delivery, channel.spec.to ?? [])
+    return await sendMail(options.mail, delivery, { to: channel.spec.to ?? [], signal })
   }
   const { url, signingKey } = await readSecrets(options, channel)
   const target = { url, now: options.clock.now(), signal, ...(signingKey === undefined ? {} : { signingKey }) }

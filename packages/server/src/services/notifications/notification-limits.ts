@@ -1,7 +1,9 @@
 /** What bounds notifications. Those that a caller can meet are in the contract (`notificationLimits`). */
 export const deliveryLimits = {
   httpTimeoutMilliseconds: 10_000,
+  /** For each wait within a mail's exchange, and for the exchange as a whole. */
   mailTimeoutMilliseconds: 20_000,
+  mailDeadlineMilliseconds: 45_000,
   responseBytesMax: 16 * 1024,
   /** After that a worker that claimed a delivery counts as gone. */
   claimMilliseconds: 60_000,

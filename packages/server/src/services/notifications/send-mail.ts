@@ -5,17 +5,29 @@ import { mailHtml } from "./formats.ts"
 import { messageText, type TryResult } from "./model.ts"
 import { deliveryLimits } from "./notification-limits.ts"
 
-/** Sends one mail over one connection: text and HTML, marked as automatic so that no absence note comes back. */
+interface Sending {
+  readonly to: readonly string[]
+  /** The server stops: the delivery is given back. */
+  readonly signal: AbortSignal
+  readonly deadlineMilliseconds?: number
+}
+
+/**
+ * Sends one mail over one connection: text and HTML, marked as automatic so that no absence note comes back. A mail
+ * server that answers byte by byte is given up before the claim on the delivery ends.
+ */
 export async function sendMail(
   settings: MailSettings,
   delivery: DeliveryRow,
-  to: readonly string[],
+  { to, signal, deadlineMilliseconds = deliveryLimits.mailDeadlineMilliseconds }: Sending,
 ): Promise<TryResult> {
   const { createTransport } = await import("nodemailer")
   const { message, suppressed, id } = delivery
   const transport = createTransport(transportOptions(settings))
+  const deadline = AbortSignal.timeout(deadlineMilliseconds)
+  const given = AbortSignal.any([signal, deadline])
   try {
-    const { accepted, rejected, response } = await transport.sendMail({
+    const sent = transport.sendMail({
       from: settings.from,
       to: [...to],
       subject: `[Signalbox] ${message.title}`,
@@ -27,14 +39,26 @@ export async function sendMail(
       disableFileAccess: true,
       disableUrlAccess: true,
     })
+    const { accepted, rejected, response } = await Promise.race([sent, rejectAtAbort(given)])
     const refused = (rejected ?? []).length
     const what = refused > 0 ? `${(accepted ?? []).length} recipients, ${refused} refused` : "all recipients"
     return { ok: true, answer: `${oneLine(response ?? "250")} (${what})` }
   } catch (error) {
+    signal.throwIfAborted()
+    if (deadline.aborted)
+      return { ok: false, answer: `the mail server took more than ${deadlineMilliseconds} ms for one mail` }
     return describeFailure(error)
   } finally {
     transport.close()
   }
+}
+
+/** Rejects when the signal is aborted. */
+function rejectAtAbort(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason as Error)
+    signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true })
+  })
 }
 
 function transportOptions({ url, startTls, caPem }: MailSettings) {
