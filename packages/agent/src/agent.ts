@@ -112,8 +112,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   const journal = await Journal.open(join(dataDirectory, "journal"), clock)
   const send = (frame: AgentFrame) => session.send(frame)
   const context: AttemptContext = {
-    ...{ root, dataDirectory, journal, clock, random, logger, limits, serverNow, send },
-    uptime: machineUptime,
+    ...{ root, dataDirectory, journal, clock, random, logger, limits, serverNow, send, uptime: machineUptime },
     backedUp: () => session.bufferedBytes > limits.socketBufferedBytesMax,
     serverSteps: new ServerSteps(send),
     fetchArtifact: makeFetcher(parts, { limits, machineId, serverNow, pace }),

@@ -70,7 +70,7 @@ export function planInstall(inventory: AnsibleInventory, options: PlanOptions): 
     if (faults.length === 0) targets.push(toTarget(host, name, options))
   }
   if (issues.length > 0) {
-    throw new AppError("cli.invalid-inventory", "hosts of the inventory can't be reached as it says", {
+    throw new AppError("cli.invalid-inventory", "hosts of the inventory can't be taken as they stand", {
       issues: issues.slice(0, 100),
     })
   }
