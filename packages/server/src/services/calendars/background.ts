@@ -1,11 +1,11 @@
 /**
- * Looks for schedules that are due, on every server, at a short interval. Owns the timer and nothing else: what is due,
- * and what was done about it, stands in the database.
+ * Looks for schedules that are due, on every server, at a short interval. Owns the timer, and which schedules it can't
+ * understand for now: what is due, and what was done about it, stands in the database.
  */
 import type { CronTask } from "../../storage/background-queue.ts"
 import { removeFirings } from "./firing-store.ts"
 import { runFiring } from "./firing-runner.ts"
-import { makeDueFirings } from "./make-firing.ts"
+import { makeDueFirings, type Unreadable } from "./make-firing.ts"
 import type { CalendarsContext } from "./options.ts"
 import { listLostFirings } from "./schedule-store.ts"
 
@@ -21,6 +21,7 @@ export class ScheduleClock {
   #running: Promise<void> | undefined
   #again = false
   #stopped = true
+  readonly #unreadable: Unreadable = new Map()
 
   constructor(context: () => CalendarsContext) {
     this.#context = context
@@ -61,7 +62,7 @@ export class ScheduleClock {
     const context = this.#context()
     const { database, clock } = context
     for (let round = 0; round < roundsMax && !this.#stopped; round++) {
-      if (!(await database.transaction((tx) => makeDueFirings(tx, context)))) break
+      if (!(await database.transaction((tx) => makeDueFirings(tx, context, this.#unreadable)))) break
     }
     for (const { scheduleId, firing } of await listLostFirings(database, clock.now() - lostMilliseconds, lostPerScan)) {
       await runFiring(context, scheduleId, firing)

@@ -22,13 +22,23 @@ const countedMax = 1_000
 
 type Making = Pick<CalendarsContext, "clock" | "random" | "logger">
 
+/** Schedules that this server can't understand, and when it looks at each again. */
+export type Unreadable = Map<string, number>
+
+const unreadableMilliseconds = 600_000
+const unreadableMax = 10_000
+
 /** Decides about the schedules that are due. True where more may wait. */
-export async function makeDueFirings(tx: Tx, context: Making): Promise<boolean> {
+export async function makeDueFirings(tx: Tx, context: Making, unreadable: Unreadable = new Map()): Promise<boolean> {
   const now = context.clock.now()
-  const rows = await lockDueSchedules(tx, { now, limit: claimedMax })
+  for (const [id, until] of unreadable) if (until <= now) unreadable.delete(id)
+  const rows = await lockDueSchedules(tx, { now, limit: claimedMax, without: [...unreadable.keys()] })
   for (const row of rows) {
     const decision = decide(context, row, now)
-    if (decision === undefined) continue
+    if (decision === undefined) {
+      if (unreadable.size < unreadableMax) unreadable.set(row.id, now + unreadableMilliseconds)
+      continue
+    }
     const missed = await recordMissed(tx, { context, row, now, decision })
     const fired =
       decision.fire === undefined ? undefined : await makeFiring(tx, { context, row, now, dueAt: decision.fire })
@@ -43,7 +53,7 @@ export async function makeDueFirings(tx: Tx, context: Making): Promise<boolean> 
   return rows.length === claimedMax
 }
 
-/** One schedule that can't be understood (a newer server wrote it) must not keep the others from firing. */
+/** One schedule that can't be understood (a newer server wrote it, a zone is unknown) must not keep others from firing. */
 function decide({ logger }: Making, row: ScheduleRow, now: number): DueDecision | undefined {
   try {
     return decideDue(dueOf(row), now)

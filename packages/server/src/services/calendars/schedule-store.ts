@@ -158,13 +158,17 @@ export async function deleteSchedule(tx: Tx, account: string, name: string): Pro
   await tx.query("delete from schedules where account = $1 and name = $2", [account, name])
 }
 
-/** Schedules that are due and wait for no outcome, each locked by this transaction alone. */
-export async function lockDueSchedules(tx: Tx, due: { now: number; limit: number }): Promise<ScheduleRow[]> {
+/** Schedules that are due and wait for no outcome, each locked by this transaction alone; `without` some, by their ids. */
+export async function lockDueSchedules(
+  tx: Tx,
+  due: { readonly now: number; readonly limit: number; readonly without: readonly string[] },
+): Promise<ScheduleRow[]> {
   return tx.query<ScheduleRow>(
     `select ${columns} from schedules
      where enabled and pending_firing is null and next_at <= to_timestamp($1::float8 / 1000)
+       and id <> all ($3::text[])
      order by next_at limit $2 for update skip locked`,
-    [due.now, due.limit],
+    [due.now, due.limit, due.without],
     { name: "schedules-due" },
   )
 }

@@ -236,3 +236,13 @@ test("W8: two servers that look at once make one firing of each instant", async 
   expect(row).toMatchObject({ next_at: expect.any(Number) })
   await fixture.call("DELETE", "/v1/schedules/shared")
 })
+
+test("W8: schedules that a server can't understand, however many, keep no other from firing", async () => {
+  const { database } = fixture.server.test
+  for (let n = 0; n < 55; n++) await apply(`unreadable-${n}`, { every: "10m", enabled: false })
+  await database.query("update schedules set every_ms = null, enabled = true where name like 'unreadable-%'")
+  await apply("readable", { every: "10m", overlap: "allow" })
+  fixture.advance(10 * minute)
+  await until("the readable one fires", async () => ((await fixture.firings("readable")).length > 0 ? true : undefined))
+  await database.query("delete from schedules where name like 'unreadable-%'")
+})
