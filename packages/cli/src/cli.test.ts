@@ -126,7 +126,7 @@ test("apply checks the whole file, then stores it; the same again changes nothin
 test("a watched run in a pipe tells each change in a line, rolls back, and exits with 1 where a node failed", async () => {
   await apply(workflow)
   const run = await cli(["run", "deploy", "-g", "webs", "-p", "version=2", "--watch"])
-  expect(run).toMatchObject({ code: 1, stderr: "" })
+  expect(run.code).toBe(1)
   expect(run.stdout.split("\n")).toEqual(
     expect.arrayContaining([
       expect.stringMatching(/^exe_\w+: deploy v\d over 3 nodes, 1 at once, 1 failure tolerated$/),
@@ -136,11 +136,14 @@ test("a watched run in a pipe tells each change in a line, rolls back, and exits
       expect.stringMatching(/^exe_\w+ incomplete: .*2 succeeded, 1 failed, 1 rolled back/),
     ]),
   )
+  expect(run.stderr).toContain(`signalbox why ${run.stdout.slice(0, 30)}`)
   expect(run.stdout).not.toContain("\u001b")
   const [{ id }] = (await jsonOf(["executions"])).items
   expect((await cli(["wait", id])).code).toBe(1)
   expect((await cli(["tasks", "get", id, "web-2"])).stdout).toContain("  stderr:\n    port in use\n")
-  expect((await cli(["why", id])).stdout).toMatch(/called executions\.create.*\n.*└ execution deploy created/)
+  const story = (await cli(["why", id])).stdout
+  expect(story).toMatch(/called executions\.create.*\n.*└ execution deploy created/)
+  expect(story).toMatch(/└ web-2 failed: step "check" exited with 3 .*\n(.*\n)*.*└ web-2 rolled back/)
   const lines = (await cli(["executions", "watch", id, "--json"])).stdout.trim().split("\n")
   expect(JSON.parse(lines.at(-1) ?? "").execution.state).toBe("incomplete")
 })

@@ -42,6 +42,7 @@ export async function watchExecution(context: CommandContext, watched: WatchedEx
       onLost: shown.lost,
     })
     await shown.end(execution)
+    if (!context.json) for (const line of whatNext(execution)) await printLine(io.stderr, line)
     return exitCodeOfExecution(execution)
   } catch (error) {
     await shown.end(undefined)
@@ -53,6 +54,17 @@ export async function watchExecution(context: CommandContext, watched: WatchedEx
   } finally {
     release()
   }
+}
+
+/** For whoever has just seen a run go wrong. */
+function whatNext({ id, state, strategy, rollbackOf, counts }: Execution): string[] {
+  if (state === "succeeded") return []
+  return [
+    ...(state === "failed" && strategy.rollback === "all" && rollbackOf === undefined
+      ? [`what had succeeded is put back by another execution; \`signalbox executions get ${id}\` names it`]
+      : []),
+    `see \`signalbox why ${id}\`${counts.failed > 0 ? `; \`signalbox executions retry ${id}\` tries what failed again` : ""}`,
+  ]
 }
 
 /** A stream begins with the first tasks only; of a bigger run that has gone on for a while, the others are read. */
