@@ -12,7 +12,7 @@ const busyShareMax = 0.4
 const quietLooksMin = 2
 const growthBytesMin = 24 * 1024 * 1024
 
-export interface MemoryProbe {
+interface MemoryProbe {
   readonly heapBytes: () => number
   /** That the process has used, ever. */
   readonly processorMicroseconds: () => number
