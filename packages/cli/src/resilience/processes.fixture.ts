@@ -186,8 +186,8 @@ export class TestInstallation {
    * Enrols nodes `PREFIX1`, `PREFIX2` and so on, and runs all of them in one process; resolves when they are online.
    * Their folders are `<directory>/<prefix>nodes/NAME/{agent,root}`.
    */
-  async addHostedNodes(prefix: string, count: number): Promise<TestHost> {
-    const reply = await this.client.call(enrollmentKeysCreate, { usesMax: count, tags: { role: "web" } })
+  async addHostedNodes(prefix: string, count: number, tags: Record<string, string> = {}): Promise<TestHost> {
+    const reply = await this.client.call(enrollmentKeysCreate, { usesMax: count, tags: { role: "web", ...tags } })
     if (reply.status === "held") throw new Error("held")
     const { url, caFingerprint } = await this.admin()
     const pinned = caFingerprint === undefined ? [] : ["--ca-fingerprint", caFingerprint]
@@ -283,7 +283,8 @@ export class TestInstallation {
     throw new Error(`waited ${timeoutMilliseconds} ms for ${what}\n${logs}`)
   }
 
-  async remove(): Promise<void> {
+  /** With `keepFiles` the folder stays, for a person to look at. */
+  async remove({ keepFiles = false } = {}): Promise<void> {
     await this.#client?.close()
     const server = this.#server
     const results = await Promise.allSettled(
@@ -291,12 +292,12 @@ export class TestInstallation {
     )
     results.push(...(await Promise.allSettled([server?.end("SIGTERM")])))
     await this.#killSteps()
-    await this.eventually("the folder to be removed", () =>
+    const removed = () =>
       rm(this.directory, { recursive: true, force: true }).then(
         () => true,
         () => false,
-      ),
-    )
+      )
+    if (!keepFiles) await this.eventually("the folder to be removed", removed)
     for (const result of results) if (result.status === "rejected") throw result.reason
   }
 

@@ -4,11 +4,11 @@ import { executionsCreate, executionsGet, tasksList } from "@signalbox/contracts
 import type { OutputOf } from "@signalbox/contracts/operation"
 import { overlapMax, type Span } from "../demo/availability.ts"
 import { type JournalEntry, readNodeJournal } from "../demo/node-journal.ts"
-import type { TestInstallation } from "./processes.fixture.ts"
+import type { TestInstallation, TestNode } from "./processes.fixture.ts"
 
 /** What a run did, from the nodes' own files: a log that only the steps write, and the agents' journals. */
 export const stateFile = "state.txt"
-const stepLog = "steps.log"
+export const stepLog = "steps.log"
 
 type Execution = OutputOf<typeof executionsGet>
 type Task = OutputOf<typeof tasksList>["items"][number]
@@ -76,9 +76,16 @@ export async function tasksByName(installation: TestInstallation, id: string): P
   return new Map(items.map((task) => [task.nodeName, task]))
 }
 
-export async function readEvidence(installation: TestInstallation, id: string): Promise<NodeEvidence[]> {
+export function readEvidence(installation: TestInstallation, id: string): Promise<NodeEvidence[]> {
+  return readNodesEvidence([...installation.nodes.values()], id)
+}
+
+export async function readNodesEvidence(
+  nodes: ReadonlyArray<Pick<TestNode, "name" | "root" | "agentDirectory">>,
+  id: string,
+): Promise<NodeEvidence[]> {
   return await Promise.all(
-    [...installation.nodes.values()].map(async ({ name, root, agentDirectory }) => {
+    nodes.map(async ({ name, root, agentDirectory }) => {
       const entries = (await readNodeJournal(agentDirectory)).filter((entry) => entry.executionId === id)
       const text = await readFile(join(root, stepLog), "utf8").catch(() => "")
       const lines = text.split("\n").filter((line) => line.includes(id))
