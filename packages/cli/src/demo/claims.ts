@@ -101,7 +101,7 @@ export function judgeSecondRun(run: RunEvidence): Claim[] {
   return ofRun(2, [
     ...judgeRate(figures),
     {
-      name: `it stops by itself, and starts no more than ${touchedMax}`,
+      name: `it stops by itself, ${touchedMax} nodes at most`,
       ok: figures.succeeded === 0 && figures.failed > run.errorLimit && figures.touched <= touchedMax,
       measured: `${figures.touched} of ${run.nodes.length} nodes were started`,
     },
@@ -137,9 +137,9 @@ function judgeBake({ nodes }: RunEvidence): Claim {
   const [first, second] = nodes.flatMap(({ entries }) => entries).toSorted((a, b) => a.from - b.from)
   const pause = first && second ? second.from - first.to : 0
   return {
-    name: `one node first; it bakes ${demoPlan.bakeMilliseconds / 1000} s before the next`,
+    name: `it bakes ${demoPlan.bakeMilliseconds / 1000} s after the first node`,
     ok: pause >= demoPlan.bakeMilliseconds,
-    measured: `${(pause / 1000).toFixed(1)} s between them, by their journals`,
+    measured: `${(pause / 1000).toFixed(1)} s, by their journals`,
   }
 }
 
@@ -150,7 +150,7 @@ function judgeWidening({ nodes, width, widenedAt = Number.NaN }: RunEvidence): C
     .map(({ from, to }) => ({ from, to: Math.min(to, widenedAt) }))
   const [narrow, wide] = [overlapMax(before), overlapMax(entries)]
   return {
-    name: `${width} at once, then ${demoPlan.concurrency}: widened while it runs`,
+    name: `widened from ${width} to ${demoPlan.concurrency} while it runs`,
     ok: before.length > 0 && narrow <= width && wide > width && wide <= demoPlan.concurrency,
     measured: `at most ${narrow} before, ${wide} after`,
   }
@@ -160,7 +160,7 @@ function judgeHealth({ health }: RunEvidence): Claim {
   return {
     name: "the service's health is asked all along",
     ok: health.asked > 1 && health.well === health.asked,
-    measured: `${health.asked} times from outside, ${health.well} times well`,
+    measured: `${health.asked} times, ${health.well} times well`,
   }
 }
 
@@ -171,7 +171,7 @@ export function judgeSecret({ filesSearched, found, outputsMasked }: SecretEvide
     ok: found.length === 0 && filesSearched > demoPlan.nodesCount && outputsMasked > 0,
     measured:
       found.length === 0
-        ? `in 0 of ${filesSearched} files; *** in ${outputsMasked} outputs`
+        ? `0 of ${filesSearched} files; *** ${outputsMasked} times`
         : `found in ${found.slice(0, 3).join(", ")}`,
   }
 }

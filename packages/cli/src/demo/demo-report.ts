@@ -36,7 +36,7 @@ export interface KeptDemo {
   readonly stop: string
 }
 
-const claimWidth = 54
+const claimWidth = 46
 
 export function showClaims(screen: DemoScreen, title: string | undefined, claims: readonly Claim[]): void {
   if (title !== undefined) screen.title(title)

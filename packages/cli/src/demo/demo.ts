@@ -133,10 +133,10 @@ async function tellStory(context: DemoContext, fleet: DemoFleet, screen: DemoScr
   const second = await runRollout(parts, secondRun)
   screen.title(`signalbox why ${second.executionId}`)
   const story = await fleet.client.call(whyExplain, { id: second.executionId }, { signal: context.signal })
-  // The ids at the ends of the lines would say less here than they take.
+  // The date, and the ids at the ends of the lines, would say less here than they take.
   const told = renderStory(story)
     .trimEnd()
-    .replaceAll(/ {2}\[[^\]]*\]$/gm, "")
+    .replaceAll(/^\d{4}-\d\d-\d\dT| {2}\[[^\]]*\]$/gm, "")
   for (const line of told.split("\n").slice(1)) screen.line(`  ${screen.paint("gray", line)}`)
   return [first, second]
 }
