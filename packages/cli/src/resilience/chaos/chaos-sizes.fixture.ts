@@ -34,8 +34,16 @@ export const chaosSizes: Readonly<Record<ChaosKind, ChaosSize>> = {
 }
 
 export const smallSizes: Readonly<Record<ChaosKind, ChaosSize>> = {
-  kills: { ...chaosSizes.kills, hosts: 2, nodesPerHost: 5, disturbancesMax: 3, quietMillisecondsMax: 800 },
-  database: { ...chaosSizes.database, hosts: 2, nodesPerHost: 5, runs: 4, runsAtOnce: 2, quietMillisecondsMax: 1_500 },
+  kills: { ...chaosSizes.kills, hosts: 2, nodesPerHost: 5, disturbancesMax: 2, quietMillisecondsMax: 800 },
+  database: {
+    ...chaosSizes.database,
+    hosts: 2,
+    nodesPerHost: 5,
+    runs: 2,
+    runsAtOnce: 2,
+    disturbancesMax: 5,
+    quietMillisecondsMax: 1_500,
+  },
   takeovers: {
     ...chaosSizes.takeovers,
     hosts: 2,

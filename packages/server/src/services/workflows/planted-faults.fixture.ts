@@ -1,0 +1,122 @@
+/** Faults of one line each for the real code that decides, commits and sends; `planted-run.fixture.ts` plays a run with one. */
+
+export interface PlantedFault {
+  /** Of the source, below packages/. */
+  readonly file: string
+  readonly from: string
+  readonly to: string
+  /** What of the run shows it. */
+  readonly story: "resized" | "aborted"
+  /** What the oracle says of it, among other things perhaps. */
+  readonly seen: RegExp
+}
+
+const workflows = "server/src/services/workflows"
+
+export const plantedFaults: Readonly<Record<string, PlantedFault>> = {
+  "a commit does not look at owner and epoch": {
+    file: `${workflows}/batch-store.ts`,
+    from: "where id = $1 and account = $2 and owner = $3 and epoch = $4 and finished_at is null",
+    to: "where id = $1 and account = $2 and $3::text is not null and $4::bigint is not null and finished_at is null",
+    story: "resized",
+    seen: /went back|became/,
+  },
+  "reports are acknowledged before the commit": {
+    file: `${workflows}/execution-runner.ts`,
+    from: "    next.done = batch ?",
+    to: "    this.#deps.executor.acknowledge(inputs.flatMap((one) => one.acknowledgement ?? []))\n    next.done = batch ?",
+    story: "resized",
+    seen: /was acknowledged and is not durable/,
+  },
+  "orders are sent before the commit": {
+    file: `${workflows}/execution-runner.ts`,
+    from: "    next.done = batch ?",
+    to: "    this.#dispatch(result.commands)\n    next.done = batch ?",
+    story: "resized",
+    seen: /was sent and is not durable/,
+  },
+  "an owner that lost its lease goes on": {
+    file: `${workflows}/execution-runner.ts`,
+    from: "return wished !== undefined",
+    to: "return true",
+    story: "resized",
+    seen: /is not durable/,
+  },
+  "a commit forgets what it started": {
+    file: `${workflows}/batch.ts`,
+    from: "nextOrdinal: state.nextOrdinal,",
+    to: "nextOrdinal: firstFrom,",
+    story: "resized",
+    seen: /was sent and is not durable/,
+  },
+  "the place of a lost node is never freed": {
+    file: "engine/src/task-steps.ts",
+    from: 'endTask(draft, slot, { event: "unreach", class: "unreachable" })',
+    to: "put(draft, slot, { ...slot, deadline: Number.POSITIVE_INFINITY })",
+    story: "resized",
+    seen: /did not end/,
+  },
+  "a percentage is rounded up": {
+    file: "engine/src/limits.ts",
+    from: "return Math.floor((share * targetsCount) / wholeShare)",
+    to: "return Math.ceil((share * targetsCount) / wholeShare)",
+    story: "resized",
+    seen: /8 were in flight, the width is 7/,
+  },
+  "a late report of an earlier attempt is taken": {
+    file: "engine/src/task-steps.ts",
+    from: "if (attempt === slot.attempt) return undefined",
+    to: "if (attempt <= slot.attempt) return undefined",
+    story: "resized",
+    seen: /its node says|did not end/,
+  },
+  "a task that has ended ends again": {
+    file: "engine/src/task-steps.ts",
+    from: 'if (isTaskEnded(slot.state)) return "ended"',
+    to: 'if (isTaskEnded(slot.state)) return (put(draft, slot, { ...slot, state: "succeeded" }), undefined)',
+    story: "resized",
+    seen: /became succeeded|did not end/,
+  },
+  "the wish is lost at a takeover": {
+    file: `${workflows}/lease-store.ts`,
+    from: "e.state, e.stop, ${wishColumns},",
+    to: "e.state, e.stop, ${wishColumns.replace('e.wish,', \"'run' as wish,\")},",
+    story: "aborted",
+    seen: /started after the abort/,
+  },
+  "a new width is forgotten at a takeover": {
+    file: `${workflows}/lease-store.ts`,
+    from: "e.state, e.stop, ${wishColumns},",
+    to: "e.state, e.stop, ${wishColumns.replace('e.wish_width as', 'null as')},",
+    story: "resized",
+    seen: /were in flight, the width is 2/,
+  },
+  "a closed window is ignored": {
+    file: `${workflows}/run-settings.ts`,
+    from: "if (open) return null",
+    to: "if (open || !open) return null",
+    story: "resized",
+    seen: /started while the window was closed/,
+  },
+  "who was never started is not told so": {
+    file: `${workflows}/execution-store.ts`,
+    from: "when e.stop is not null then 'never-started' else",
+    to: "when false then 'never-started' else",
+    story: "aborted",
+    seen: /has not ended: queued/,
+  },
+  "a takeover sends no order again": {
+    file: "engine/src/recover.ts",
+    from: "commands: [...repeated, ...result.commands]",
+    to: "commands: result.commands",
+    story: "resized",
+    seen: /its node says|did not end/,
+  },
+  "a lapsed lease is not taken over": {
+    file: `${workflows}/lease-store.ts`,
+    from: "or o.leased_until < clock_timestamp()",
+    to: "",
+    story: "resized",
+    seen: /did not end|was not taken over/,
+  },
+}
