@@ -19,7 +19,7 @@ export const plantedFaults: Readonly<Record<string, PlantedFault>> = {
     from: "where id = $1 and account = $2 and owner = $3 and epoch = $4 and finished_at is null",
     to: "where id = $1 and account = $2 and $3::text is not null and $4::bigint is not null and finished_at is null",
     story: "resized",
-    seen: /went back|became/,
+    seen: /went back|became|while the window was closed/,
   },
   "reports are acknowledged before the commit": {
     file: `${workflows}/execution-runner.ts`,
