@@ -55,12 +55,16 @@ describe("reading", () => {
 })
 
 test("the agent starts under a user id that the machine has no name for", () => {
-  // Only root can become another user; who runs this as somebody else shows it in a container.
-  if (process.geteuid?.() !== 0) return
+  // Another user could not reach this folder everywhere, so Node is told to have found no name.
+  const nameless = `import os from "node:os"
+    import { syncBuiltinESMExports } from "node:module"
+    os.userInfo = () => { throw new Error("uv_os_get_passwd") }
+    syncBuiltinESMExports()`
+  const preload = ["--import", `data:text/javascript,${encodeURIComponent(nameless)}`]
   const module = new URL("./policy-file.ts", import.meta.url).href
   const words = ["--conditions=source", "--input-type=module", "-e", `await import(${JSON.stringify(module)})`]
-  const nobody = spawnSync(process.execPath, words, { uid: 54_321, gid: 54_321, cwd: "/", encoding: "utf8" })
-  expect(nobody.stderr).not.toContain("uv_os_get_passwd")
+  const nobody = spawnSync(process.execPath, [...preload, ...words], { encoding: "utf8" })
+  expect([nobody.status, nobody.stderr]).toEqual([0, ""])
 })
 
 describe("an agent's policy", () => {
