@@ -48,7 +48,9 @@ export async function performPlaybook(attempt: StepTry, playbook: PlaybookOrder)
       playbook.path === undefined ? join(place, "playbook.yml") : await findPlaybook(context.root, playbook.path)
     const tags = playbook.tags.length === 0 ? [] : ["--tags", playbook.tags.join(",")]
     const words = [program, "-i", "localhost,", "-c", "local", "-e", `@${join(place, "variables.json")}`, ...tags, path]
-    const result = await runProcess(attempt, { argv: words }, { owner, environment: settings })
+    // Its own files go beside the playbook: the user may have no home to write to.
+    const own = { ANSIBLE_LOCAL_TEMP: join(place, "ansible"), ANSIBLE_REMOTE_TEMP: join(place, "ansible") }
+    const result = await runProcess(attempt, { argv: words }, { owner, environment: { ...settings, ...own } })
     const changed = findChanged(`${result.stdout.head}${result.stdout.tail}`)
     return { ...result, ...(changed !== undefined && { changed }) }
   } finally {

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process"
 import { createHash, randomBytes } from "node:crypto"
 import {
   chmodSync,
@@ -210,6 +211,7 @@ export async function makeNode(limits: Partial<AgentRunLimits> = {}): Promise<Te
     },
     remove: () => {
       endServices(base)
+      spawnSync("chmod", ["-R", "u+rwX", base])
       rmSync(base, { recursive: true, force: true })
     },
   }
