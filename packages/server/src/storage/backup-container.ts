@@ -1,7 +1,7 @@
 /**
  * The file of a backup: one line that names the format, then a zstd stream of frames (type, length, payload). The last
- * frame holds the SHA-256 of everything before it, so a file that is cut short or altered anywhere is found out before
- * anything is restored from it.
+ * frame holds the SHA-256 of everything before it, so a file that is cut short, or altered so that it says something else,
+ * is found out before anything is restored from it.
  */
 import { createHash } from "node:crypto"
 import { createReadStream, createWriteStream } from "node:fs"
