@@ -268,6 +268,14 @@ export const errorCatalogue = {
     "conflict",
     "Remove or change the subscriptions that use the channel first; `signalbox subscriptions list` shows them.",
   ),
+  "approvals.content-changed": entry(
+    "conflict",
+    "What would run, or was voted on, is not what the request says now: read the request again, or submit the call anew.",
+  ),
+  "approvals.refused": entry(
+    "forbidden",
+    "The call needs an approval that it did not get; the message names the request.",
+  ),
   "notifications.too-many": entry("limited", "Remove channels or subscriptions that nobody needs."),
 
   // Events, audit, why
@@ -378,6 +386,54 @@ export const errorCatalogue = {
     "mismatch",
     "The file changed while it was sent, or bytes were damaged; push it again.",
   ),
+
+  // Approvals: what administrators make, and requests
+  "approvals.template-not-found": entry("not-found", "Check the template's name with `signalbox templates list`."),
+  "approvals.template-in-use": entry("conflict", "Remove or change the associations that the message names first."),
+  "approvals.invalid-template": entry("invalid", "Correct the fields listed in `issues`."),
+  "approvals.group-not-found": entry("not-found", "Check the group's name with `signalbox approval-groups list`."),
+  "approvals.group-in-use": entry(
+    "conflict",
+    "Remove or change the templates and associations that the message names first.",
+  ),
+  "approvals.invalid-group": entry("invalid", "Correct the members listed in `issues`."),
+  "approvals.association-not-found": entry(
+    "not-found",
+    "Check the association's name with `signalbox associations list`.",
+  ),
+  "approvals.invalid-association": entry("invalid", "Correct the fields listed in `issues`."),
+  "approvals.association-tie": entry(
+    "conflict",
+    "Make one of the two associations more specific; the message names the other one.",
+  ),
+  "approvals.request-not-found": entry(
+    "not-found",
+    "Check the request's id with `signalbox approval-requests list`.",
+  ),
+  "approvals.unmatched": entry(
+    "mismatch",
+    "An administrator makes an association for such requests, or the caller submits it with `unmatched: wait`.",
+  ),
+  "approvals.already-matched": entry("conflict", "The request has its template; only unmatched ones are given one."),
+  "approvals.callback-refused": entry("invalid", "Name a notification channel of kind webhook with a signing secret."),
+  "approvals.content-too-large": entry("too-large", "Submit less, or a digest of it; the limit is in the message."),
+  "approvals.invalid-content": entry("invalid", "Send finite numbers and storable texts only."),
+  "approvals.edit-conflict": entry(
+    "conflict",
+    "Somebody else has edited the request; read it again and make the edit from its present revision.",
+  ),
+  "approvals.held-operation": entry(
+    "conflict",
+    "What was approved of a held call is the call: cancel the request and make another call.",
+  ),
+  "approvals.delegate-refused": entry(
+    "invalid",
+    "Name a user, a service account or an API key that exists, can log in and is not the member.",
+  ),
+  "approvals.invalid-delegation": entry("invalid", "Give a time that ends after it begins and lies ahead."),
+  "approvals.delegation-not-found": entry("not-found", "Check its id with `signalbox delegations list`."),
+  "approvals.too-many": entry("conflict", "Remove what is not needed any more; the limit is named in the message."),
+  "approvals.too-many-waiting": entry("limited", "Wait a little and ask again, or use a callback.", true),
 
   // Calls to the outside
   "egress.invalid-url": entry("invalid", "Give an http: or https: URL with a host and without user and password."),
