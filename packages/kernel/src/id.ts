@@ -25,6 +25,11 @@ export const idPrefixes = {
   channel: "chn",
   subscription: "sub",
   delivery: "dlv",
+  approvalRequest: "apr",
+  approvalTemplate: "apt",
+  approvalGroup: "apg",
+  association: "aas",
+  delegation: "apd",
 } as const
 
 export type IdKind = keyof typeof idPrefixes
