@@ -9,6 +9,7 @@ const openApiVersion = "3.1.1"
 const methodOrder = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const
 
 const serviceDescriptions: Readonly<Record<ServiceName, string>> = {
+  approvals: "Requests, votes and who has to be asked",
   artifacts: "Files that steps put on nodes",
   audit: "Events, the audit record, and the story behind an id",
   calendars: "Schedules and maintenance windows",

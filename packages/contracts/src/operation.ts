@@ -14,6 +14,7 @@ export type ServiceName =
   | "secrets"
   | "artifacts"
   | "notifications"
+  | "approvals"
 
 /**
  * What an operation does to the world:
@@ -22,6 +23,9 @@ export type ServiceName =
  * upgrades the connection to a WebSocket.
  */
 export type OperationEffect = "read" | "change" | "stream" | "session"
+
+/** What an association may select a call by, beside its operation. */
+export type GateAttribute = "product" | "portfolio" | "project" | "topic" | "workflow"
 
 export interface OperationDeclaration<
   Input extends z.ZodObject = z.ZodObject,
@@ -52,6 +56,10 @@ export interface OperationDeclaration<
   readonly secretInput?: readonly string[]
   /** Media type of a reading operation that answers with bytes instead of JSON; ranges of them can be asked for. */
   readonly rawOutput?: string
+  /** False where no gate may hold it: answering requests, opening sessions, and what gates themselves call. */
+  readonly gateable?: false
+  /** Members of the input that associations select by, by attribute: `{ workflow: "workflow" }`. */
+  readonly gateAttributes?: Readonly<Partial<Record<GateAttribute, string>>>
   /** How the command line shows the reply as a table: which member holds the rows, and their columns. */
   readonly table?: { readonly rows?: string; readonly columns: readonly string[] }
 }

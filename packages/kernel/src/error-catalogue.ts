@@ -406,10 +406,7 @@ export const errorCatalogue = {
     "conflict",
     "Make one of the two associations more specific; the message names the other one.",
   ),
-  "approvals.request-not-found": entry(
-    "not-found",
-    "Check the request's id with `signalbox approval-requests list`.",
-  ),
+  "approvals.request-not-found": entry("not-found", "Check the request's id with `signalbox approval-requests list`."),
   "approvals.unmatched": entry(
     "mismatch",
     "An administrator makes an association for such requests, or the caller submits it with `unmatched: wait`.",

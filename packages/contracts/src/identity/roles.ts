@@ -7,7 +7,16 @@ export const permissions = [
   "accounts.write",
   "keys.read",
   "keys.write",
+  "auth.enter",
   "auth.read",
+  "auth.write",
+  "users.read",
+  "users.write",
+  "service-accounts.read",
+  "service-accounts.write",
+  "principals.read",
+  "identity-providers.read",
+  "identity-providers.write",
   "operations.read",
   "routes.read",
   "routes.write",
@@ -39,13 +48,19 @@ export const permissions = [
   "notifications.read",
   "notifications.write",
   "notifications.send",
+  "approvals.read",
+  "approvals.answer",
+  "approvals.submit",
+  "approvals.write",
+  "approvals.hold",
 ] as const
 
 export type Permission = (typeof permissions)[number]
 
-const ownSession: readonly Permission[] = ["auth.read", "operations.read"]
+const ownSession: readonly Permission[] = ["auth.read", "auth.write", "operations.read"]
 const viewer: readonly Permission[] = [
   ...ownSession,
+  "principals.read",
   "events.read",
   "nodes.read",
   "groups.read",
@@ -55,6 +70,7 @@ const viewer: readonly Permission[] = [
   "schedules.read",
   "windows.read",
   "notifications.read",
+  "approvals.read",
 ]
 const operator: readonly Permission[] = [
   ...viewer,
@@ -68,11 +84,19 @@ const operator: readonly Permission[] = [
   "artifacts.write",
   "artifacts.download",
   "notifications.send",
+  "approvals.answer",
+  "approvals.submit",
 ]
 const admin: readonly Permission[] = [
   ...operator,
   "keys.read",
   "keys.write",
+  "users.read",
+  "users.write",
+  "service-accounts.read",
+  "service-accounts.write",
+  "identity-providers.read",
+  "identity-providers.write",
   "routes.read",
   "audit.read",
   "enrollment-keys.read",
@@ -80,29 +104,35 @@ const admin: readonly Permission[] = [
   "windows.write",
   "secrets.write",
   "notifications.write",
+  "approvals.write",
 ]
 
 export const roles = {
   viewer,
   operator,
-  approver: viewer,
+  approver: [...viewer, "approvals.answer"],
   admin,
   /**
    * The installation's own administrator: everything of an account's, the accounts, the routing map, and secrets that
    * refer to the server's own machine.
    */
   platform: [...admin, "accounts.read", "accounts.write", "routes.write", "secrets.refer"],
-  backend: ownSession,
+  /** Asks for approvals, and reads what came of its own requests. */
+  backend: [...ownSession, "approvals.submit"],
   "job-server": ownSession,
   /** Held by an enrolled node's own signature, never by a key. */
   agent: ["sessions.open", "artifacts.download"],
+  /** Held by the gate stage: keeps calls until they are approved. */
+  gate: ["approvals.hold"],
   /** Held by an enrolment key. */
   enrollment: ["nodes.enroll"],
+  /** Whoever has not logged in yet. */
+  anonymous: ["auth.enter"],
 } as const satisfies Record<string, readonly Permission[]>
 
 export type RoleName = keyof typeof roles
 
-/** The roles that a person may give to an API key. */
+/** The roles that a person may give to a user, a service account or an API key. */
 export const grantableRoles = [
   "viewer",
   "operator",

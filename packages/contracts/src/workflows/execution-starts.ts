@@ -49,6 +49,7 @@ export const executionsCreate = defineOperation({
   path: "/v1/executions",
   effect: "change",
   permission: "executions.run",
+  gateAttributes: { workflow: "workflow" },
   input: z.strictObject({
     ...runFields,
     planDigest: digest.optional().describe("Of `executions.plan`: refused where something else would run now"),
@@ -85,6 +86,8 @@ export const executionPlan = z.object({
     .object({ open: z.boolean(), name: z.string().optional(), changesAt: instant.optional() })
     .optional()
     .describe("Whether targets could start now"),
+  secrets: z.record(z.string(), z.int()).describe("Which version of each secret would be used, by name"),
+  artifacts: z.record(z.string(), digest).describe("Which content each artifact has, by the text that names it"),
   steps: z.array(
     z.object({
       name: z.string(),

@@ -55,6 +55,13 @@ export interface ChangeContext extends CallContext {
   afterCommit(hint: () => void): void
 }
 
+/** What a call would do (D13). Making it again from its own `input` must give the same, as long as nothing changed. */
+export interface CallPlan {
+  /** Bound to the plan where the operation knows how: it then refuses to do something else. */
+  readonly input: unknown
+  readonly plan?: unknown
+}
+
 /** One message of a stream; `id` lets a client resume after it. */
 export interface StreamMessage<T> {
   readonly id?: string
@@ -72,6 +79,8 @@ export type Handler =
       readonly effect: "change"
       /** Refuses what needs other services to be asked; runs before the transaction is open. */
       readonly prepare?: (input: never, context: ReadContext) => Promise<void>
+      /** What approvers vote on beside the input, and the input that runs exactly that. */
+      readonly plan?: (input: never, context: ReadContext) => Promise<CallPlan>
       readonly run: (input: never, context: ChangeContext) => Promise<unknown>
     }
   | {
@@ -98,11 +107,15 @@ export function onRead<O extends Declaration>(
 /**
  * Binds a changing operation to its handler, which gets the transaction that the router opened. `prepare` runs before
  * it and may call other services: it refuses early what the handler could not find out inside the transaction.
+ * `plan` says what the call would do, for those who approve it.
  */
 export function onChange<O extends Declaration>(
   operation: O,
   run: (input: InputOf<O>, context: ChangeContext) => Promise<OutputOf<O>>,
-  options: { readonly prepare?: (input: InputOf<O>, context: ReadContext) => Promise<void> } = {},
+  options: {
+    readonly prepare?: (input: InputOf<O>, context: ReadContext) => Promise<void>
+    readonly plan?: (input: InputOf<O>, context: ReadContext) => Promise<CallPlan>
+  } = {},
 ): Handler {
   return { operation, effect: "change", run, ...options } as unknown as Handler
 }

@@ -8,7 +8,9 @@ import type {
 import type { CallInputOf, OperationDeclaration, OutputOf, Reply } from "@signalbox/contracts/operation"
 import type { RoleName } from "@signalbox/contracts/identity/roles"
 import type { z } from "zod"
-import type { Caller } from "./handler.ts"
+import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
+import type { HoldWishes } from "./gate-stage.ts"
+import type { CallContext, Caller } from "./handler.ts"
 
 /**
  * The ports of the router's stages (D1). Services implement them, `compose.ts` joins them, so that no stage reaches
@@ -27,23 +29,44 @@ export interface Credential {
   readonly now: number
 }
 
-/** What the gate stage answers: let it through, refuse it, or hold it until a request is approved. */
-export type GateVerdict =
-  | { readonly kind: "pass" }
-  | { readonly kind: "deny"; readonly reason: string }
-  | { readonly kind: "hold"; readonly requestId: string; readonly requestUrl: string }
+/** What associations and calendars select a call by: `operation`, `type`, `action`, `workflow`, `product`, … */
+export type CallAttributes = Readonly<Record<string, string>>
 
+/** What a gate looks at: enough to say in memory whether something holds the call. */
 export interface GateCall {
   readonly operation: string
   readonly caller: Caller
-  readonly input: unknown
-  readonly cause: string
+  readonly attributes: CallAttributes
+  readonly wishes: HoldWishes
   readonly now: number
 }
 
-/** Rules, freeze calendars and approval associations that may stop a changing call before its handler runs. */
+/** What the gate stage answers: let it through, refuse it, or hold it until a request is approved. */
+export type GateVerdict =
+  | { readonly kind: "pass" }
+  | {
+      readonly kind: "deny"
+      readonly code: ErrorCode
+      readonly reason: string
+      readonly details?: Readonly<Record<string, unknown>>
+    }
+  | { readonly kind: "hold" }
+
+/** A call that is to be held: all that running it later takes, and what the members see and vote on. */
+export interface HeldCall extends GateCall {
+  readonly context: CallContext
+  /** What is run once it is approved; may hold secrets, so it is kept sealed. */
+  readonly input: unknown
+  readonly content: Readonly<Record<string, unknown>>
+  /** The caller's key: a repeat finds the same request, and later what came of the call. */
+  readonly idempotency: { readonly key: string; readonly bodyHash: string }
+}
+
+/** Rules, change calendars and approval associations that may stop a changing call before its handler runs. */
 export interface GateFinder {
-  find(call: GateCall): GateVerdict | Promise<GateVerdict>
+  find(call: GateCall): GateVerdict
+  /** Keeps a call for which `find` said `hold`, with the request for its approval. */
+  hold(call: HeldCall): Promise<{ readonly requestId: string; readonly requestUrl: string }>
 }
 
 /** Told of each call that was carried out; keeps what metering needs (D21). */
@@ -84,6 +107,8 @@ export interface StandingCall {
   readonly cause: string
   readonly causedBy: string
   readonly depth: number
+  /** The approval that it was held for: no gate is asked again, but it must still be what was approved. */
+  readonly approval?: { readonly digest: string; readonly bodyHash: string }
 }
 
 /** How standing calls enter: through every stage of the router but authentication (D3: origin `edge`). */
@@ -259,7 +284,10 @@ export interface ArtifactFinder {
 }
 
 /** Nothing is gated until the services that gate exist. */
-export const noGates: GateFinder = { find: () => ({ kind: "pass" }) }
+export const noGates: GateFinder = {
+  find: () => ({ kind: "pass" }),
+  hold: () => Promise.reject(new Error("nothing was to be held")),
+}
 
 /** Nothing is metered until the metering service exists. */
 export const noUses: UseRecorder = { record: () => undefined }

@@ -1,10 +1,9 @@
 import { AsyncLocalStorage } from "node:async_hooks"
 import { createHash } from "node:crypto"
 import { permissionsOf } from "@signalbox/contracts/identity/roles"
-import { secretShownOnce, type AnyOperation, type Reply } from "@signalbox/contracts/operation"
+import type { AnyOperation, Reply } from "@signalbox/contracts/operation"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
-import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
 import { findNearNames } from "@signalbox/kernel/near-names"
@@ -18,6 +17,8 @@ import {
   writeRefusalRecord,
   findChangeCausedBy,
 } from "./change-record.ts"
+import { digestOf, withoutSecrets } from "./call-digest.ts"
+import { checkApproval, findHold, type HoldWishes } from "./gate-stage.ts"
 import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage } from "./handler.ts"
 import type {
   Authenticator,
@@ -48,6 +49,8 @@ export interface EdgeCall {
   readonly requestId: string
   readonly sourceAddress?: string
   readonly signal: AbortSignal
+  /** What the caller wants where the call is held. */
+  readonly wishes?: HoldWishes
 }
 
 export type RouterReply =
@@ -83,7 +86,7 @@ const openTransaction = new AsyncLocalStorage<string>()
 const idempotencyKeyPattern = /^[\x21-\x7e]{8,128}$/
 const repeatedKeyRetriesMax = 1
 
-interface Routed {
+export interface Routed {
   readonly handler: Handler
   readonly context: ReadContext
   readonly input: unknown
@@ -131,23 +134,37 @@ async function carryOut(options: RouterOptions, call: EdgeCall): Promise<RouterR
   await authorize(options, handler, { context, rawInput: call.input })
   const routed: Routed = { handler, context, input: validate(handler.operation, call.input) }
   if (handler.effect !== "change") return answer(routed)
-  return changeThroughGates(options, routed, () => requireIdempotencyKey(call))
+  return changeThroughGates(options, routed, {
+    idempotencyKey: () => requireIdempotencyKey(call),
+    wishes: call.wishes,
+  })
+}
+
+/** How a change is to be carried out once, and what stands behind it. */
+interface ChangeTerms {
+  /** Asked for only where the change is carried out or held. */
+  readonly idempotencyKey: () => string
+  readonly wishes?: HoldWishes | undefined
+  readonly approval?: StandingCall["approval"]
 }
 
 async function changeThroughGates(
   options: RouterOptions,
   routed: Routed,
-  idempotencyKey: () => string,
+  terms: ChangeTerms,
 ): Promise<Extract<RouterReply, { effect: "change" }>> {
-  const { context, input } = routed
-  const { caller, cause, now, requestId } = context
+  const { caller, now, requestId } = routed.context
   const operation = routed.handler.operation.name
-  const gate = await options.gates.find({ operation, caller, input, cause, now })
-  if (gate.kind === "deny") throw new AppError("identity.permission-denied", gate.reason)
-  if (gate.kind === "hold") {
-    return { effect: "change", reply: { status: "held", requestUrl: gate.requestUrl }, repeated: false }
+  if (terms.approval) {
+    await checkApproval(options, routed, terms.approval.digest)
+  } else {
+    const held = await findHold(options, routed, terms)
+    if (held) return { effect: "change", reply: held, repeated: false }
   }
-  const outcome = await change(options, routed, idempotencyKey())
+  const outcome = await change(options, routed, {
+    key: terms.idempotencyKey(),
+    ...(terms.approval && { bodyHash: terms.approval.bodyHash }),
+  })
   options.uses.record({ operation, caller, requestId, now })
   return { effect: "change", reply: { status: "done", value: outcome.value }, repeated: outcome.repeated }
 }
@@ -155,7 +172,7 @@ async function changeThroughGates(
 /** A call of origin `edge` whose caller is established already: nobody waits for it with a credential in hand. */
 async function carryOutStanding(options: RouterOptions, call: StandingCall): Promise<Reply<unknown>> {
   assert(openTransaction.getStore() === undefined, `${call.operation} was called while a transaction was open`)
-  const { caller, cause, causedBy, depth } = call
+  const { caller, cause, causedBy, depth, approval } = call
   const handler = route(options, options.map(), call.operation)
   if (handler.effect !== "change")
     throw new AppError("request.invalid-input", `${call.operation} changes nothing, so it can't be called later`)
@@ -172,7 +189,7 @@ async function carryOutStanding(options: RouterOptions, call: StandingCall): Pro
   }
   await authorize(options, handler, { context, rawInput: call.input })
   const routed: Routed = { handler, context, input: validate(handler.operation, call.input) }
-  return (await changeThroughGates(options, routed, () => call.idempotencyKey)).reply
+  return (await changeThroughGates(options, routed, { idempotencyKey: () => call.idempotencyKey, approval })).reply
 }
 
 type CallBetween = Parameters<OperationCaller["call"]>
@@ -201,7 +218,7 @@ async function callBetween(
   }
   await authorize(options, handler, { context, rawInput: input })
   const routed: Routed = { handler, context, input: validate(handler.operation, input) }
-  if (handler.effect === "change") return (await change(options, routed, requestId)).value
+  if (handler.effect === "change") return (await change(options, routed, { key: requestId })).value
   assert(handler.effect === "read", `${operation.name} can't be called between services`)
   return handler.run(routed.input as never, context)
 }
@@ -291,13 +308,13 @@ function requireIdempotencyKey(call: EdgeCall): string {
 async function change(
   options: RouterOptions,
   routed: Routed,
-  key: string,
+  once: { readonly key: string; readonly bodyHash?: string },
 ): Promise<{ value: unknown; repeated: boolean }> {
   const { handler, context, input } = routed
   assert(handler.effect === "change", "only changes run in a transaction")
   const idempotency = {
-    id: createHash("sha256").update(`${context.account}\0${context.caller.principal}\0${key}`).digest("hex"),
-    bodyHash: digestOf(options, handler.operation, input),
+    id: createHash("sha256").update(`${context.account}\0${context.caller.principal}\0${once.key}`).digest("hex"),
+    bodyHash: once.bodyHash ?? digestOf(options, handler.operation, input),
   }
   await handler.prepare?.(input as never, context)
   for (let retry = 0; ; retry++) {
@@ -348,32 +365,6 @@ async function changeOnce(options: RouterOptions, open: OpenChange): Promise<{ v
     response: withoutSecrets(handler.operation, value),
   })
   return { value, repeated: false }
-}
-
-function withoutSecrets(operation: AnyOperation, value: unknown): unknown {
-  if (!operation.secretOutput || typeof value !== "object" || value === null) return value
-  const hidden = operation.secretOutput.map((member) => [member, secretShownOnce])
-  return { ...value, ...Object.fromEntries(hidden) }
-}
-
-function digestOf(options: RouterOptions, operation: AnyOperation, input: unknown): string {
-  return createHash("sha256")
-    .update(operation.name)
-    .update("\0")
-    .update(canonicalJson(withSecretsMarked(options, operation, input ?? {})))
-    .digest("hex")
-}
-
-/** A plain digest of a short secret could be found again by trying. */
-function withSecretsMarked(options: RouterOptions, { secretInput }: AnyOperation, input: unknown): unknown {
-  if (!secretInput || typeof input !== "object" || input === null) return input
-  const marked = Object.entries(input).map(([member, value]) => [
-    member,
-    value !== undefined && secretInput.includes(member)
-      ? options.markSecretInput(canonicalJson(value))
-      : (value as unknown),
-  ])
-  return Object.fromEntries(marked)
 }
 
 /** The code and the words of any error, for the edges; a bug becomes `request.internal` without its details. */

@@ -4,7 +4,14 @@ import type { InputOf } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { newId } from "@signalbox/kernel/id"
-import { onChange, onRead, type ChangeContext, type Handler, type ReadContext } from "../../router/handler.ts"
+import {
+  onChange,
+  onRead,
+  type CallPlan,
+  type ChangeContext,
+  type Handler,
+  type ReadContext,
+} from "../../router/handler.ts"
 import { findExecution } from "./execution-store.ts"
 import { initialCounts } from "./follow-model.ts"
 import { chooseLimits } from "./limit-choice.ts"
@@ -32,9 +39,22 @@ export function createHandlers(context: WorkflowsContext): Handler[] {
         assert(checked, "executions.create is prepared before its transaction")
         return begin(context, ctx, newExecution(context, ctx, { input, ...checked }))
       },
-      { prepare: async (input, ctx) => void prepared.set(input, await check(context, input, ctx)) },
+      {
+        prepare: async (input, ctx) => void prepared.set(input, await check(context, input, ctx)),
+        plan: (input, ctx) => planCall(context, input, ctx),
+      },
     ),
   ]
+}
+
+/** Targets that a plan spells out for those who approve it. */
+const approvedSample = 3
+
+/** For approvers: what would run, without what changes by itself, and the input that runs this or nothing. */
+async function planCall(context: WorkflowsContext, input: Input, ctx: ReadContext): Promise<CallPlan> {
+  const run = await prepareRun(context, { input, ctx }, { withNodes: true, refusesWide: true })
+  const { windows: _, ...plan } = forecast(context, { run, ctx, input: { ...input, sample: approvedSample } })
+  return { input: { ...input, planDigest: plan.planDigest }, plan }
 }
 
 interface Checked {

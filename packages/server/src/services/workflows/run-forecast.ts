@@ -49,6 +49,7 @@ export function planRun({ run, targetsText, sample, windows }: ForecastInput): P
         withoutTag: order.withoutTag,
       },
     }),
+    ...partsOf(run),
     steps,
     rollback: {
       when: strategy.rollback,
@@ -65,6 +66,11 @@ export function planRun({ run, targetsText, sample, windows }: ForecastInput): P
     sample: first.map((node) => sampleOf(run, node)),
     planDigest,
   }
+}
+
+function partsOf({ parts }: Prepared): Pick<PlannedRun, "secrets" | "artifacts"> {
+  const artifacts = Object.entries(parts.artifacts).map(([text, { digest }]) => [text, digest] as const)
+  return { secrets: { ...parts.secrets }, artifacts: Object.fromEntries(artifacts) }
 }
 
 function describeWindows({ open, name, changesAt }: WindowsAnswer): NonNullable<PlannedRun["windows"]> {

@@ -1,0 +1,99 @@
+import { createHash } from "node:crypto"
+import type { Held } from "@signalbox/contracts/operation"
+import { AppError } from "@signalbox/kernel/app-error"
+import { assert } from "@signalbox/kernel/assert"
+import { canonicalJson } from "@signalbox/kernel/canonical-json"
+import { digestOf, withSecretsMarked } from "./call-digest.ts"
+import type { CallPlan, ReadContext } from "./handler.ts"
+import type { CallAttributes, GateFinder } from "./ports.ts"
+import type { Routed } from "./router.ts"
+
+/**
+ * The gate stage: what holds a call, and whether an approved call is still what was approved. Associations and
+ * calendars are asked in memory; only a call that is held costs more.
+ */
+
+/** What a caller may ask for where its call is held. */
+export interface HoldWishes {
+  /** It runs no earlier, however early it is approved. Milliseconds. */
+  readonly notBefore?: number
+  /** It runs while this maintenance window is open. */
+  readonly window?: string
+  /** Why closed calendars are to be passed by; never the approvers. */
+  readonly breakGlass?: string
+}
+
+interface GateOptions {
+  readonly gates: GateFinder
+  readonly markSecretInput: (text: string) => string
+}
+
+/** Holds the call where a gate says so. @throws approvals.refused, and what making its plan throws */
+export async function findHold(
+  options: GateOptions,
+  routed: Routed,
+  terms: { readonly idempotencyKey: () => string; readonly wishes?: HoldWishes | undefined },
+): Promise<Held | undefined> {
+  const { handler, context, input } = routed
+  const { operation } = handler
+  if (operation.gateable === false) return undefined
+  const { caller, now } = context
+  const attributes = attributesOf(routed)
+  const wishes = terms.wishes ?? {}
+  const call = { operation: operation.name, caller, attributes, now, wishes }
+  const verdict = options.gates.find(call)
+  if (verdict.kind === "pass") return undefined
+  if (verdict.kind === "deny") throw new AppError(verdict.code, verdict.reason, { details: verdict.details ?? {} })
+  const idempotency = { key: terms.idempotencyKey(), bodyHash: digestOf(options, operation, input) }
+  const plan = await planOf(routed)
+  const { requestUrl } = await options.gates.hold({
+    ...call,
+    context,
+    idempotency,
+    input: plan.input,
+    content: contentOf(options, routed, plan),
+  })
+  return { status: "held", requestUrl }
+}
+
+/**
+ * What is approved is what runs: the plan is made again, and anything else than then is refused.
+ *
+ * @throws approvals.content-changed
+ */
+export async function checkApproval(options: GateOptions, routed: Routed, digest: string): Promise<void> {
+  const content = contentOf(options, routed, await planOf(routed))
+  if (digestOfContent(content) === digest) return
+  throw new AppError("approvals.content-changed", "what would run now is not what was approved", {
+    details: { approved: digest, now: digestOfContent(content) },
+  })
+}
+
+/** SHA-256, in hexadecimal, of the canonical JSON of everything that is approved (A14). */
+export function digestOfContent(content: unknown): string {
+  return createHash("sha256").update(canonicalJson(content)).digest("hex")
+}
+
+async function planOf({ handler, context, input }: Routed): Promise<CallPlan> {
+  assert(handler.effect === "change", "only changes are held")
+  return (await handler.plan?.(input as never, context satisfies ReadContext)) ?? { input }
+}
+
+function contentOf(options: GateOptions, { handler }: Routed, { input, plan }: CallPlan): Record<string, unknown> {
+  const { operation } = handler
+  return {
+    operation: operation.name,
+    input: withSecretsMarked(options, operation, input),
+    ...(plan === undefined ? {} : { plan }),
+  }
+}
+
+/** What associations and calendars select a call by. */
+function attributesOf({ handler, input }: Routed): CallAttributes {
+  const { operation } = handler
+  const named = Object.entries(operation.gateAttributes ?? {}).flatMap(([attribute, member]) => {
+    const value = (input as Record<string, unknown>)[member]
+    return typeof value === "string" ? [[attribute, value] as const] : []
+  })
+  return { operation: operation.name, action: operation.name, type: "operation", ...Object.fromEntries(named) }
+}
