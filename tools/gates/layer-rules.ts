@@ -6,9 +6,10 @@ export const packageDependencies: Readonly<Record<string, readonly string[]>> = 
   contracts: ["kernel"],
   expressions: ["kernel"],
   engine: ["kernel"],
+  approvals: ["kernel", "expressions"],
   sdk: ["kernel", "contracts"],
   agent: ["kernel", "contracts", "expressions"],
-  server: ["kernel", "contracts", "engine", "expressions"],
+  server: ["kernel", "contracts", "engine", "expressions", "approvals"],
   cli: ["kernel", "contracts", "sdk", "server", "agent"],
   testkit: ["kernel", "contracts", "engine", "server"],
 }
@@ -17,7 +18,7 @@ export const packageDependencies: Readonly<Record<string, readonly string[]>> = 
 const pureLibraries = ["zod", "yaml", "@bufbuild/cel", "@bufbuild/re2"]
 
 const testFile = "[.](?:test|fixture)[.]ts$"
-const pureFile = "^packages/(?:kernel|expressions|contracts|engine)/src/|^packages/.+/model[.]ts$"
+const pureFile = "^packages/(?:kernel|expressions|contracts|engine|approvals)/src/|^packages/.+/model[.]ts$"
 const service = "^packages/server/src/services/([^/]+)/"
 
 function forbid(
