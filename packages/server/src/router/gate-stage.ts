@@ -5,7 +5,7 @@ import { assert } from "@signalbox/kernel/assert"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import { digestOf, withSecretsMarked } from "./call-digest.ts"
 import type { CallPlan, ReadContext } from "./handler.ts"
-import type { CallAttributes, GateFinder } from "./ports.ts"
+import type { CallAttributes, CallPlanner, GateFinder } from "./ports.ts"
 import type { Routed } from "./router.ts"
 
 /**
@@ -34,7 +34,7 @@ export async function findHold(
   routed: Routed,
   terms: { readonly idempotencyKey: () => string; readonly wishes?: HoldWishes | undefined },
 ): Promise<Held | undefined> {
-  const { handler, context, input } = routed
+  const { handler, context } = routed
   const { operation } = handler
   if (operation.gateable === false) return undefined
   const { caller, now } = context
@@ -44,16 +44,26 @@ export async function findHold(
   const verdict = options.gates.find(call)
   if (verdict.kind === "pass") return undefined
   if (verdict.kind === "deny") throw new AppError(verdict.code, verdict.reason, { details: verdict.details ?? {} })
-  const idempotency = { key: terms.idempotencyKey(), bodyHash: digestOf(options, operation, input) }
-  const plan = await planOf(routed)
+  const key = terms.idempotencyKey()
+  const { input: bound, content, bodyHash } = await planRouted(options, routed)
   const { requestUrl } = await options.gates.hold({
     ...call,
     context,
-    idempotency,
-    input: plan.input,
-    content: contentOf(options, routed, plan),
+    idempotency: { key, bodyHash },
+    input: bound,
+    content,
   })
   return { status: "held", requestUrl }
+}
+
+/** What a held call is kept with. */
+export async function planRouted(
+  options: GateOptions,
+  routed: Routed,
+): Promise<Awaited<ReturnType<CallPlanner["planCall"]>>> {
+  const bodyHash = digestOf(options, routed.handler.operation, routed.input)
+  const plan = await planOf(routed)
+  return { input: plan.input, content: contentOf(options, routed, plan), attributes: attributesOf(routed), bodyHash }
 }
 
 /**

@@ -16,6 +16,8 @@ export interface Caller {
   readonly roles: readonly RoleName[]
   readonly permissions: ReadonlySet<Permission>
   readonly expiresAt?: number
+  /** Of a schedule: the principal who made it, on whose authority it rests. */
+  readonly author?: string
 }
 
 /** What a handler knows of the call beside its input. Instants are milliseconds. */

@@ -117,6 +117,17 @@ export interface StandingCaller {
   callStanding(call: StandingCall): Promise<Reply<unknown>>
 }
 
+/** Plans a call that is held, again: with the authority and the schema of now. */
+export interface CallPlanner {
+  /** @throws identity.permission-denied, request.invalid-input, and what the operation's plan throws */
+  planCall(call: Pick<StandingCall, "operation" | "input" | "caller" | "cause" | "causedBy" | "depth">): Promise<{
+    readonly input: unknown
+    readonly content: Readonly<Record<string, unknown>>
+    readonly attributes: CallAttributes
+    readonly bodyHash: string
+  }>
+}
+
 /** Tells whether a standing call was carried out, for those who died before they knew. */
 export interface StandingRecord {
   /** The subject of the change that a standing call made; undefined where none is on record. */
@@ -261,6 +272,20 @@ export interface SecretReader {
   ): Promise<Readonly<Record<string, SecretValue>>>
   /** The current versions, by name, of those that there are: what plans record. */
   versions(account: string, names: readonly string[]): Promise<Readonly<Record<string, number>>>
+}
+
+/** Encrypts what rests in the database for a while and may hold secrets, each text for one place. */
+export interface Sealer {
+  seal(place: SealedPlace, text: string): string
+  /** @throws secrets.unreadable */
+  unseal(place: SealedPlace, text: string): string
+}
+
+export interface SealedPlace {
+  readonly account: string
+  /** What it is, a word: `held-operation`. */
+  readonly use: string
+  readonly id: string
 }
 
 /** Runs a command that changes nothing on a node, beside whatever it does: for health checks. */

@@ -18,10 +18,11 @@ import {
   findChangeCausedBy,
 } from "./change-record.ts"
 import { digestOf, withoutSecrets } from "./call-digest.ts"
-import { checkApproval, findHold, type HoldWishes } from "./gate-stage.ts"
+import { checkApproval, findHold, planRouted, type HoldWishes } from "./gate-stage.ts"
 import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage } from "./handler.ts"
 import type {
   Authenticator,
+  CallPlanner,
   GateFinder,
   OperationCaller,
   StandingCall,
@@ -74,7 +75,7 @@ export interface RouterOptions {
   readonly markSecretInput: (text: string) => string
 }
 
-export interface Router extends OperationCaller, StandingCaller, StandingRecord {
+export interface Router extends OperationCaller, StandingCaller, StandingRecord, CallPlanner {
   carryOut(call: EdgeCall): Promise<RouterReply>
   /** Who a token stands for, for the parts of the edge that are no operations (limits). */
   authenticate(token: string | undefined, sourceAddress: string | undefined): Promise<Caller>
@@ -98,6 +99,7 @@ export function createRouter(options: RouterOptions): Router {
     carryOut: (call) => carryOut(options, call),
     call: (operation, input, as) => callBetween(options, { operation, input, as }) as Promise<never>,
     callStanding: (call) => carryOutStanding(options, call),
+    planCall: async (call) => planRouted(options, await routeStanding(options, call)),
     findStandingChange: (call) => findChangeCausedBy(options.database, call),
   }
 }
@@ -171,8 +173,17 @@ async function changeThroughGates(
 
 /** A call of origin `edge` whose caller is established already: nobody waits for it with a credential in hand. */
 async function carryOutStanding(options: RouterOptions, call: StandingCall): Promise<Reply<unknown>> {
+  const routed = await routeStanding(options, call)
+  const { idempotencyKey, approval } = call
+  return (await changeThroughGates(options, routed, { idempotencyKey: () => idempotencyKey, approval })).reply
+}
+
+async function routeStanding(
+  options: RouterOptions,
+  call: Omit<StandingCall, "idempotencyKey" | "approval">,
+): Promise<Routed> {
   assert(openTransaction.getStore() === undefined, `${call.operation} was called while a transaction was open`)
-  const { caller, cause, causedBy, depth, approval } = call
+  const { caller, cause, causedBy, depth } = call
   const handler = route(options, options.map(), call.operation)
   if (handler.effect !== "change")
     throw new AppError("request.invalid-input", `${call.operation} changes nothing, so it can't be called later`)
@@ -188,8 +199,7 @@ async function carryOutStanding(options: RouterOptions, call: StandingCall): Pro
     sql: options.database,
   }
   await authorize(options, handler, { context, rawInput: call.input })
-  const routed: Routed = { handler, context, input: validate(handler.operation, call.input) }
-  return (await changeThroughGates(options, routed, { idempotencyKey: () => call.idempotencyKey, approval })).reply
+  return { handler, context, input: validate(handler.operation, call.input) }
 }
 
 type CallBetween = Parameters<OperationCaller["call"]>

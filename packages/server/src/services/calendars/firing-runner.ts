@@ -120,7 +120,8 @@ async function findCaller({ clock, database, principals }: CalendarsContext, fir
       `${schedule?.author ?? "its author"}, in whose name "${name}" fires, was revoked or has expired; apply it again with another key`,
     )
   const roles = schedule.authorRoles.filter((role): role is RoleName => author.roles.includes(role as RoleName))
-  return { account, principal: `schedule:${name}`, kind: "schedule", roles, permissions: permissionsOf(roles) }
+  const permissions = permissionsOf(roles)
+  return { account, principal: `schedule:${name}`, kind: "schedule", roles, permissions, author: author.principal }
 }
 
 async function record(context: CalendarsContext, firing: FiringRow, end: FiringEnd): Promise<void> {

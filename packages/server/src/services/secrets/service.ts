@@ -1,10 +1,11 @@
 import type { Service } from "../../router/handler.ts"
-import type { SecretReader } from "../../router/ports.ts"
+import type { Sealer, SecretReader } from "../../router/ports.ts"
 import type { Database } from "../../storage/database.ts"
 import { markSecretInput } from "./envelope.ts"
 import { secretsHandlers } from "./handlers.ts"
 import { openMasterKey, type MasterKeySource } from "./master-key.ts"
 import type { ReferencePolicy } from "./reference.ts"
+import { createSealer } from "./sealer.ts"
 import { createSecretReader } from "./secret-reader.ts"
 
 export interface SecretsOptions {
@@ -23,6 +24,7 @@ export async function createSecretsService(options: SecretsOptions): Promise<{
   readonly reader: SecretReader
   /** What stands for a secret input in the router's digests. */
   readonly markInput: (text: string) => string
+  readonly sealer: Sealer
 }> {
   const { database, references } = options
   const masterKey = await openMasterKey(database, options.masterKey)
@@ -30,5 +32,6 @@ export async function createSecretsService(options: SecretsOptions): Promise<{
     service: { name: "secrets", handlers: secretsHandlers({ masterKey, references }) },
     reader: createSecretReader({ sql: database, masterKey, references }),
     markInput: markSecretInput(masterKey),
+    sealer: createSealer(masterKey),
   }
 }
