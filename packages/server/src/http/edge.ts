@@ -4,10 +4,13 @@ import helmet from "@fastify/helmet"
 import rateLimit from "@fastify/rate-limit"
 import websocket from "@fastify/websocket"
 import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
-import type { AnyOperation } from "@signalbox/contracts/operation"
+import { heldOperationsWait } from "@signalbox/contracts/approvals/held-operations"
+import type { AnyOperation, Held, OutputOf } from "@signalbox/contracts/operation"
 import { problemMediaType } from "@signalbox/contracts/problem"
 import { limits } from "@signalbox/contracts/schemas"
 import { AppError } from "@signalbox/kernel/app-error"
+import { assert } from "@signalbox/kernel/assert"
+import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
@@ -23,6 +26,7 @@ import type { WebSocket } from "ws"
 import { RawContent } from "../router/raw-content.ts"
 import { toAppError, type Router, type RouterReply } from "../router/router.ts"
 import { writeEventStream } from "./event-stream.ts"
+import { readHoldWishes, readWait } from "./hold-headers.ts"
 import { sendRaw } from "./raw-reply.ts"
 import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
 import { toProblem } from "./problem.ts"
@@ -198,8 +202,7 @@ async function respond(
       }
       return reply.send(result.value)
     case "change":
-      if (result.reply.status === "held")
-        return reply.code(202).header("location", result.reply.requestUrl).send(result.reply)
+      if (result.reply.status === "held") return sendHeld(options, request, { reply, held: result.reply })
       if (result.repeated) void reply.header("idempotency-replayed", "true")
       return reply.send(result.reply.value)
     case "stream":
@@ -211,6 +214,28 @@ async function respond(
   }
 }
 
+/** Waits as long as the caller prefers: then the answer is the call's own, and 202 where it is still held. */
+async function sendHeld(
+  options: EdgeOptions,
+  request: FastifyRequest,
+  { reply, held }: { reply: FastifyReply; held: Held },
+): Promise<FastifyReply> {
+  const seconds = readWait(request.headers)
+  const id = held.requestUrl.slice(held.requestUrl.lastIndexOf("/") + 1)
+  if (seconds > 0) {
+    const waited = await callRouter(options, request, {
+      ...{ reply, operation: heldOperationsWait.name },
+      input: { request: id, seconds },
+    })
+    assert(waited.effect === "read", "waiting changes nothing")
+    const { state, result, error, request: requestId } = waited.value as OutputOf<typeof heldOperationsWait>
+    void reply.header("preference-applied", `wait=${seconds}`)
+    if (state === "done") return reply.header("signalbox-approval", requestId).send(result)
+    if (error) throw new AppError(error.code as ErrorCode, error.message, { details: { request: requestId } })
+  }
+  return reply.code(202).header("location", held.requestUrl).send(held)
+}
+
 async function callRouter(
   options: EdgeOptions,
   request: FastifyRequest,
@@ -218,6 +243,7 @@ async function callRouter(
 ): Promise<RouterReply> {
   const { reply } = call
   const token = bearer(request)
+  const wishes = readHoldWishes(request.headers)
   const key = request.headers["idempotency-key"]
   const lastEventId = request.headers["last-event-id"]
   const resumes = "cursor" in (options.operations.get(call.operation)?.input.shape ?? {})
@@ -230,6 +256,7 @@ async function callRouter(
     signal: closedSignal(reply),
     ...(token ? { token } : {}),
     ...(typeof key === "string" ? { idempotencyKey: key } : {}),
+    ...(wishes ? { wishes } : {}),
   })
 }
 
