@@ -86,6 +86,7 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
   "artifacts.download": "agents fetch it; it answers with bytes",
   "artifacts.finish": "`signalbox artifacts push` calls it",
   "artifacts.write": "`signalbox artifacts push` calls it",
+  "deliveries.send": "services call it; people test a channel with `signalbox channels test`",
   "nodes.enroll": "`signalbox agent enroll` calls it with the key that it makes",
   "sessions.exchange": "`signalbox agent run` calls it where WebSockets are cut",
   "sessions.open": "`signalbox agent run` opens it: a connection, not a call",

@@ -39,6 +39,11 @@ export const permissions = [
   "schedules.write",
   "windows.read",
   "windows.write",
+  "calendars.read",
+  "calendars.write",
+  "calendars.review",
+  "calendars.subscribe",
+  "calendars.break-glass",
   "secrets.read",
   "secrets.write",
   "secrets.refer",
@@ -48,6 +53,7 @@ export const permissions = [
   "notifications.read",
   "notifications.write",
   "notifications.send",
+  "notifications.deliver",
   "approvals.read",
   "approvals.answer",
   "approvals.submit",
@@ -69,6 +75,7 @@ const viewer: readonly Permission[] = [
   "artifacts.read",
   "schedules.read",
   "windows.read",
+  "calendars.read",
   "notifications.read",
   "approvals.read",
 ]
@@ -102,6 +109,8 @@ const admin: readonly Permission[] = [
   "enrollment-keys.read",
   "enrollment-keys.write",
   "windows.write",
+  "calendars.write",
+  "calendars.review",
   "secrets.write",
   "notifications.write",
   "approvals.write",
@@ -110,7 +119,7 @@ const admin: readonly Permission[] = [
 export const roles = {
   viewer,
   operator,
-  approver: [...viewer, "approvals.answer"],
+  approver: [...viewer, "approvals.answer", "calendars.review"],
   admin,
   /**
    * The installation's own administrator: everything of an account's, the accounts, the routing map, and secrets that
@@ -122,8 +131,12 @@ export const roles = {
   "job-server": ownSession,
   /** Held by an enrolled node's own signature, never by a key. */
   agent: ["sessions.open", "artifacts.download"],
-  /** Held by the gate stage: keeps calls until they are approved. */
-  gate: ["approvals.hold"],
+  /** Held by the gate stage: keeps calls until they are approved, records those that skip calendars. */
+  gate: ["approvals.hold", "calendars.break-glass"],
+  /** Held by services that tell somebody of what they do. */
+  notifier: ["notifications.deliver"],
+  /** Held by the address of a calendar feed. */
+  feed: ["calendars.subscribe"],
   /** Held by an enrolment key. */
   enrollment: ["nodes.enroll"],
   /** Whoever has not logged in yet. */

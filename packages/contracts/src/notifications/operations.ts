@@ -1,6 +1,7 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
 import { duration, instant, limits, pageInput, pageOf, resourceName } from "../schemas.ts"
+import { deliveriesSend } from "./sending.ts"
 
 export const notificationLimits = {
   channelsMax: 200,
@@ -297,4 +298,5 @@ export const notificationsOperations = [
   deliveriesList,
   deliveriesGet,
   deliveriesRedeliver,
+  deliveriesSend,
 ] as const

@@ -14,6 +14,7 @@ import { busyPause, decideNext, isOwnEvent, type TryResult } from "./model.ts"
 import { deliveryLimits, retryPausesMilliseconds } from "./notification-limits.ts"
 import type { NotificationsOptions } from "./options.ts"
 import { sendMail } from "./send-mail.ts"
+import { findAddress } from "./recipient.ts"
 import { sendChat, sendWebhook } from "./send-webhook.ts"
 import { findChannel, type ChannelRow } from "./store.ts"
 
@@ -85,17 +86,25 @@ async function send(
   { database, signal }: ConsumerContext,
   delivery: DeliveryRow,
 ): Promise<TryResult> {
+  const address = findAddress(delivery.channel)
+  if (address !== undefined) return await mail(options, delivery, { to: [address], signal })
   const channel = await findChannel(database, delivery.account, delivery.channel)
   if (!channel) return { ok: false, answer: `the channel ${delivery.channel} was removed`, permanent: true }
-  if (channel.via === "mail") {
-    if (options.mail === undefined)
-      return { ok: false, answer: "this server has no mail server; set smtp-url and smtp-from" }
-    return await sendMail(options.mail, delivery, { to: channel.spec.to ?? [], signal })
-  }
+  if (channel.via === "mail") return await mail(options, delivery, { to: channel.spec.to ?? [], signal })
   const { url, signingKey } = await readSecrets(options, channel)
   const target = { url, now: options.clock.now(), signal, ...(signingKey === undefined ? {} : { signingKey }) }
   if (channel.via === "webhook") return await sendWebhook(options.egress, delivery, target)
   return await sendChat(options.egress, { ...delivery, via: channel.via }, target)
+}
+
+async function mail(
+  options: NotificationsOptions,
+  delivery: DeliveryRow,
+  sending: { readonly to: readonly string[]; readonly signal: AbortSignal },
+): Promise<TryResult> {
+  if (options.mail === undefined)
+    return { ok: false, answer: "this server has no mail server; set smtp-url and smtp-from" }
+  return await sendMail(options.mail, delivery, sending)
 }
 
 async function readSecrets(

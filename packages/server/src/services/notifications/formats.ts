@@ -14,12 +14,18 @@ export function slackPayload(message: Message, suppressed: number): object {
     ...(message.command === undefined ? [] : [`\`${slackText(message.command)}\``]),
     ...(message.link === undefined ? [] : [`<${slackText(message.link)}|Details>`]),
   ]
+  const buttons = (message.actions ?? []).map(({ label, url }) => ({
+    type: "button",
+    text: { type: "plain_text", text: label.slice(0, 75) },
+    url,
+  }))
   return {
     text: `${mark}${slackText(message.title)}`,
     blocks: [
       { type: "section", text: { type: "mrkdwn", text: `${mark}*${slackText(message.title)}*` } },
       // A section has at most ten fields.
       ...chunk(fields, 10).map((part) => ({ type: "section", fields: part })),
+      ...(buttons.length === 0 ? [] : [{ type: "actions", elements: buttons }]),
       ...(notes.length === 0 ? [] : [{ type: "context", elements: [{ type: "mrkdwn", text: notes.join("\n") }] }]),
     ],
   }
@@ -58,17 +64,22 @@ export function teamsPayload(message: Message, suppressed: number): object {
             { type: "FactSet", facts: message.facts.map(([title, value]) => ({ title, value })) },
             ...notes.map((text) => ({ type: "TextBlock", text, wrap: true, isSubtle: true })),
           ],
-          ...(message.link === undefined
-            ? {}
-            : { actions: [{ type: "Action.OpenUrl", title: "Details", url: message.link }] }),
+          ...teamsActions(message),
         },
       },
     ],
   }
 }
 
+function teamsActions({ actions = [], link }: Message): object {
+  const all = [...actions, ...(link === undefined ? [] : [{ label: "Details", url: link }])]
+  if (all.length === 0) return {}
+  return { actions: all.map(({ label, url }) => ({ type: "Action.OpenUrl", title: label, url })) }
+}
+
 /** The mail's second part: the same as its text, readable on a phone. */
 export function mailHtml(message: Message, suppressed: number): string {
+  if (message.html !== undefined) return message.html
   const color = message.severity === "alert" ? "#c92a2a" : "#1864ab"
   const rows = message.facts.map(
     ([label, value]) =>
@@ -80,6 +91,7 @@ export function mailHtml(message: Message, suppressed: number): string {
     `<table cellspacing="0" cellpadding="0">${rows.join("")}</table>`,
     ...(suppressed > 0 ? [`<p>${htmlText(suppressedText(suppressed))}</p>`] : []),
     ...(message.command === undefined ? [] : [`<p><code>${htmlText(message.command)}</code></p>`]),
+    ...(message.actions ?? []).map(({ label, url }) => `<p><a href="${htmlText(url)}">${htmlText(label)}</a></p>`),
     ...(message.link === undefined ? [] : [`<p><a href="${htmlText(message.link)}">Details</a></p>`]),
     "</body></html>",
   ].join("\n")

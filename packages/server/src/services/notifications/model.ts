@@ -25,6 +25,13 @@ export interface Message {
   readonly facts: ReadonlyArray<readonly [label: string, value: string]>
   readonly link?: string
   readonly command?: string
+  /** Pages on which something can be done. */
+  readonly actions?: ReadonlyArray<{ readonly label: string; readonly url: string }>
+  /** A mail's two parts, where a service has written them itself. */
+  readonly text?: string
+  readonly html?: string
+  /** Only the recipient may read it: it holds links that act for somebody. */
+  readonly confidential?: boolean
 }
 
 /** What a message about an execution says beside its event. */
@@ -60,7 +67,7 @@ export function describeEvent(event: NotifiedEvent, at: { readonly publicUrl: st
     ["By", event.principal],
     ["At", event.time],
   ]
-  return clip({
+  return clipMessage({
     title: `${event.type}: ${event.subject}`,
     severity: alerting.test(event.type) ? "alert" : "notice",
     facts,
@@ -100,7 +107,7 @@ export function describeExecution(
   ] as const
   const sum = (parts: ReadonlyArray<readonly [number, string]>): string =>
     parts.flatMap(([number, name]) => (number > 0 ? [`${number} ${name}`] : [])).join(", ") || "none"
-  return clip({
+  return clipMessage({
     title: `${execution.workflow} ${what}${reason === undefined || event.type === "execution.started" ? "" : `: ${reason}`}`,
     severity: alerting.test(event.type) ? "alert" : "notice",
     facts: [
@@ -129,7 +136,7 @@ function textOf(value: unknown): string | undefined {
 }
 
 /** Texts of a message come from events, so from anywhere: one line each, and not endless. */
-function clip(message: Message): Message {
+export function clipMessage(message: Message): Message {
   const { titleLengthMax, valueLengthMax, factsMax } = deliveryLimits
   return {
     ...message,
@@ -147,7 +154,8 @@ function oneLine(text: string, lengthMax: number): string {
 
 /** A message as plain text: mail, and what `deliveries.get` shows. */
 export function messageText(message: Message, suppressed: number): string {
-  const width = Math.max(...message.facts.map(([label]) => label.length)) + 2
+  if (message.text !== undefined) return message.text
+  const width = Math.max(0, ...message.facts.map(([label]) => label.length)) + 2
   return [
     message.title,
     "",
@@ -155,6 +163,7 @@ export function messageText(message: Message, suppressed: number): string {
     "",
     ...(suppressed > 0 ? [suppressedText(suppressed)] : []),
     ...(message.command === undefined ? [] : [`$ ${message.command}`]),
+    ...(message.actions ?? []).map(({ label, url }) => `${label}: ${url}`),
     ...(message.link === undefined ? [] : [message.link]),
     "",
   ].join("\n")

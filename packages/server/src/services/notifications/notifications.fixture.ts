@@ -33,6 +33,11 @@ export interface NotificationsFixture {
     input: CallInputOf<O>,
     account?: string,
   ): Promise<OutputOf<O>>
+  /** As a service that tells somebody of what it does. */
+  send<O extends OperationDeclaration<z.ZodObject, z.ZodType>>(
+    operation: O,
+    input: CallInputOf<O>,
+  ): Promise<OutputOf<O>>
   /** What executions.get answers for an execution that exists. */
   readonly executions: Map<string, OutputOf<typeof executionsGet>>
   /** Writes an event as a service would; gives its id. */
@@ -95,6 +100,14 @@ export async function startNotifications(
   return {
     test,
     call,
+    send: (operation, input) =>
+      router.call(operation, input, {
+        account: "main",
+        service: "tests",
+        roles: ["notifier"],
+        cause: "req_test",
+        depth: 0,
+      }),
     executions,
     async emit(type, { subject = "exe_1", data = {}, account = "main" } = {}) {
       const id = newId("event", clock, random)

@@ -5,6 +5,7 @@ import { deliverTask } from "./deliver.ts"
 import { deliveryHandlers } from "./delivery-handlers.ts"
 import { eventConsumer, requestConsumer } from "./notify.ts"
 import type { NotificationsOptions } from "./options.ts"
+import { sendHandler } from "./send-handler.ts"
 import { subscriptionHandlers } from "./subscription-handlers.ts"
 
 export type { NotificationsOptions } from "./options.ts"
@@ -14,7 +15,12 @@ export function createNotificationsService(options: NotificationsOptions): { rea
   return {
     service: {
       name: "notifications",
-      handlers: [...channelHandlers(options), ...subscriptionHandlers(options), ...deliveryHandlers(options)],
+      handlers: [
+        ...channelHandlers(options),
+        ...subscriptionHandlers(options),
+        ...deliveryHandlers(options),
+        sendHandler(),
+      ],
       consumers: [eventConsumer(options), requestConsumer()],
       tasks: [deliverTask(options)],
       cronTasks: notificationTasks(() => options.clock.now()),

@@ -74,10 +74,12 @@ export function toDelivery(row: DeliveryRow): Delivery {
   }
 }
 
+const keptFromView = "(only the recipient may read this message)"
+
 export function toDeliveryDetails(row: DeliveryRow): OutputOf<typeof deliveriesGet> {
   return {
     ...toDelivery(row),
-    text: messageText(row.message, row.suppressed),
+    text: row.message.confidential === true ? keptFromView : messageText(row.message, row.suppressed),
     tries: row.tries.map((each) => ({ ...each, at: toInstant(each.at) })),
   }
 }

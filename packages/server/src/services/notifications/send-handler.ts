@@ -1,0 +1,80 @@
+import { createHash } from "node:crypto"
+import { deliveriesSend, sendingLimits } from "@signalbox/contracts/notifications/sending"
+import type { InputOf } from "@signalbox/contracts/operation"
+import { AppError } from "@signalbox/kernel/app-error"
+import { toInstant } from "@signalbox/kernel/clock"
+import { encodeBase32, idPrefixes } from "@signalbox/kernel/id"
+import { onChange, type ChangeContext, type Handler } from "../../router/handler.ts"
+import { getChannel, requestDelivery } from "./channel-handlers.ts"
+import { countPending, insertDelivery } from "./delivery-store.ts"
+import { clipMessage, type Message } from "./model.ts"
+import { recipientText } from "./recipient.ts"
+
+/** deliveries.send: what another service tells somebody. Its id is made of the dedupe key, so it is written once. */
+export function sendHandler(): Handler {
+  return onChange(deliveriesSend, async (input, ctx) => {
+    const { to, dedupeKey } = input
+    const via = "channel" in to ? (await getChannel(ctx.tx, ctx.account, to.channel)).via : "mail"
+    const channel = recipientText(to)
+    const id = deliveryId(ctx.account, dedupeKey)
+    await refuseTooMany(ctx, channel)
+    const isNew = await insertDelivery(ctx.tx, {
+      ...{ id, account: ctx.account, channel, via, messageId: id },
+      subscription: null,
+      event: eventOf(input.event, ctx),
+      message: messageOf(input.message),
+      cause: ctx.cause,
+      depth: ctx.depth,
+      throttleGroup: null,
+      suppressed: 0,
+      redeliveryOf: null,
+      createdAt: ctx.now,
+    })
+    if (isNew) await requestDelivery(ctx, id)
+    return { delivery: id, isNew }
+  })
+}
+
+/** @throws notifications.too-many */
+async function refuseTooMany(ctx: ChangeContext, channel: string): Promise<void> {
+  const max = sendingLimits.pendingMax
+  if ((await countPending(ctx.tx, ctx.account, { channel, max })) < max) return
+  throw new AppError("notifications.too-many", `${max} deliveries wait for ${channel} already`)
+}
+
+function deliveryId(account: string, dedupeKey: string): string {
+  const digest = createHash("sha256")
+    .update(JSON.stringify([account, dedupeKey]))
+    .digest()
+  return `${idPrefixes.delivery}_${encodeBase32(digest.subarray(0, 16))}`
+}
+
+function eventOf(event: InputOf<typeof deliveriesSend>["event"], ctx: ChangeContext) {
+  return {
+    specversion: "1.0" as const,
+    id: event.id,
+    source: `/accounts/${ctx.account}`,
+    type: event.type,
+    subject: event.subject,
+    subjectversion: event.subjectVersion,
+    time: toInstant(Date.parse(event.time)),
+    cause: ctx.cause,
+    ...(ctx.causedBy === undefined ? {} : { causedby: ctx.causedBy }),
+    depth: ctx.depth,
+    principal: ctx.caller.principal,
+    data: event.data,
+  }
+}
+
+function messageOf(message: InputOf<typeof deliveriesSend>["message"]): Message {
+  const { title, severity, facts, link, command, actions, text, html, confidential } = message
+  return clipMessage({
+    ...{ title, severity, facts },
+    ...(link === undefined ? {} : { link }),
+    ...(command === undefined ? {} : { command }),
+    ...(actions.length === 0 ? {} : { actions }),
+    ...(text === undefined ? {} : { text }),
+    ...(html === undefined ? {} : { html }),
+    ...(confidential ? { confidential } : {}),
+  })
+}
