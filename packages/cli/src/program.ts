@@ -5,6 +5,7 @@ import { createBaseProgram } from "./base-program.ts"
 import { addCommand, type CommandFrame } from "./command.ts"
 import { addAgent } from "./commands/agent.ts"
 import { addApply } from "./commands/apply.ts"
+import { addAudit } from "./commands/audit.ts"
 import { addContexts } from "./commands/contexts.ts"
 import { addDatabase } from "./commands/database.ts"
 import { addDemo } from "./commands/demo.ts"
@@ -28,6 +29,7 @@ export function createProgram(frame: CommandFrame, version: string): Command {
   for (const add of [addApply, addRun, addExec, addWait]) add(program, frame)
   program.commandsGroup("Look at things and keep them in order:")
   addOperationCommands(program, frame)
+  addAudit(nounCommand(program, "audit"), frame)
   addPushArtifact(nounCommand(program, "artifacts"), frame)
   for (const add of [addNodesInstall, addNodesImport]) add(nounCommand(program, "nodes"), frame)
   program.commandsGroup("Log in:")

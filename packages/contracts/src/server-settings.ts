@@ -54,6 +54,11 @@ export const settingDeclarations = {
     help: "File with the master key of the secrets: 32 bytes in base64",
     defaultText: "master.key in the data directory, made at the first start",
   },
+  "signing-key-file": {
+    schema: z.string().min(1).optional(),
+    help: "File with the key that checkpoints and approvals are signed with: Ed25519 in PEM (PKCS#8)",
+    defaultText: "signing.key in the data directory, made at the first start",
+  },
   "secret-references": {
     schema: list,
     help: "Which references to this machine secrets may be: env, file and exec, joined by commas; none unless given",

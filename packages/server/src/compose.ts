@@ -32,6 +32,7 @@ import { blobCollection, createBlobs, type Blobs } from "./storage/blobs.ts"
 import { startBackgroundQueue } from "./storage/background-queue.ts"
 import type { Connection, Database } from "./storage/database.ts"
 import type { Expander } from "./storage/outbox.ts"
+import { newSigningKey, type SigningKey } from "./storage/signing-key.ts"
 import { stopParts } from "./stop-parts.ts"
 import { storageRetention } from "./storage/retention.ts"
 
@@ -56,6 +57,8 @@ export interface CompositionOptions {
   readonly blobs: { readonly store: BlobStore; readonly bytesMax: number }
   /** Where the master key of the secrets is kept. */
   readonly masterKey: SecretsOptions["masterKey"]
+  /** What this installation signs with; left out, a key that goes with the process. */
+  readonly signingKey?: SigningKey
   /** Which references to this machine secrets may be; left out, none. */
   readonly secretReferences?: SecretsOptions["references"]
   /** What outgoing calls may reach; left out, public and private networks. */
@@ -195,7 +198,8 @@ function makeServices(
     probes: fleet.probes,
     serverId: options.isOnlyServer === true ? onlyServerName : options.serverId,
   })
-  const audit = createAuditService({ operations: caller, expanders })
+  const signingKey = options.signingKey ?? newSigningKey()
+  const audit = createAuditService({ database, clock, logger, signingKey, operations: caller, expanders })
   const services: readonly Service[] = [
     identity.service,
     routing.service,

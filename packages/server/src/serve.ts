@@ -14,6 +14,7 @@ import type { Settings } from "./settings.ts"
 import { components } from "./storage/components.ts"
 import { openDatabase, type Connection, type Database } from "./storage/database.ts"
 import { masterKeyInFile } from "./storage/master-key-file.ts"
+import { openSigningKey } from "./storage/signing-key.ts"
 import { migrate } from "./storage/migrator.ts"
 import { openBlobStore } from "./storage/open-blob-store.ts"
 import { startPrivatePostgres } from "./storage/private-postgres.ts"
@@ -86,10 +87,11 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     blobs: { store: blobs.store, bytesMax: settings.blobs.bytesMax },
     ...(settings.mail === undefined ? {} : { mail: settings.mail }),
     masterKey: masterKeyInFile({ dataDirectory: settings.data, file: settings.masterKeyFile }),
+    signingKey: await openSigningKey({ dataDirectory: settings.data, file: settings.signingKeyFile }),
     secretReferences: {
       kinds: settings.secretReferences,
       dataDirectory: settings.data,
-      ownFiles: [settings.masterKeyFile, settings.file].filter((file) => file !== undefined),
+      ownFiles: [settings.masterKeyFile, settings.signingKeyFile, settings.file].filter((file) => file !== undefined),
       environment: process.env,
     },
     ...(tls ? { caFingerprint: tls.caFingerprint } : {}),

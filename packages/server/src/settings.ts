@@ -24,6 +24,7 @@ export interface Settings {
   readonly mail?: MailSettings
   readonly blobs: BlobSettings
   readonly masterKeyFile?: string
+  readonly signingKeyFile?: string
   /** The file that some of these come from. */
   readonly file?: string
   readonly secretReferences: readonly ReferenceKind[]
@@ -78,6 +79,7 @@ export function readSettings(sources: {
     ...(sources.file === undefined ? {} : { file: sources.file }),
     ...(values["database-url"] === undefined ? {} : { databaseUrl: values["database-url"] as string }),
     ...(values["master-key-file"] === undefined ? {} : { masterKeyFile: values["master-key-file"] as string }),
+    ...(values["signing-key-file"] === undefined ? {} : { signingKeyFile: values["signing-key-file"] as string }),
     ...(values["public-url"] === undefined ? {} : { publicUrl: values["public-url"] as string }),
   }
 }

@@ -16,6 +16,8 @@ const watchEvents: OperationOverride = { render: renderEvent }
 /** By operation: where people need better than what the declaration alone gives. */
 export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "accounts.create": { positionals: ["id"] },
+  // A document that is kept as it is, for `signalbox audit verify --checkpoint`.
+  "audit.checkpoint": { render: (value) => `${JSON.stringify(value)}\n` },
   "auth.can": {
     positionals: ["operation"],
     aliases: ["can-i"],
@@ -87,6 +89,7 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
   "artifacts.finish": "`signalbox artifacts push` calls it",
   "artifacts.write": "`signalbox artifacts push` calls it",
   "deliveries.send": "services call it; people test a channel with `signalbox channels test`",
+  "audit.export": "`signalbox audit export` and `signalbox audit verify` call it",
   "nodes.enroll": "`signalbox agent enroll` calls it with the key that it makes",
   "sessions.exchange": "`signalbox agent run` calls it where WebSockets are cut",
   "sessions.open": "`signalbox agent run` opens it: a connection, not a call",
@@ -111,6 +114,7 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   routes: "The routing map",
   schedules: "What is called in time",
   secrets: "Values that steps use and that nothing shows",
+  "signing-keys": "Keys that checkpoints and approvals are signed with",
   subscriptions: "Which events go to which channel",
   tasks: "The single nodes of a run",
   windows: "Maintenance windows: times in which work may start",

@@ -1,6 +1,7 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
-import { instant, limits, pageInput, pageOf } from "../schemas.ts"
+import { instant, instantInput, limits, pageInput, pageOf } from "../schemas.ts"
+import { chainOperations } from "./chain-operations.ts"
 
 /** A CloudEvent 1.0 as Signalbox delivers it. `cause` is the id that joins one story; `causedby` its direct parent. */
 export const event = z.object({
@@ -79,6 +80,9 @@ export const auditList = defineOperation({
     operation: z.string().max(128).optional(),
     principal: z.string().max(128).optional(),
     subject: z.string().max(128).optional(),
+    outcome: z.string().max(128).optional().describe("`done`, `held`, a code, or `refused` for every refusal"),
+    from: instantInput.optional().describe("Records from this instant on"),
+    to: instantInput.optional().describe("Records before this instant"),
   }),
   output: pageOf(auditRecord),
   errors: ["request.invalid-cursor"],
@@ -115,4 +119,4 @@ export const whyExplain = defineOperation({
   errors: ["audit.unknown-subject"],
 })
 
-export const auditOperations = [eventsList, eventsWatch, auditList, whyExplain] as const
+export const auditOperations = [eventsList, eventsWatch, auditList, ...chainOperations, whyExplain] as const

@@ -1,16 +1,15 @@
 /**
  * What a data directory holds beside the database and the blobs and what nothing can make again: without the authority
- * no enrolled agent would trust the server, without the first administrator's key nobody may have one, and without the
- * master key no stored secret could be read.
+ * no enrolled agent would trust the server, without the first administrator's key nobody may have one, without the
+ * master key no stored secret could be read, and without the signing key nobody could go on signing in its name.
  */
-import { randomBytes } from "node:crypto"
-import { chmod, link, mkdir, open, readFile, rm } from "node:fs/promises"
-import { dirname, join } from "node:path"
+import { readFile } from "node:fs/promises"
+import { join } from "node:path"
 import { AppError } from "@signalbox/kernel/app-error"
-import { syncDirectory } from "./sync-directory.ts"
+import { writeNewFile } from "./write-new-file.ts"
 
 /** A new secret of an installation that is kept in a file has to be named here. */
-const keptPaths = ["admin.json", "master.key", "tls/authority.pem"] as const
+const keptPaths = ["admin.json", "master.key", "signing.key", "tls/authority.pem"] as const
 
 export interface KeptFile {
   /** Relative to the data directory. */
@@ -36,22 +35,7 @@ export async function keepFile(dataDirectory: string, { path, bytes }: KeptFile)
   const existing = await readIfThere(target)
   if (existing && Buffer.compare(existing, bytes) === 0) return
   if (existing) throw new AppError("storage.file-differs", `${target} is there already and differs from the backup's`)
-  await mkdir(dirname(target), { recursive: true, mode: 0o700 })
-  const unfinished = `${target}.${randomBytes(6).toString("hex")}.unfinished`
-  try {
-    const handle = await open(unfinished, "wx", 0o600)
-    try {
-      await handle.writeFile(bytes)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await chmod(unfinished, 0o600)
-    await link(unfinished, target)
-    await syncDirectory(dirname(target))
-  } finally {
-    await rm(unfinished, { force: true })
-  }
+  await writeNewFile(target, bytes)
 }
 
 async function readIfThere(path: string): Promise<Buffer | undefined> {

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto"
-import { link, mkdir, open, readFile, rm, stat } from "node:fs/promises"
-import { dirname, join } from "node:path"
+import { readFile, stat } from "node:fs/promises"
+import { join } from "node:path"
 import { AppError } from "@signalbox/kernel/app-error"
-import { syncDirectory } from "./sync-directory.ts"
+import { writeNewFile } from "./write-new-file.ts"
 
 export const masterKeyFile = "master.key"
 const keyBytes = 32
@@ -41,27 +41,8 @@ export function masterKeyInFile(options: { readonly dataDirectory: string; reado
     },
     async create() {
       const key = randomBytes(keyBytes)
-      await writeNew(path, `${key.toString("base64")}\n`)
+      await writeNewFile(path, `${key.toString("base64")}\n`)
       return key
     },
-  }
-}
-
-/** Whole or not at all, and never over a file that is there. */
-async function writeNew(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-  const unfinished = `${path}.${randomBytes(6).toString("hex")}.unfinished`
-  try {
-    const handle = await open(unfinished, "wx", 0o600)
-    try {
-      await handle.writeFile(text)
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await link(unfinished, path)
-    await syncDirectory(dirname(path))
-  } finally {
-    await rm(unfinished, { force: true })
   }
 }

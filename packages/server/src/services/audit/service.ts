@@ -1,25 +1,48 @@
 import { auditList, eventsList, eventsWatch, whyExplain } from "@signalbox/contracts/audit/operations"
 import type { OutputOf } from "@signalbox/contracts/operation"
-import { toInstant } from "@signalbox/kernel/clock"
+import { toInstant, type Clock } from "@signalbox/kernel/clock"
 import { onRead, onStream, type Handler, type Service } from "../../router/handler.ts"
 import type { OperationCaller } from "../../router/ports.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
+import type { Database } from "../../storage/database.ts"
 import { findPresentPosition, readEvents, type Expanders, type OutboxEvent } from "../../storage/outbox.ts"
+import { recordSigningKey, type SigningKey } from "../../storage/signing-key.ts"
+import { chainHandlers } from "./chain-handlers.ts"
 import { followEvents } from "./event-feed.ts"
 import type { AuditRow } from "./model.ts"
+import { Sealer } from "./sealer.ts"
 import { listAudit } from "./store.ts"
 import { explainWhy } from "./why.ts"
 
 export interface AuditOptions {
+  readonly database: Database
+  readonly clock: Clock
+  readonly logger: { warn(fields: object, message: string): void }
+  /** Signs the heads of audit chains. */
+  readonly signingKey: SigningKey
   readonly operations: OperationCaller
   /** How rows that stand for a batch of events are told apart (D9). */
   readonly expanders: Expanders
 }
 
-/** What happened and who did it: events, audit records, and the story behind an id. */
+/** What happened and who did it: events, audit records and their chain, and the story behind an id. */
 export function createAuditService(options: AuditOptions): { service: Service } {
-  return { service: { name: "audit", handlers: [...eventHandlers(options), ...auditHandlers(options)] } }
+  const { database, clock, logger, signingKey } = options
+  const sealer = new Sealer({ sql: database, clock, logger, signingKey })
+  return {
+    service: {
+      name: "audit",
+      handlers: [...eventHandlers(options), ...auditHandlers(options), ...chainHandlers(options)],
+      async start() {
+        await recordSigningKey(database, signingKey)
+        sealer.start()
+      },
+      stop: () => sealer.stop(),
+    },
+  }
 }
+
+const toTime = (text: string | undefined): number | undefined => (text === undefined ? undefined : Date.parse(text))
 
 /** Rows read at most for one page of a filtered list, so that a rare subject can't make one call walk everything. */
 const listReadsMax = 20
@@ -56,10 +79,12 @@ function eventHandlers({ expanders }: AuditOptions): Handler[] {
 function auditHandlers(options: AuditOptions): Handler[] {
   return [
     onRead(auditList, async (input, { sql, account }) => {
-      const [time, id] = input.cursor ? decodeCursor(input.cursor, 2) : []
-      const before = time === undefined ? undefined : { time: Number(time), id: String(id) }
-      const { operation, principal, subject } = input
-      const rows = await listAudit(sql, { account, operation, principal, subject, before, limit: input.limit + 1 })
+      const [at, id] = input.cursor ? decodeCursor(input.cursor, 2) : []
+      const before = at === undefined ? undefined : { time: Number(at), id: String(id) }
+      const { operation, principal, subject, outcome } = input
+      const time = { from: toTime(input.from), to: toTime(input.to) }
+      const filter = { account, operation, principal, subject, outcome, ...time }
+      const rows = await listAudit(sql, { ...filter, before, limit: input.limit + 1 })
       const shown = rows.slice(0, input.limit)
       const last = shown.at(-1)
       return {

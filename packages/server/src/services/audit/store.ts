@@ -8,6 +8,11 @@ export interface AuditFilter {
   readonly operation?: string | undefined
   readonly principal?: string | undefined
   readonly subject?: string | undefined
+  /** An outcome, or `refused` for all but `done` and `held`. */
+  readonly outcome?: string | undefined
+  /** Instants: from the first on, before the second. */
+  readonly from?: number | undefined
+  readonly to?: number | undefined
   readonly before?: { readonly time: number; readonly id: string } | undefined
   readonly limit: number
 }
@@ -18,6 +23,9 @@ export async function listAudit(sql: Sql, filter: AuditFilter): Promise<AuditRow
     `select ${columns} from audit
      where account = $1 and ($2::text is null or operation = $2) and ($3::text is null or principal = $3)
        and ($4::text is null or subject = $4)
+       and ($8::text is null or outcome = $8 or ($8 = 'refused' and outcome not in ('done', 'held')))
+       and ($9::float8 is null or date_trunc('milliseconds', time at time zone 'UTC') >= to_timestamp($9::float8 / 1000) at time zone 'UTC')
+       and ($10::float8 is null or date_trunc('milliseconds', time at time zone 'UTC') < to_timestamp($10::float8 / 1000) at time zone 'UTC')
        and ($5::float8 is null or (date_trunc('milliseconds', time at time zone 'UTC'), id) < (to_timestamp($5::float8 / 1000) at time zone 'UTC', $6))
      order by date_trunc('milliseconds', time at time zone 'UTC') desc, id desc limit $7`,
     [
@@ -28,6 +36,9 @@ export async function listAudit(sql: Sql, filter: AuditFilter): Promise<AuditRow
       filter.before?.time ?? null,
       filter.before?.id ?? "",
       filter.limit,
+      filter.outcome ?? null,
+      filter.from ?? null,
+      filter.to ?? null,
     ],
   )
 }
