@@ -20,6 +20,7 @@ create table held_operations (
   error_code text,
   error_message text,
   created_at timestamptz not null,
+  called_at timestamptz,
   ran_at timestamptz,
   constraint held_operations_pkey primary key (request_id)
 );

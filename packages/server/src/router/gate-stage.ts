@@ -2,7 +2,7 @@ import { createHash } from "node:crypto"
 import type { Held } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
-import { canonicalJson } from "@signalbox/kernel/canonical-json"
+import { contentDigest } from "@signalbox/approvals/content-digest"
 import { digestOf, withSecretsMarked } from "./call-digest.ts"
 import type { CallPlan, ReadContext } from "./handler.ts"
 import type { CallAttributes, CallPlanner, GateFinder } from "./ports.ts"
@@ -22,6 +22,8 @@ export interface HoldWishes {
   /** Why closed calendars are to be passed by; never the approvers. */
   readonly breakGlass?: string
 }
+
+const titleLengthMax = 200
 
 interface GateOptions {
   readonly gates: GateFinder
@@ -45,13 +47,14 @@ export async function findHold(
   if (verdict.kind === "pass") return undefined
   if (verdict.kind === "deny") throw new AppError(verdict.code, verdict.reason, { details: verdict.details ?? {} })
   const key = terms.idempotencyKey()
-  const { input: bound, content, bodyHash } = await planRouted(options, routed)
+  const { input: bound, content, title, bodyHash } = await planRouted(options, routed)
   const { requestUrl } = await options.gates.hold({
     ...call,
     context,
     idempotency: { key, bodyHash },
     input: bound,
     content,
+    title,
   })
   return { status: "held", requestUrl }
 }
@@ -63,7 +66,14 @@ export async function planRouted(
 ): Promise<Awaited<ReturnType<CallPlanner["planCall"]>>> {
   const bodyHash = digestOf(options, routed.handler.operation, routed.input)
   const plan = await planOf(routed)
-  return { input: plan.input, content: contentOf(options, routed, plan), attributes: attributesOf(routed), bodyHash }
+  const title = (plan.title ?? routed.handler.operation.summary).slice(0, titleLengthMax)
+  return {
+    input: plan.input,
+    title,
+    content: contentOf(options, routed, plan),
+    attributes: attributesOf(routed),
+    bodyHash,
+  }
 }
 
 /**
@@ -73,16 +83,14 @@ export async function planRouted(
  */
 export async function checkApproval(options: GateOptions, routed: Routed, digest: string): Promise<void> {
   const content = contentOf(options, routed, await planOf(routed))
-  if (digestOfContent(content) === digest) return
+  const present = contentDigest(content, sha256Hex)
+  if (present === digest) return
   throw new AppError("approvals.content-changed", "what would run now is not what was approved", {
-    details: { approved: digest, now: digestOfContent(content) },
+    details: { approved: digest, now: present },
   })
 }
 
-/** SHA-256, in hexadecimal, of the canonical JSON of everything that is approved (A14). */
-export function digestOfContent(content: unknown): string {
-  return createHash("sha256").update(canonicalJson(content)).digest("hex")
-}
+const sha256Hex = (text: string): string => createHash("sha256").update(text).digest("hex")
 
 async function planOf({ handler, context, input }: Routed): Promise<CallPlan> {
   assert(handler.effect === "change", "only changes are held")

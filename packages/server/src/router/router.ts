@@ -17,6 +17,7 @@ import {
   writeRefusalRecord,
   findChangeCausedBy,
 } from "./change-record.ts"
+import { anonymousCaller } from "./anonymous-caller.ts"
 import { digestOf, withoutSecrets } from "./call-digest.ts"
 import { checkApproval, findHold, planRouted, type HoldWishes } from "./gate-stage.ts"
 import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage } from "./handler.ts"
@@ -120,7 +121,9 @@ async function authenticate(
 
 async function carryOut(options: RouterOptions, call: EdgeCall): Promise<RouterReply> {
   const map = options.map()
-  const caller = await authenticate(options, call.token, call.sourceAddress)
+  const caller =
+    anonymousCaller(options.operations.get(call.operation), call.input) ??
+    (await authenticate(options, call.token, call.sourceAddress))
   const handler = route(options, map, call.operation)
   const context: ReadContext = {
     caller,
@@ -228,7 +231,7 @@ async function callBetween(
   }
   await authorize(options, handler, { context, rawInput: input })
   const routed: Routed = { handler, context, input: validate(handler.operation, input) }
-  if (handler.effect === "change") return (await change(options, routed, { key: requestId })).value
+  if (handler.effect === "change") return (await change(options, routed, as.once ?? { key: requestId })).value
   assert(handler.effect === "read", `${operation.name} can't be called between services`)
   return handler.run(routed.input as never, context)
 }

@@ -54,7 +54,9 @@ const approvedSample = 3
 async function planCall(context: WorkflowsContext, input: Input, ctx: ReadContext): Promise<CallPlan> {
   const run = await prepareRun(context, { input, ctx }, { withNodes: true, refusesWide: true })
   const { windows: _, ...plan } = forecast(context, { run, ctx, input: { ...input, sample: approvedSample } })
-  return { input: { ...input, planDigest: plan.planDigest }, plan }
+  const { count, text } = plan.targets
+  const title = `Run ${plan.workflow.name} on ${count} ${count === 1 ? "node" : "nodes"}: ${text}`
+  return { input: { ...input, planDigest: plan.planDigest }, plan, title }
 }
 
 interface Checked {

@@ -1,0 +1,163 @@
+/** Calls that wait for approval: how they are kept, shown, awaited and edited. */
+import {
+  heldOperationsEdit,
+  heldOperationsGet,
+  heldOperationsKeep,
+  heldOperationsWait,
+} from "@signalbox/contracts/approvals/held-operations"
+import type { InputOf } from "@signalbox/contracts/operation"
+import { AppError } from "@signalbox/kernel/app-error"
+import { assert } from "@signalbox/kernel/assert"
+import { canonicalJson } from "@signalbox/kernel/canonical-json"
+import { newId } from "@signalbox/kernel/id"
+import {
+  onChange,
+  onRead,
+  type CallContext,
+  type Caller,
+  type ChangeContext,
+  type Handler,
+} from "../../router/handler.ts"
+import type { CallPlanner, Sealer } from "../../router/ports.ts"
+import type { Sql } from "../../storage/database.ts"
+import { heldInputUse } from "./held-gate.ts"
+import { hasHeldEnded, requestUrlOf, toHeldOperation } from "./held-model.ts"
+import { findHeld, insertHeld, replaceHeldInput, type HeldRow } from "./held-store.ts"
+import type { ApprovalsContext } from "./options.ts"
+import { requesterOfCaller } from "./people.ts"
+import { changeRequest, createRequest, getLocked, requestNotFound } from "./request-change.ts"
+import { digestContent } from "./request-content.ts"
+import { readContent, saveEdit } from "./request-store.ts"
+
+export interface HeldContext extends ApprovalsContext {
+  readonly planner: CallPlanner
+  readonly sealer: Sealer
+}
+
+type Planned = Awaited<ReturnType<CallPlanner["planCall"]>>
+
+export function heldHandlers(context: HeldContext): Handler[] {
+  // What `prepare` found out, for the transaction of the same call.
+  const planned = new WeakMap<InputOf<typeof heldOperationsEdit>, Planned>()
+  return [
+    onChange(heldOperationsKeep, (input, ctx) => keep(context, input, ctx)),
+    onRead(heldOperationsGet, async ({ request }, ctx) =>
+      toHeldOperation(await getHeld(ctx.sql, ctx.caller, request), context.publicUrl),
+    ),
+    onRead(heldOperationsWait, async ({ request, seconds }, ctx) => {
+      const row = await waitForEnd(context, { request, seconds }, ctx)
+      return toHeldOperation(row, context.publicUrl)
+    }),
+    onChange(
+      heldOperationsEdit,
+      async (input, ctx) => {
+        const plan = planned.get(input)
+        assert(plan, "held-operations.edit is prepared before its transaction")
+        return edit(context, ctx, { input, plan })
+      },
+      {
+        prepare: async (input, ctx) => {
+          const held = await getHeld(ctx.sql, ctx.caller, input.request)
+          checkIsCaller(held, ctx.caller)
+          const { caller, cause, requestId, depth } = ctx
+          const call = { operation: held.operation, input: input.input, caller, cause, causedBy: requestId, depth }
+          planned.set(input, await context.planner.planCall(call))
+        },
+      },
+    ),
+  ]
+}
+
+type Kept = InputOf<typeof heldOperationsKeep>
+
+async function keep(
+  context: HeldContext,
+  input: Kept,
+  ctx: ChangeContext,
+): Promise<{ request: string; requestUrl: string }> {
+  const { account, now } = ctx
+  const { operation, attributes, content, title } = input
+  const id = newId("approvalRequest", context.clock, context.random)
+  const asked = callerOf(input, account)
+  const requester = requesterOfCaller(context.principals, asked, now)
+  // Where the association went in this moment, nothing holds the call any more.
+  const template = context.directory.match(account, attributes)?.template ?? null
+  await createRequest(context, ctx, {
+    ...{ id, account, type: "operation", title, content, callback: null, unmatched: "approve" },
+    ...{ notBefore: input.notBefore ?? null, held: { operation }, cause: ctx.cause, depth: ctx.depth },
+    input: {
+      type: "submit",
+      ...{ digest: digestContent(content), content, attributes, requester, submitter: requester, template },
+      unmatched: "approve",
+    },
+  })
+  await insertHeld(ctx.tx, {
+    ...{ requestId: id, account, operation, sealed: input.sealed, principal: input.principal, roles: input.roles },
+    ...{ author: input.author ?? null, idempotencyKey: input.key, bodyHash: input.bodyHash, createdAt: now },
+    ...{ notBefore: input.notBefore ?? null, window: input.window ?? null, breakGlass: input.breakGlass ?? null },
+  })
+  return { request: id, requestUrl: requestUrlOf(context.publicUrl, id) }
+}
+
+/** Who made the call that is kept. */
+function callerOf({ principal, author, roles }: Kept, account: string): Caller {
+  const kind = author === undefined ? "key" : "schedule"
+  return { account, principal, kind, roles, permissions: new Set(), ...(author === undefined ? {} : { author }) }
+}
+
+/** The call's own principal may, and whoever may read requests. @throws approvals.request-not-found */
+async function getHeld(sql: Sql, caller: Caller, request: string): Promise<HeldRow> {
+  const held = await findHeld(sql, caller.account, request)
+  if (!held || (held.principal !== caller.principal && !caller.permissions.has("approvals.read")))
+    throw requestNotFound(request)
+  return held
+}
+
+function checkIsCaller({ principal, requestId }: HeldRow, caller: Caller): void {
+  if (principal !== caller.principal)
+    throw new AppError("approvals.not-the-requester", `only ${principal}, who made the call, may edit ${requestId}`)
+}
+
+async function waitForEnd(
+  { waiters, clock }: HeldContext,
+  { request, seconds }: InputOf<typeof heldOperationsWait>,
+  { sql, caller, signal }: CallContext & { readonly sql: Sql },
+): Promise<HeldRow> {
+  const until = clock.now() + seconds * 1000
+  for (;;) {
+    const held = await getHeld(sql, caller, request)
+    const milliseconds = until - clock.now()
+    if (hasHeldEnded(held) || milliseconds <= 0 || signal.aborted) return held
+    await waiters.wait(request, { version: held.requestVersion, milliseconds, signal, isAlsoAfterEnd: true })
+  }
+}
+
+async function edit(
+  context: HeldContext,
+  ctx: ChangeContext,
+  { input, plan }: { readonly input: InputOf<typeof heldOperationsEdit>; readonly plan: Planned },
+): Promise<ReturnType<typeof toHeldOperation>> {
+  const { account, tx, now } = ctx
+  const row = await getLocked(tx, account, input.request)
+  if (row.stateData.revision !== input.revision)
+    throw new AppError("approvals.edit-conflict", `${row.id} is at revision ${row.stateData.revision} by now`)
+  const { content, title, attributes, bodyHash } = plan
+  await changeRequest(context, ctx, {
+    row,
+    input: {
+      type: "edit",
+      actor: requesterOfCaller(context.principals, ctx.caller, now),
+      digest: digestContent(content),
+      before: await readContent(tx, row.id),
+      after: content,
+      attributes,
+    },
+  })
+  await saveEdit(tx, row.id, { title, content, notBefore: row.notBefore })
+  const sealed = context.sealer.seal({ account, use: heldInputUse, id: bodyHash }, canonicalJson(plan.input))
+  const isReplaced = await replaceHeldInput(tx, { account, requestId: row.id, sealed, bodyHash })
+  assert(isReplaced, "the input of a request that can be edited still waits")
+  const held = await findHeld(tx, account, row.id)
+  assert(held, "what a transaction changed it can read")
+  return toHeldOperation(held, context.publicUrl)
+}

@@ -1,0 +1,202 @@
+/**
+ * Runs held calls once they are approved. An event may come twice and this process may die on any line: a call has the
+ * idempotency key of its caller, and before it is repeated the audit record is asked whether it was carried out.
+ * Called by the job queue alone.
+ */
+import { permissionsOf } from "@signalbox/contracts/identity/roles"
+import { AppError, isAppError } from "@signalbox/kernel/app-error"
+import type { Clock } from "@signalbox/kernel/clock"
+import { newId } from "@signalbox/kernel/id"
+import type { Random } from "@signalbox/kernel/random"
+import type { Logger } from "pino"
+import type { Caller } from "../../router/handler.ts"
+import type { PrincipalDirectory, Sealer, StandingCaller, StandingRecord, WindowState } from "../../router/ports.ts"
+import { addJob, type BackgroundTask, type CronTask } from "../../storage/background-queue.ts"
+import type { Database, Tx } from "../../storage/database.ts"
+import type { Consumer } from "../../storage/dispatcher.ts"
+import { appendEvents } from "../../storage/outbox.ts"
+import { heldInputUse } from "./held-gate.ts"
+import { decideRunTime } from "./held-model.ts"
+import {
+  addVersion,
+  endHeld,
+  findForgottenHeld,
+  findHeld,
+  markApproved,
+  markCalled,
+  type HeldEnd,
+  type HeldRow,
+} from "./held-store.ts"
+import { lockRequest } from "./request-store.ts"
+
+export interface HeldRunnerOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly database: Database
+  readonly standing: StandingCaller & StandingRecord
+  readonly principals: PrincipalDirectory
+  readonly windows: WindowState
+  readonly sealer: Sealer
+  /** Wakes those who wait for what comes of a call. */
+  hint(requestId: string): void
+}
+
+const runTaskName = "approvals.run-held"
+const reasonCharactersMax = 2_000
+const forgottenMilliseconds = 60_000
+const forgottenMax = 500
+/** No timer of the queue lies further ahead; then it is asked again. */
+const laterMillisecondsMax = 24 * 3_600_000
+/** So long an approved call that fails for reasons of ours is tried again. */
+const givenUpMilliseconds = 12 * 3_600_000
+/** A reply is kept for 24 hours under its idempotency key: within these it can be had again. */
+const replyKeptMilliseconds = 23 * 3_600_000
+
+interface Place {
+  readonly account: string
+  readonly requestId: string
+}
+
+/** What an ended request means for the call that waited for it. */
+export function heldConsumer(options: HeldRunnerOptions): Consumer {
+  const ends = ["approval-request.denied", "approval-request.expired", "approval-request.cancelled"]
+  return {
+    name: "approvals.held",
+    types: ["approval-request.approved", ...ends],
+    async handle({ account, subject: requestId, type }) {
+      const { database, clock } = options
+      if (type === "approval-request.approved") {
+        await markApproved(database, account, requestId)
+        await runHeld(options, { account, requestId })
+      } else {
+        const end = { state: "discarded" } as const
+        const place = { account, requestId }
+        await database.transaction((tx) => endHeld(tx, place, { end, now: clock.now() }))
+      }
+      options.hint(requestId)
+    },
+  }
+}
+
+export function heldTask(options: HeldRunnerOptions): BackgroundTask {
+  return { name: runTaskName, run: (payload) => runHeld(options, payload as Place) }
+}
+
+export function heldSweep({ clock }: HeldRunnerOptions): CronTask {
+  return {
+    name: "approvals.held-sweep",
+    cron: "* * * * *",
+    async run({ database, signal }) {
+      const before = clock.now() - forgottenMilliseconds
+      for (const place of await findForgottenHeld(database, { before, limit: forgottenMax })) {
+        if (signal.aborted) return
+        await askForRun(database, place)
+      }
+    },
+  }
+}
+
+function askForRun(database: Database, place: Place, runAt?: number): Promise<void> {
+  return addJob(database, {
+    task: runTaskName,
+    key: place.requestId,
+    payload: place,
+    ...(runAt === undefined ? {} : { runAt }),
+  })
+}
+
+/** Throws where it has to be tried again. */
+export async function runHeld(options: HeldRunnerOptions, place: Place): Promise<void> {
+  const { database, clock, windows } = options
+  const held = await findHeld(database, place.account, place.requestId)
+  if (held?.state !== "approved") return
+  const now = clock.now()
+  const stateOfWindow = (name: string) => windows.stateOf(place.account, [name], now)
+  const time = decideRunTime(held, { now, stateOfWindow })
+  if (time.kind === "later") return askForRun(database, place, Math.min(time.at, now + laterMillisecondsMax))
+  const end: HeldEnd =
+    time.kind === "now"
+      ? await call(options, held)
+      : failed("calendars.window-not-found", `the window "${held.window}" does not open any more`)
+  await record(options, held, end)
+  options.hint(held.requestId)
+}
+
+async function call(options: HeldRunnerOptions, held: HeldRow): Promise<HeldEnd> {
+  const { clock, database, standing, sealer } = options
+  const { account, requestId, operation, digest, bodyHash, idempotencyKey, cause, depth } = held
+  const now = clock.now()
+  if (held.calledAt !== null && now - held.calledAt > replyKeptMilliseconds) {
+    const subject = await standing.findStandingChange({ account, cause, causedBy: requestId })
+    if (subject !== undefined) return { state: "done", result: null }
+  }
+  try {
+    const caller = findCaller(options, held)
+    const input: unknown = JSON.parse(sealer.unseal({ account, use: heldInputUse, id: bodyHash }, held.sealed ?? ""))
+    await markCalled(database, held, now)
+    const reply = await standing.callStanding({
+      ...{ operation, input, caller, idempotencyKey, cause },
+      causedBy: requestId,
+      depth: depth + 1,
+      approval: { digest, bodyHash },
+    })
+    return { state: "done", result: reply.status === "done" ? reply.value : null }
+  } catch (error) {
+    const final = held.calledAt !== null && now - held.calledAt > givenUpMilliseconds
+    if (isAppError(error) && (final || !error.entry.retryable)) return failed(error.code, error.message)
+    options.logger.error({ err: error, request: requestId }, "a held operation failed; it is tried again")
+    if (final) return failed("request.internal", "the call failed inside Signalbox")
+    throw error
+  }
+}
+
+function failed(code: string, message: string): HeldEnd {
+  return { state: "failed", error: { code, message: message.slice(0, reasonCharactersMax) } }
+}
+
+/** The principal with those of the roles it called with that it still has (D6). */
+function findCaller({ principals, clock }: HeldRunnerOptions, held: HeldRow): Caller {
+  const { account, author, principal } = held
+  const found = principals.findPrincipal(account, author ?? principal, clock.now())
+  if (!found)
+    throw new AppError(
+      "identity.permission-denied",
+      `${author ?? principal}, in whose name the call was to run, was disabled, revoked or has expired`,
+    )
+  if (author === null) return found
+  const roles = held.roles.filter((role) => found.roles.includes(role))
+  return { account, principal, kind: "schedule", roles, permissions: permissionsOf(roles), author }
+}
+
+async function record(options: HeldRunnerOptions, held: HeldRow, end: HeldEnd): Promise<void> {
+  const { clock, database } = options
+  await database.transaction(async (tx) => {
+    // Whoever changes both rows locks the request first.
+    await lockRequest(tx, held.account, held.requestId)
+    if (await endHeld(tx, held, { end, now: clock.now() })) await tell(options, tx, { held, end })
+  })
+}
+
+async function tell(
+  { clock, random }: HeldRunnerOptions,
+  tx: Tx,
+  { held, end }: { readonly held: HeldRow; readonly end: HeldEnd },
+): Promise<void> {
+  const { account, requestId, operation, digest, cause, depth } = held
+  await appendEvents(tx, [
+    {
+      id: newId("event", clock, random),
+      account,
+      aggregateId: requestId,
+      type: end.state === "done" ? "approval-request.ran" : "approval-request.run-failed",
+      subject: requestId,
+      subjectVersion: await addVersion(tx, held),
+      cause,
+      causedBy: requestId,
+      depth: depth + 1,
+      principal: held.principal,
+      data: { operation, digest, ...(end.error ?? {}) },
+    },
+  ])
+}
