@@ -4,6 +4,8 @@ import type { Connection } from "@signalbox/server/storage/database"
 import type { Settings } from "@signalbox/server/settings"
 import type { Command } from "commander"
 import { addCommand, type CommandContext, type CommandFrame, onRun } from "../command.ts"
+import { exitCodes } from "../exit-codes.ts"
+import { safeText } from "../output/safe-text.ts"
 import { addSettingOptions, settingsOf } from "./serve.ts"
 
 const databaseSettings = [
@@ -31,7 +33,7 @@ export function addDatabase(program: Command, frame: CommandFrame): void {
   onRun(move, frame, { connects: false, run: runMove })
 }
 
-async function runBackup(context: CommandContext): Promise<void> {
+async function runBackup(context: CommandContext): Promise<number> {
   const path = context.words[0] as string
   const settings = await settingsOf(context)
   const { backupDatabase } = await import("@signalbox/server/storage/backup")
@@ -43,10 +45,10 @@ async function runBackup(context: CommandContext): Promise<void> {
   const summary = await withDatabase(settings, { besideServer: true }, (connection) =>
     backupDatabase({ connection, path, programVersion, ...blobs, dataDirectory }),
   )
-  await showSummary(context, summary, `all data is in ${path}; it holds keys, so keep it as safe as one`)
+  return await showSummary(context, summary, `all data is in ${path}; it holds keys, so keep it as safe as one`)
 }
 
-async function runRestore(context: CommandContext): Promise<void> {
+async function runRestore(context: CommandContext): Promise<number> {
   const path = context.words[0] as string
   const settings = await settingsOf(context)
   const { restoreDatabase } = await import("@signalbox/server/storage/backup")
@@ -64,10 +66,10 @@ async function runRestore(context: CommandContext): Promise<void> {
       await blobs.close()
     }
   })
-  await showSummary(context, summary, `all data of ${path} is restored`)
+  return await showSummary(context, summary, `all data of ${path} is restored`)
 }
 
-async function runMove(context: CommandContext): Promise<void> {
+async function runMove(context: CommandContext): Promise<number> {
   const to = context.options["to"] as string
   if (!/^postgres(?:ql)?:\/\//.test(to))
     throw new AppError("cli.usage", "--to takes a URL as in postgres://USER@HOST/DATABASE")
@@ -78,7 +80,7 @@ async function runMove(context: CommandContext): Promise<void> {
   const summary = await withDatabase(settings, { besideServer: false }, (from) =>
     moveDatabase({ from, to, programVersion, components }),
   )
-  await showSummary(context, summary, "all data is copied; start the server with --database-url from now on")
+  return await showSummary(context, summary, "all data is copied; start the server with --database-url from now on")
 }
 
 async function version(): Promise<string> {
@@ -109,9 +111,16 @@ async function withDatabase<T>(
   }
 }
 
-async function showSummary(context: CommandContext, summary: CopySummary, text: string): Promise<void> {
+async function showSummary(context: CommandContext, summary: CopySummary, text: string): Promise<number> {
   const rows = summary.tables.reduce((sum, table) => sum + table.rows, 0)
-  const files = summary.files.length === 0 ? [] : [summary.files.join(", ")]
-  const facts = [`${summary.tables.length} tables`, `${rows} rows`, `${summary.blobs} blobs`, ...files].join(", ")
-  await context.show({ ...summary, rows }, () => `${text} (${facts})\n`)
+  const { audit } = summary
+  const faults = audit?.faults ?? []
+  const parts = [
+    ...[`${summary.tables.length} tables`, `${rows} rows`, `${summary.blobs} blobs`],
+    ...(summary.files.length === 0 ? [] : [summary.files.join(", ")]),
+    ...(audit && faults.length === 0 ? [`the audit chain fits: ${audit.records} records`] : []),
+  ]
+  const warnings = faults.map(({ account, what }) => `The audit chain of ${account} does NOT fit: ${what}.\n`)
+  await context.show({ ...summary, rows }, () => `${text} (${parts.join(", ")})\n${safeText(warnings.join(""))}`)
+  return faults.length === 0 ? exitCodes.ok : exitCodes.negative
 }

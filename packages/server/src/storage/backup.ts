@@ -10,6 +10,7 @@ import type pg from "pg"
 import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { migrateBackgroundQueue } from "./background-queue.ts"
+import { verifyAuditChains, type AuditVerdict } from "./audit-verify.ts"
 import { readBackupFile, unreadable, writeBackupFile, type Frame } from "./backup-container.ts"
 import type { BlobStore } from "./blob-store.ts"
 import { type KeptFile, keepFile, readKeptFiles } from "./kept-files.ts"
@@ -32,8 +33,10 @@ import {
 export interface CopySummary {
   readonly tables: ReadonlyArray<{ readonly name: string; readonly rows: number }>
   readonly blobs: number
-  /** Files of the data directory that went along: the certificate authority and the first administrator's key. */
+  /** Files of the data directory that went along: the certificate authority, the first administrator's key and others. */
   readonly files: readonly string[]
+  /** What the copied audit chains say of themselves; absent where the data are of a time before chains. */
+  readonly audit?: AuditVerdict
 }
 
 interface CopyOptions {
@@ -65,8 +68,11 @@ export async function backupDatabase(options: {
   const tables: Array<{ name: string; rows: number }> = []
   const counts = { blobs: 0 }
   const files = options.dataDirectory === undefined ? [] : await readKeptFiles(options.dataDirectory)
-  await withSnapshot(options.connection, (source) => writeBackupFile(options.path, giveFrames(source)))
-  return { tables, blobs: counts.blobs, files: files.map((file) => file.path) }
+  const audit = await withSnapshot(options.connection, async (source) => {
+    await writeBackupFile(options.path, giveFrames(source))
+    return await verifyChains(source)
+  })
+  return { tables, blobs: counts.blobs, files: files.map((file) => file.path), ...audit }
 
   async function* giveFrames(source: Source): AsyncGenerator<Frame> {
     yield { kind: "header", fields: { ...source.header, programVersion: options.programVersion } }
@@ -91,6 +97,11 @@ export async function backupDatabase(options: {
       yield { kind: "data", bytes }
     }
   }
+}
+
+async function verifyChains({ client }: { readonly client: pg.Client }): Promise<Pick<CopySummary, "audit">> {
+  const audit = await verifyAuditChains(sqlOf(client))
+  return audit === undefined ? {} : { audit }
 }
 
 /** Content that nothing needs any more may go between the list and its turn: a server's collection works on. */
@@ -131,7 +142,9 @@ export async function restoreDatabase(
       assert(end?.kind === "table-end", "a table's frames end with its count")
       tables.push({ name: part.name, rows: await target.finish(part, end.fields as unknown as CopyDigest) })
     }
-    return { tables, blobs: await restoreBlobs(reader, blobs), files: await restoreFiles(reader, dataDirectory) }
+    const audit = await verifyChains(target)
+    const restored = { blobs: await restoreBlobs(reader, blobs), files: await restoreFiles(reader, dataDirectory) }
+    return { tables, ...restored, ...audit }
   })
 }
 
@@ -153,7 +166,7 @@ export async function moveDatabase(options: CopyOptions & { from: Connection; to
         await writePart(target.client, part, stream)
         tables.push({ name: part.name, rows: await target.finish(part, finish()) })
       }
-      return { tables, blobs: 0, files: [] }
+      return { tables, blobs: 0, files: [], ...(await verifyChains(target)) }
     })
   })
 }
