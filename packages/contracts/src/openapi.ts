@@ -12,9 +12,9 @@ const serviceDescriptions: Readonly<Record<ServiceName, string>> = {
   approvals: "Requests, votes and who has to be asked",
   artifacts: "Files that steps put on nodes",
   audit: "Events, the audit record, and the story behind an id",
-  calendars: "Schedules and maintenance windows",
+  calendars: "Schedules, maintenance windows and change calendars",
   fleet: "Nodes, their agents, enrolment and groups",
-  identity: "Accounts, API keys and what they may do",
+  identity: "Accounts, users and their sessions, service accounts, API keys, and what they may do",
   notifications: "Channels, subscriptions to events, and what was delivered",
   secrets: "Values that steps use and that nothing shows",
   routing: "The operations and the map that routes them",
@@ -116,7 +116,7 @@ export function makeOpenApi(operations: readonly AnyOperation[], version: string
     paths,
     components: {
       securitySchemes: {
-        bearer: { type: "http", scheme: "bearer", description: "An API key: `sbx_<account>_<key>_<secret>`" },
+        bearer: { type: "http", scheme: "bearer", description: "An API key or a session's token: `sbx_<account>_<id>_<secret>`" },
       },
       headers: responseHeaders,
       schemas: Object.fromEntries([...writer.components].toSorted(byKey)),
@@ -147,6 +147,7 @@ function writeOperation(operation: AnyOperation, writer: SchemaWriter): Readonly
     ...(operation.description === undefined ? {} : { description: operation.description }),
     "x-signalbox-effect": operation.effect,
     "x-signalbox-permission": operation.permission,
+    ...(operation.anonymous || operation.tokenInput !== undefined ? { security: [] } : {}),
     parameters: writeParameters(operation, writer),
     ...(body ? { requestBody: body } : {}),
     responses: writeResponses(operation, writer),

@@ -48,6 +48,8 @@ export interface OperationDeclaration<
   /** The reply; for a stream, one message of it. */
   readonly output: Output
   readonly errors: readonly ErrorCode[]
+  /** True where the call carries no credentials: its input has the `account`, and it needs `auth.enter`. */
+  readonly anonymous?: true
   /** True where reads too must leave an audit record. */
   readonly audited?: true
   /** Members of the output that are shown once: never stored, so a repeated call gets `secretShownOnce` instead. */
@@ -56,6 +58,8 @@ export interface OperationDeclaration<
   readonly secretInput?: readonly string[]
   /** Media type of a reading operation that answers with bytes instead of JSON; ranges of them can be asked for. */
   readonly rawOutput?: string
+  /** Member of the input, in the path, that carries the caller's credential: for programs that can send no header. */
+  readonly tokenInput?: string
   /** False where no gate may hold it: answering requests, opening sessions, and what gates themselves call. */
   readonly gateable?: false
   /** Members of the input that associations select by, by attribute: `{ workflow: "workflow" }`. */
@@ -109,6 +113,9 @@ export function defineOperation<
   for (const field of pathFields(declaration.path)) {
     assert(field in declaration.input.shape, `${declaration.name}: path field ${field} is not in the input`)
   }
+  const enters = declaration.anonymous === true
+  assert(enters === (declaration.permission === "auth.enter"), `${declaration.name}: auth.enter is for anonymous calls`)
+  assert(!enters || "account" in declaration.input.shape, `${declaration.name}: an anonymous call names its account`)
   return declaration
 }
 

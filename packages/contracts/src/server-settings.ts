@@ -1,4 +1,5 @@
 import { assert } from "@signalbox/kernel/assert"
+import { findDuration } from "@signalbox/kernel/duration"
 import { z } from "zod"
 
 /**
@@ -18,6 +19,11 @@ const port = z.coerce.number().int().min(0).max(65_535)
 /** In the file a list, elsewhere joined by commas. */
 const list = z.union([z.string(), z.array(z.string())]).default([])
 const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")])
+
+const boundedDuration = z.string().refine((text) => {
+  const milliseconds = findDuration(text)
+  return milliseconds !== undefined && milliseconds >= 60_000 && milliseconds <= 90 * 86_400_000
+}, "write a duration from 1m to 90d, such as 12h")
 
 export const settingDeclarations = {
   data: {
@@ -48,6 +54,14 @@ export const settingDeclarations = {
   "calls-per-second": {
     schema: z.coerce.number().int().min(1).max(1_000_000).default(500),
     help: "Calls a second that one key, or one address without a key, may make",
+  },
+  "session-lifetime": {
+    schema: boundedDuration.default("7d"),
+    help: "How long a session of a user lasts at most, from 1m to 90d",
+  },
+  "session-idle": {
+    schema: boundedDuration.default("24h"),
+    help: "How long a session of a user lasts without being used, from 1m to 90d",
   },
   "master-key-file": {
     schema: z.string().min(1).optional(),

@@ -274,7 +274,7 @@ export const errorCatalogue = {
   ),
   "executions.finished": entry("conflict", "The execution has ended; a finished execution never changes."),
 
-  // Calendars: schedules and maintenance windows
+  // Calendars: schedules, maintenance windows and change calendars
   "calendars.schedule-not-found": entry("not-found", "Check the schedule's name with `signalbox schedules list`."),
   "calendars.window-not-found": entry("not-found", "Check the window's name with `signalbox windows list`."),
   "calendars.invalid-timing": entry(
@@ -299,7 +299,38 @@ export const errorCatalogue = {
     "conflict",
     "Schedules name this window, and would never fire without it; take it out of them first.",
   ),
-  "calendars.too-many": entry("limited", "Remove schedules or windows that are no longer needed; the limit is named."),
+  "calendars.too-many": entry(
+    "limited",
+    "Remove schedules, windows, calendars or feeds that are no longer needed; the limit is named.",
+  ),
+  "calendars.calendar-not-found": entry(
+    "not-found",
+    "Check the change calendar's name with `signalbox calendars list`.",
+  ),
+  "calendars.version-not-found": entry(
+    "not-found",
+    "Only the last versions are kept; see `signalbox calendars versions NAME`.",
+  ),
+  "calendars.invalid-calendar": entry(
+    "invalid",
+    "Give exactly one of `document` (an iCalendar document), `url` and `urlSecret`; the message says what else is wrong.",
+  ),
+  "calendars.invalid-document": entry(
+    "invalid",
+    "The message names the line of the iCalendar document; docs/change-calendars.md lists what is understood.",
+  ),
+  "calendars.too-many-occurrences": entry(
+    "limited",
+    "Take old or very frequent events out of the calendar, or split it; the limit is named.",
+  ),
+  "calendars.not-subscribed": entry("conflict", "Only a calendar with a URL is fetched; apply this one anew instead."),
+  "calendars.feed-not-found": entry("not-found", "Check the feed's id with `signalbox calendar-feeds list`."),
+  "calendars.review-not-found": entry("not-found", "Check the review's id with `signalbox break-glass-reviews list`."),
+  "calendars.review-closed": entry(
+    "conflict",
+    "The review is closed; `signalbox break-glass-reviews get ID` shows it.",
+  ),
+  "calendars.own-review": entry("forbidden", "Who skipped the calendars doesn't review it; ask somebody else."),
 
   // Notifications
   "notifications.channel-not-found": entry("not-found", "Check the channel's name with `signalbox channels list`."),
@@ -445,7 +476,6 @@ export const errorCatalogue = {
   // Approvals: what administrators make, and requests
   "approvals.template-not-found": entry("not-found", "Check the template's name with `signalbox templates list`."),
   "approvals.template-in-use": entry("conflict", "Remove or change the associations that the message names first."),
-  "approvals.invalid-template": entry("invalid", "Correct the fields listed in `issues`."),
   "approvals.group-not-found": entry("not-found", "Check the group's name with `signalbox approval-groups list`."),
   "approvals.group-in-use": entry(
     "conflict",
@@ -462,10 +492,6 @@ export const errorCatalogue = {
     "Make one of the two associations more specific; the message names the other one.",
   ),
   "approvals.request-not-found": entry("not-found", "Check the request's id with `signalbox approval-requests list`."),
-  "approvals.unmatched": entry(
-    "mismatch",
-    "An administrator makes an association for such requests, or the caller submits it with `unmatched: wait`.",
-  ),
   "approvals.unreachable": entry(
     "invalid",
     "Nobody could ever satisfy the levels listed in `issues`: change the groups, the counts or the bans.",

@@ -21,6 +21,7 @@ import { createArtifactsService } from "./services/artifacts/service.ts"
 import { createAuditService } from "./services/audit/service.ts"
 import { createCalendarsService } from "./services/calendars/service.ts"
 import { createFleetService } from "./services/fleet/service.ts"
+import type { IdentityOptions } from "./services/identity/options.ts"
 import { bootstrapIdentity, createIdentityService } from "./services/identity/service.ts"
 import { createNotificationsService, type NotificationsOptions } from "./services/notifications/service.ts"
 import { addBuiltInRoutes, createRoutingService } from "./services/routing/service.ts"
@@ -65,11 +66,17 @@ export interface CompositionOptions {
   readonly egress?: EgressOptions
   /** The mail server that notifications go through; left out, there are no mail channels. */
   readonly mail?: NotificationsOptions["mail"]
+  /** How long sessions of users last; left out, the settings' defaults. */
+  readonly sessions?: IdentityOptions["sessions"]
+  /** What hashing a password takes; left out, today's choice. */
+  readonly passwordCost?: NonNullable<IdentityOptions["passwordCost"]>
   /** Takes the place of agents' sessions where there are no agents: in benchmarks. */
   readonly executor?: Executor
   /** Keeps the first administrator's key, where this start makes it. */
   keepFirstKey(keyText: string): Promise<void>
 }
+
+const defaultSessionLimits = { lifetimeMilliseconds: 7 * 86_400_000, idleMilliseconds: 86_400_000 }
 
 /** The same at each start: executions of the process before are taken up at once, without waiting for its leases. */
 const onlyServerName = "only"
@@ -117,7 +124,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   parts.handlers.push(...services.flatMap((service) => service.handlers))
   const watcher = await watchConfiguration({
     sql: database,
-    listeners: [parts.keys, parts.table, parts.windows],
+    listeners: [...parts.listeners, parts.table, parts.windows],
     onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
   })
   const router = createRouter({
@@ -126,7 +133,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     random,
     map: () => parts.table.current(),
     operations,
-    authenticators: [parts.keys, ...parts.authenticators],
+    authenticators: parts.authenticators,
     gates: noGates,
     uses: noUses,
     markSecretInput: secrets.markInput,
@@ -162,7 +169,12 @@ function makeServices(
     late.watcher?.refresh().catch((error: unknown) => logger.warn({ err: error }, "loading configuration failed"))
   }
   const caller = lateCaller(late)
-  const identity = createIdentityService({ database, clock, random, operations, configurationChanged })
+  const { secrets, egress } = ready
+  const identity = createIdentityService({
+    ...{ database, clock, random, logger, operations, secrets, egress, configurationChanged },
+    sessions: options.sessions ?? defaultSessionLimits,
+    ...(options.passwordCost ? { passwordCost: options.passwordCost } : {}),
+  })
   const routing = createRoutingService({
     database,
     operations,
@@ -212,10 +224,10 @@ function makeServices(
     services,
     handlers,
     expanders,
-    keys: identity.keys,
+    listeners: identity.listeners,
     windows: calendars.windows,
     table: routing.table,
-    authenticators: fleet.authenticators,
+    authenticators: [...identity.authenticators, ...fleet.authenticators],
   }
 }
 

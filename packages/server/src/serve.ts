@@ -84,6 +84,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     isOnlyServer,
     publicUrl: url,
     egress: settings.egress,
+    sessions: settings.sessions,
     blobs: { store: blobs.store, bytesMax: settings.blobs.bytesMax },
     ...(settings.mail === undefined ? {} : { mail: settings.mail }),
     masterKey: masterKeyInFile({ dataDirectory: settings.data, file: settings.masterKeyFile }),

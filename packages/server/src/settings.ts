@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { referenceKinds, type ReferenceKind } from "@signalbox/contracts/secrets/operations"
 import { settingDeclarations, variableOf, type SettingName } from "@signalbox/contracts/server-settings"
 import { AppError } from "@signalbox/kernel/app-error"
+import { getDuration } from "@signalbox/kernel/duration"
 import { parse } from "yaml"
 import type { EgressOptions } from "./egress/egress.ts"
 import type { BlobSettings } from "./storage/open-blob-store.ts"
@@ -20,6 +21,7 @@ export interface Settings {
   readonly tlsNames: readonly string[]
   readonly insecure: boolean
   readonly callsPerSecond: number
+  readonly sessions: { readonly lifetimeMilliseconds: number; readonly idleMilliseconds: number }
   readonly egress: EgressOptions
   readonly mail?: MailSettings
   readonly blobs: BlobSettings
@@ -75,6 +77,10 @@ export function readSettings(sources: {
     secretReferences: listOf(values["secret-references"]).map(referenceKind),
     insecure: values["insecure"] as boolean,
     callsPerSecond: values["calls-per-second"] as number,
+    sessions: {
+      lifetimeMilliseconds: getDuration(values["session-lifetime"] as string),
+      idleMilliseconds: getDuration(values["session-idle"] as string),
+    },
     logLevel: values["log-level"] as Settings["logLevel"],
     ...(sources.file === undefined ? {} : { file: sources.file }),
     ...(values["database-url"] === undefined ? {} : { databaseUrl: values["database-url"] as string }),

@@ -1,7 +1,10 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
 import { accountId, instant, instantInput, limits, pageInput, pageOf } from "../schemas.ts"
+import { identityProviderOperations } from "./identity-providers.ts"
+import { peopleOperations } from "./people.ts"
 import { grantableRoles, permissions } from "./roles.ts"
+import { userSessionOperations } from "./user-sessions.ts"
 
 export const account = z
   .object({ id: accountId, title: z.string(), createdAt: instant })
@@ -11,6 +14,7 @@ export const apiKey = z.object({
   id: z.string(),
   name: z.string(),
   roles: z.array(z.string()),
+  owner: z.string().optional().describe("The user or service account that it belongs to; else it is its own principal"),
   createdAt: instant,
   createdBy: z.string(),
   expiresAt: instant.optional(),
@@ -49,7 +53,9 @@ export const keysCreate = defineOperation({
   name: "keys.create",
   service: "identity",
   summary: "Create an API key",
-  description: "The key's text is in the reply and nowhere else: the server keeps only a hash.",
+  description:
+    "The key's text is in the reply and nowhere else: the server keeps only a hash. A key of a user or of a service " +
+    "account acts as its owner, can do no more than both its own roles and its owner's allow, and dies with its owner.",
   method: "POST",
   path: "/v1/keys",
   effect: "change",
@@ -57,11 +63,40 @@ export const keysCreate = defineOperation({
   input: z.strictObject({
     name: z.string().min(1).max(limits.nameLengthMax),
     roles: z.array(z.enum(grantableRoles)).min(1).max(grantableRoles.length),
+    owner: z
+      .string()
+      .min(1)
+      .max(128)
+      .optional()
+      .describe("A user or service account, by id or name; else the user who makes it, else nobody"),
     expiresAt: instantInput.optional(),
   }),
   output: apiKey.extend({ key: z.string().describe("The key's text, shown once") }),
   secretOutput: ["key"],
-  errors: ["identity.role-not-grantable"],
+  errors: ["identity.role-not-grantable", "identity.principal-not-found", "identity.outranked"],
+})
+
+export const keysAssign = defineOperation({
+  name: "keys.assign",
+  service: "identity",
+  summary: "Give a key that belongs to nobody to a user or a service account",
+  description: "From then on its calls are its owner's. What it did before stays under its own name.",
+  method: "POST",
+  path: "/v1/keys/{key}:assign",
+  effect: "change",
+  permission: "keys.write",
+  input: z.strictObject({
+    key: z.string().max(64),
+    owner: z.string().min(1).max(128).describe("A user or service account, by id or name"),
+  }),
+  output: apiKey,
+  errors: [
+    "identity.key-not-found",
+    "identity.key-owned",
+    "identity.outranked",
+    "identity.principal-not-found",
+    "identity.role-not-grantable",
+  ],
 })
 
 export const keysList = defineOperation({
@@ -75,7 +110,7 @@ export const keysList = defineOperation({
   input: z.strictObject({ ...pageInput }),
   output: pageOf(apiKey),
   errors: ["request.invalid-cursor"],
-  table: { rows: "items", columns: ["id", "name", "roles", "expiresAt", "revokedAt"] },
+  table: { rows: "items", columns: ["id", "name", "owner", "roles", "expiresAt", "revokedAt"] },
 })
 
 export const keysRevoke = defineOperation({
@@ -95,7 +130,7 @@ export const keysRevoke = defineOperation({
 export const authWhoami = defineOperation({
   name: "auth.whoami",
   service: "identity",
-  summary: "Show who this key is and what it may do",
+  summary: "Show who you are here and what you may do",
   method: "GET",
   path: "/v1/auth/whoami",
   effect: "read",
@@ -104,7 +139,10 @@ export const authWhoami = defineOperation({
   output: z.object({
     account: z.string(),
     principal: z.string(),
-    kind: z.enum(["key", "agent", "enrollment", "system", "schedule"]),
+    kind: z.enum(["key", "user", "service-account", "agent", "enrollment", "system", "schedule", "feed", "anonymous"]),
+    name: z.string().optional().describe("Of a user or service account"),
+    credential: z.string().optional().describe("The key or the session that was shown"),
+    teams: z.array(z.string()),
     roles: z.array(z.string()),
     permissions: z.array(z.enum(permissions)),
     expiresAt: instant.optional(),
@@ -115,7 +153,7 @@ export const authWhoami = defineOperation({
 export const authCan = defineOperation({
   name: "auth.can",
   service: "identity",
-  summary: "Tell whether this key may call an operation, and why",
+  summary: "Tell whether you may call an operation, and why",
   method: "GET",
   path: "/v1/auth/can",
   effect: "read",
@@ -136,7 +174,11 @@ export const identityOperations = [
   accountsList,
   keysCreate,
   keysList,
+  keysAssign,
   keysRevoke,
   authWhoami,
   authCan,
+  ...userSessionOperations,
+  ...peopleOperations,
+  ...identityProviderOperations,
 ] as const

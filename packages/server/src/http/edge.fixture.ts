@@ -41,7 +41,10 @@ const masterKeyInMemory = {
 }
 
 export interface ServerFixtureOptions extends Partial<
-  Pick<CompositionOptions, "clock" | "masterKey" | "secretReferences" | "mail" | "executor">
+  Pick<
+    CompositionOptions,
+    "clock" | "masterKey" | "secretReferences" | "mail" | "executor" | "egress" | "sessions" | "passwordCost"
+  >
 > {
   readonly callsPerSecondMax?: number
   /** Takes the log, every level of it, instead of nobody. */
@@ -69,6 +72,9 @@ export async function startServerFixture(options: ServerFixtureOptions = {}): Pr
     masterKey: options.masterKey ?? masterKeyInMemory,
     ...(options.secretReferences ? { secretReferences: options.secretReferences } : {}),
     ...(options.mail ? { mail: options.mail } : {}),
+    ...(options.egress ? { egress: options.egress } : {}),
+    ...(options.sessions ? { sessions: options.sessions } : {}),
+    ...(options.passwordCost ? { passwordCost: options.passwordCost } : {}),
     ...(options.executor ? { executor: options.executor } : {}),
     keepFirstKey: (key) => {
       platformKey = key

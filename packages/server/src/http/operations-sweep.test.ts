@@ -9,6 +9,8 @@ import { newPublicKey, startServerFixture, type ServerFixture } from "./edge.fix
  * low a role, and for another account's ids. An operation that the tables below can't call fails the sweep.
  */
 const http = operations.filter((operation) => operation.effect !== "session")
+/** All but those by which people log in: they take no credentials. */
+const closed = http.filter((operation) => operation.anonymous !== true)
 const document = `kind: Workflow
 name: own
 steps:
@@ -20,7 +22,8 @@ const schedule = { every: "30d", call: { input: { workflow: "own", targets: { al
 
 const channel = { via: "webhook", url: "http://127.0.0.1:9/secret-url-of-one", signingSecret: "own" }
 const subscription = { channel: "own", events: ["key.*"], description: "secret-subscription-of-one" }
-const secretsOfOne = ["node", "query", "key", "window", "schedule", "url", "subscription"].map(
+const provider = { issuer: "https://one.example.org", clientId: "secret-provider-of-one" }
+const secretsOfOne = ["node", "query", "key", "window", "schedule", "url", "subscription", "user", "service-account", "provider"].map(
   (what) => `secret-${what}-of-one`,
 )
 
@@ -70,6 +73,17 @@ async function fill(key: string): Promise<Record<string, string>> {
   const artifact = await server.call(key, "POST", "/v1/artifacts", { name: "own", digest: emptyDigest, bytes: 0 })
   expect(artifact.status).toBe(200)
   expect((await server.call(key, "POST", `/v1/artifacts/${String(artifact.body["id"])}:finish`, {})).status).toBe(200)
+  const user = await server.call(key, "POST", "/v1/users", { name: "own", displayName: "secret-user-of-one" })
+  expect(user.status, JSON.stringify(user.body)).toBe(200)
+  const code = String(user.body["code"])
+  const redeem = { account: "one", user: "own", code, password: "a password of one" }
+  expect((await server.call(undefined, "POST", "/v1/passwords:redeem", redeem)).status).toBe(200)
+  const login = { account: "one", user: "own", password: "a password of one" }
+  const session = await server.call(undefined, "POST", "/v1/user-sessions", login)
+  expect(session.status, JSON.stringify(session.body)).toBe(200)
+  const serviceAccount = { name: "own", displayName: "secret-service-account-of-one" }
+  expect((await server.call(key, "POST", "/v1/service-accounts", serviceAccount)).status).toBe(200)
+  expect((await server.call(key, "PUT", "/v1/identity-providers/own", provider)).status).toBe(200)
   const apiKey = await server.call(key, "POST", "/v1/keys", { name: "secret-key-of-one", roles: ["viewer"] })
   return {
     node: enrolled.body["node"] as string,
@@ -80,6 +94,10 @@ async function fill(key: string): Promise<Record<string, string>> {
     artifact: artifact.body["id"] as string,
     digest: emptyDigest,
     name: "own",
+    user: user.body["id"] as string,
+    principal: user.body["id"] as string,
+    session: session.body["session"] as string,
+    serviceAccount: "own",
     task: "0",
     id: run.body["id"] as string,
     operation: "accounts.list",
@@ -121,6 +139,16 @@ const bodies: Record<string, unknown> = {
   "secrets.put": { value: "another value" },
   "routes.put": { services: [] },
   "keys.revoke": {},
+  "keys.assign": { owner: "own" },
+  "users.update": { displayName: "stolen" },
+  "users.disable": {},
+  "users.enable": {},
+  "users.reset-password": {},
+  "service-accounts.update": { displayName: "stolen" },
+  "service-accounts.disable": {},
+  "service-accounts.enable": {},
+  "user-sessions.revoke": {},
+  "identity-providers.apply": { issuer: "https://two.example.org", clientId: "two" },
   "enrollment-keys.revoke": {},
   "executions.pause": {},
   "executions.resume": {},
@@ -131,7 +159,7 @@ const bodies: Record<string, unknown> = {
 }
 
 describe("X2: every operation is refused", () => {
-  test.each(http.map((operation) => [operation.name, operation] as const))(
+  test.each(closed.map((operation) => [operation.name, operation] as const))(
     "%s without a key",
     async (_name, operation) => {
       const body = operation.method === "GET" || operation.method === "DELETE" ? undefined : {}
@@ -141,7 +169,7 @@ describe("X2: every operation is refused", () => {
     },
   )
 
-  test.each(http.map((operation) => [operation.name, operation] as const))(
+  test.each(closed.map((operation) => [operation.name, operation] as const))(
     "%s with a key of too low a role",
     async (_name, operation) => {
       const roleLess =
@@ -176,7 +204,7 @@ describe("X2: every operation is refused", () => {
         name === "groups.put" ||
         name === "resources.apply" ||
         name === "workflows.apply" ||
-        /^(?:schedules|windows|channels|subscriptions)\.(?:apply|get|remove|test)$/.test(name) ||
+        /^(?:schedules|windows|channels|subscriptions|identity-providers)\.(?:apply|get|remove|test)$/.test(name) ||
         name === "secrets.put" ||
         name === "secrets.get" ||
         name === "secrets.remove" ||
@@ -209,7 +237,11 @@ async function snapshot(): Promise<unknown> {
   const { database } = server.test
   return Promise.all([
     database.query("select name, tags, state from nodes where account = 'one' order by id").catch(() => []),
-    database.query("select id, revoked_at from api_keys where account = 'one' and name like 'secret%' order by id"),
+    database.query("select id, version, display_name, password_hash, disabled_at from users where account = 'one'"),
+    database.query("select id, version, display_name, disabled_at from service_accounts where account = 'one'"),
+    database.query("select id, revoked_at from user_sessions where account = 'one'"),
+    database.query("select name, version, spec from identity_providers where account = 'one'"),
+    database.query("select id, revoked_at, owner from api_keys where account = 'one' and name like 'secret%' order by id"),
     database.query("select name, query from node_groups where account = 'one'").catch(() => []),
     database.query("select name, version from workflow_versions where account = 'one'"),
     database.query("select name, version, received, state from artifacts where account = 'one'"),

@@ -85,11 +85,15 @@ export async function findChangeCausedBy(
 /** An audit record of a call that was refused for lack of authority; nothing else of the call remains. */
 export async function writeRefusalRecord(
   sql: Sql,
-  refusal: Omit<ChangeRecord, "events" | "idempotency" | "response"> & { readonly outcome: string },
+  refusal: Omit<ChangeRecord, "events" | "idempotency" | "response"> & {
+    readonly outcome: string
+    /** Left out, the account. */
+    readonly subject?: string
+  },
 ): Promise<void> {
   await sql.query(
     `insert into audit (aggregate_id, id, account, principal, operation, subject, outcome, cause, source_address, input_digest)
-     values ($1, $2, $1, $3, $4, $1, $5, $6, $7, $8)
+     values ($1, $2, $1, $3, $4, $9, $5, $6, $7, $8)
      on conflict do nothing`,
     [
       refusal.caller.account,
@@ -100,6 +104,7 @@ export async function writeRefusalRecord(
       refusal.cause,
       refusal.sourceAddress ?? null,
       refusal.inputDigest,
+      refusal.subject ?? refusal.caller.account,
     ],
   )
 }

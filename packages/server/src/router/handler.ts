@@ -10,14 +10,31 @@ import type { Expander } from "../storage/outbox.ts"
 /** Who calls. Made by an authenticator, never by a handler. */
 export interface Caller {
   readonly account: string
-  /** `key:key_…`, `node:nod_…`, `enrollment:enk_…`, `schedule:<name>` or `system:<service>`. */
+  /**
+   * `usr_…`, `sva_…`, `key:key_…` (a key that belongs to nobody), `node:nod_…`, `enrollment:enk_…`, `schedule:<name>`,
+   * `feed:cfd_…`, `system:<service>`, `anonymous`.
+   */
   readonly principal: string
-  readonly kind: "key" | "agent" | "enrollment" | "system" | "schedule"
+  readonly kind:
+    | "key"
+    | "user"
+    | "service-account"
+    | "agent"
+    | "enrollment"
+    | "feed"
+    | "system"
+    | "schedule"
+    | "anonymous"
   readonly roles: readonly RoleName[]
   readonly permissions: ReadonlySet<Permission>
   readonly expiresAt?: number
   /** Of a schedule: the principal who made it, on whose authority it rests. */
   readonly author?: string
+  /** What it showed, where that is not the principal itself: `key_…` or `uss_…`. */
+  readonly credential?: string
+  /** Of a user or service account. */
+  readonly name?: string
+  readonly teams?: readonly string[]
 }
 
 /** What a handler knows of the call beside its input. Instants are milliseconds. */
@@ -62,6 +79,8 @@ export interface CallPlan {
   /** Bound to the plan where the operation knows how: it then refuses to do something else. */
   readonly input: unknown
   readonly plan?: unknown
+  /** One line for lists and mails; the operation's summary where left out. */
+  readonly title?: string
 }
 
 /** One message of a stream; `id` lets a client resume after it. */

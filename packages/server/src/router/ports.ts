@@ -58,6 +58,8 @@ export interface HeldCall extends GateCall {
   /** What is run once it is approved; may hold secrets, so it is kept sealed. */
   readonly input: unknown
   readonly content: Readonly<Record<string, unknown>>
+  /** One line for lists and mails. */
+  readonly title: string
   /** The caller's key: a repeat finds the same request, and later what came of the call. */
   readonly idempotency: { readonly key: string; readonly bodyHash: string }
 }
@@ -91,6 +93,8 @@ export interface OperationCaller {
       readonly cause: string
       readonly causedBy?: string
       readonly depth: number
+      /** Of a change that has to be made once: its idempotency key, and what tells another body. Left out, each call is one. */
+      readonly once?: { readonly key: string; readonly bodyHash: string }
     },
   ): Promise<OutputOf<O>>
 }
@@ -123,6 +127,7 @@ export interface CallPlanner {
   planCall(call: Pick<StandingCall, "operation" | "input" | "caller" | "cause" | "causedBy" | "depth">): Promise<{
     readonly input: unknown
     readonly content: Readonly<Record<string, unknown>>
+    readonly title: string
     readonly attributes: CallAttributes
     readonly bodyHash: string
   }>
@@ -140,6 +145,28 @@ export interface PrincipalDirectory {
   findPrincipal(account: string, principal: string, now: number): Caller | undefined
 }
 
+/** Who can call, whether it may at the moment or not. */
+export interface Principal {
+  /** `usr_…`, `sva_…`, or `key:key_…` for a key that belongs to nobody. */
+  readonly id: string
+  readonly kind: "user" | "service-account" | "key"
+  readonly name: string
+  readonly displayName: string
+  readonly email?: string
+  /** By hand and by claims. */
+  readonly teams: readonly string[]
+  /** What it may do now; undefined where it is disabled, revoked or expired. */
+  readonly caller?: Caller
+}
+
+/** Knows everybody of an account, in memory: for approvers and whoever else names people. */
+export interface PeopleDirectory extends PrincipalDirectory {
+  /** By id, or by the name of a user or service account; disabled ones too. */
+  describePrincipal(account: string, reference: string, now: number): Principal | undefined
+  /** Everybody, sorted by id. */
+  listPrincipals(account: string, now: number): readonly Principal[]
+}
+
 /** Answers in memory whether maintenance windows are open, so that an execution may ask every second. */
 export interface WindowState {
   /** Open where any of the windows is; no names: always open. A window that doesn't exist is closed for ever. */
@@ -153,6 +180,45 @@ export interface WindowsAnswer {
   readonly changesAt: number | null
   /** The window that is open, or that opens next. */
   readonly name: string | null
+}
+
+/** Answers in memory whether change calendars are open. */
+export interface CalendarState {
+  /** Closed where any of them is; no names: open. One that doesn't exist, or is unknown, is closed. */
+  stateOf(account: string, names: readonly string[], at: number): CalendarsAnswer
+}
+
+export interface CalendarsAnswer {
+  readonly open: boolean
+  /** When `open` changes next; null where it never does, or nobody knows. */
+  readonly changesAt: number | null
+  /** The calendar that is closed, or that closes next. */
+  readonly name: string | null
+  /** That calendar was never fetched, is too old, or isn't there. */
+  readonly unknown?: true
+}
+
+/** Finds in memory what is held because a change calendar is closed. */
+export interface ChangeFreezes {
+  /** The closed calendars that hold such a call; one whose state is unknown is closed. */
+  find(account: string, call: FreezableCall, at: number): readonly Freeze[]
+}
+
+export interface FreezableCall {
+  readonly operation: string
+  /** What else calendars select by: `workflow`. */
+  readonly attributes: Readonly<Record<string, string>>
+}
+
+export interface Freeze {
+  readonly calendar: string
+  /** The approval template whose approvers are needed beside the regular ones; null where none is named. */
+  readonly freezeTemplate: string | null
+  /** When the calendar opens; null where it never does, or nobody knows. */
+  readonly opensAt: number | null
+  /** The event that takes place. */
+  readonly event: string | null
+  readonly unknown: boolean
 }
 
 /**

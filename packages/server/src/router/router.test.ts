@@ -13,6 +13,8 @@ import { createRouter, type EdgeCall, type Router } from "./router.ts"
 const own = operations.filter((operation) => operation.service === "identity" || operation.service === "routing")
 const byName = new Map(own.map((operation) => [operation.name, operation]))
 
+const noSecrets = () => Promise.resolve({})
+
 let test_: TestDatabase
 let watcher: ConfigurationWatcher
 let router: Router
@@ -33,7 +35,11 @@ beforeAll(async () => {
     database,
     clock: systemClock,
     random: systemRandom,
+    logger: { warn: () => undefined },
     operations: byName,
+    sessions: { lifetimeMilliseconds: 3_600_000, idleMilliseconds: 3_600_000 },
+    secrets: { read: noSecrets, readVersions: noSecrets, versions: noSecrets },
+    egress: { request: () => Promise.reject(new Error("nothing leaves here")) },
     configurationChanged,
   })
   const routing = createRoutingService({
@@ -46,7 +52,7 @@ beforeAll(async () => {
   handlers.push(...identity.service.handlers, ...routing.service.handlers)
   watcher = await watchConfiguration({
     sql: database,
-    listeners: [identity.keys, routing.table],
+    listeners: [...identity.listeners, routing.table],
     onError: (error) => {
       throw error
     },
@@ -57,7 +63,7 @@ beforeAll(async () => {
     random: systemRandom,
     map: () => routing.table.current(),
     operations: byName,
-    authenticators: [identity.keys],
+    authenticators: identity.authenticators,
     gates: noGates,
     uses: noUses,
     markSecretInput: (text) => `marked:${text.length}`,

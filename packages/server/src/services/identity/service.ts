@@ -2,23 +2,48 @@ import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import type { Service } from "../../router/handler.ts"
+import type { Authenticator } from "../../router/ports.ts"
 import { makeKeyText } from "../../router/key-text.ts"
-import { raiseConfigurationVersion } from "../../storage/configuration-versions.ts"
+import { raiseConfigurationVersion, type ConfigurationListener } from "../../storage/configuration-versions.ts"
 import type { Tx } from "../../storage/database.ts"
+import { identityTasks, startFlushing } from "./background.ts"
 import { identityHandlers } from "./handlers.ts"
 import { createKeyDirectory, keysComponent, type KeyDirectory } from "./key-directory.ts"
 import type { IdentityOptions } from "./options.ts"
+import { createPasswords } from "./password.ts"
+import { createPeople } from "./people-directory.ts"
+import { createSessionDirectory } from "./session-directory.ts"
 import { insertAccount, insertKey } from "./store.ts"
 
 /** The account that the first start makes. */
 export const firstAccount = "main"
 
-/** Accounts, API keys, who may do what. */
-export function createIdentityService(options: IdentityOptions): { service: Service; keys: KeyDirectory } {
-  return {
-    service: { name: "identity", handlers: identityHandlers(options) },
-    keys: createKeyDirectory(options.database),
+/** Accounts, users and their sessions, service accounts, API keys, who may do what. */
+export function createIdentityService(options: IdentityOptions): {
+  readonly service: Service
+  /** Knows API keys, and everybody of an account. */
+  readonly keys: KeyDirectory
+  readonly authenticators: readonly Authenticator[]
+  readonly listeners: readonly ConfigurationListener[]
+} {
+  const { database, clock, random } = options
+  const people = createPeople(database)
+  const keys = createKeyDirectory(database, people)
+  const { idleMilliseconds } = options.sessions
+  const sessions = createSessionDirectory({ sql: database, people, idleMilliseconds, now: () => clock.now() })
+  const passwords = createPasswords({ random, ...(options.passwordCost ? { cost: options.passwordCost } : {}) })
+  let flushing: ReturnType<typeof startFlushing> | undefined
+  const service: Service = {
+    name: "identity",
+    handlers: identityHandlers({ ...options, directory: keys, passwords }),
+    cronTasks: identityTasks(() => clock.now()),
+    start() {
+      flushing = startFlushing(sessions, options)
+      return Promise.resolve()
+    },
+    stop: async () => flushing?.stop(),
   }
+  return { service, keys, authenticators: [keys, sessions], listeners: [people, keys, sessions] }
 }
 
 /**

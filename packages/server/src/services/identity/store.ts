@@ -10,6 +10,8 @@ export interface KeyRow {
   readonly id: string
   readonly name: string
   readonly roles: string[]
+  /** The id of a user or service account; null where the key belongs to nobody. */
+  readonly owner: string | null
   readonly secret_hash: string
   readonly version: number
   readonly created_at: number
@@ -18,7 +20,7 @@ export interface KeyRow {
   readonly revoked_at: number | null
 }
 
-const keyColumns = "id, name, roles, secret_hash, version, created_at, created_by, expires_at, revoked_at"
+const keyColumns = "id, name, roles, owner, secret_hash, version, created_at, created_by, expires_at, revoked_at"
 
 /** False where the account exists already. */
 export async function insertAccount(tx: Tx, account: string, title: string): Promise<AccountRow | undefined> {
@@ -41,6 +43,7 @@ export interface NewKey {
   readonly id: string
   readonly name: string
   readonly roles: readonly string[]
+  readonly owner?: string | undefined
   readonly secretHash: string
   readonly createdBy: string
   readonly expiresAt?: string | undefined
@@ -48,9 +51,9 @@ export interface NewKey {
 
 export async function insertKey(tx: Tx, key: NewKey): Promise<KeyRow> {
   const [row] = await tx.query<KeyRow>(
-    `insert into api_keys (account, id, name, roles, secret_hash, created_by, expires_at)
-     values ($1, $2, $3, $4, $5, $6, $7::timestamptz) returning ${keyColumns}`,
-    [key.account, key.id, key.name, key.roles, key.secretHash, key.createdBy, key.expiresAt ?? null],
+    `insert into api_keys (account, id, name, roles, secret_hash, created_by, expires_at, owner)
+     values ($1, $2, $3, $4, $5, $6, $7::timestamptz, $8) returning ${keyColumns}`,
+    [key.account, key.id, key.name, key.roles, key.secretHash, key.createdBy, key.expiresAt ?? null, key.owner ?? null],
   )
   return row as KeyRow
 }
@@ -67,16 +70,29 @@ export async function listKeys(sql: Sql, account: string, page: { after: string;
   ])
 }
 
+export async function lockKey(tx: Tx, account: string, id: string): Promise<KeyRow | undefined> {
+  const [row] = await tx.query<KeyRow>(`select ${keyColumns} from api_keys where account = $1 and id = $2 for update`, [
+    account,
+    id,
+  ])
+  return row
+}
+
+export async function assignKey(tx: Tx, key: { account: string; id: string; owner: string }): Promise<KeyRow> {
+  const [row] = await tx.query<KeyRow>(
+    `update api_keys set owner = $3, version = version + 1 where account = $1 and id = $2 returning ${keyColumns}`,
+    [key.account, key.id, key.owner],
+  )
+  return row as KeyRow
+}
+
 /** Marks a key revoked; a second time changes nothing. Undefined where there is no such key. */
 export async function revokeKey(
   tx: Tx,
   account: string,
   id: string,
 ): Promise<{ row: KeyRow; changed: boolean } | undefined> {
-  const [before] = await tx.query<KeyRow>(
-    `select ${keyColumns} from api_keys where account = $1 and id = $2 for update`,
-    [account, id],
-  )
+  const before = await lockKey(tx, account, id)
   if (!before) return undefined
   if (before.revoked_at !== null) return { row: before, changed: false }
   const [row] = await tx.query<KeyRow>(
