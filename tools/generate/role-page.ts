@@ -14,7 +14,9 @@ export function makeRolePage(operations: readonly AnyOperation[]): string {
   return page(
     "Roles and operations",
     "A role is a named set of permissions; each operation needs exactly one. `agent` is held by an enrolled node's own " +
-      "signature and `enrollment` by an enrolment key; the others are given to API keys.",
+      "signature, `enrollment` by an enrolment key, `member` by every user, and `anonymous` by whoever has not logged in " +
+      "yet; the others are given to users, service accounts and API keys. A key of somebody has no more than both its " +
+      "own roles and its owner's allow. How people log in: [people](people.md).",
     markdownTable(header, rows),
     ...(unused.length > 0 ? [`Permissions that no operation needs yet: ${unused.join(", ")}.`] : []),
   )

@@ -59,6 +59,7 @@ export const permissions = [
   "approvals.submit",
   "approvals.write",
   "approvals.hold",
+  "approvals.link",
 ] as const
 
 export type Permission = (typeof permissions)[number]
@@ -137,10 +138,14 @@ export const roles = {
   notifier: ["notifications.deliver"],
   /** Held by the address of a calendar feed. */
   feed: ["calendars.subscribe"],
+  /** Held by a link in a message: one answer to one request. */
+  link: ["approvals.link"],
   /** Held by an enrolment key. */
   enrollment: ["nodes.enroll"],
   /** Whoever has not logged in yet. */
   anonymous: ["auth.enter"],
+  /** Every user, beside the roles that they are given. */
+  member: ownSession,
 } as const satisfies Record<string, readonly Permission[]>
 
 export type RoleName = keyof typeof roles

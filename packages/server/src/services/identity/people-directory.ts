@@ -61,7 +61,7 @@ async function readPeople(sql: Sql, account: string): Promise<AccountPeople> {
     ...users.map((row) =>
       toKnown(account, "user", {
         ...row,
-        roles: joined(row.roles, row.claimedRoles),
+        roles: ["member", ...joined(row.roles, row.claimedRoles)],
         teams: joined(row.teams, row.claimedTeams),
       }),
     ),
