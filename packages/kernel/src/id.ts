@@ -33,6 +33,7 @@ export const idPrefixes = {
   subscription: "sub",
   delivery: "dlv",
   approvalRequest: "apr",
+  approvalLink: "apl",
   approvalTemplate: "apt",
   approvalGroup: "apg",
   association: "aas",

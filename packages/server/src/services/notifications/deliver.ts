@@ -9,6 +9,7 @@ import { addJob, type BackgroundTask } from "../../storage/background-queue.ts"
 import type { Database, Sql } from "../../storage/database.ts"
 import type { ConsumerContext } from "../../storage/dispatcher.ts"
 import { appendEvents } from "../../storage/outbox.ts"
+import { openMessage } from "./confidential-message.ts"
 import { claimDelivery, recordTry, releaseDelivery, type DeliveryRow } from "./delivery-store.ts"
 import { busyPause, decideNext, isOwnEvent, type TryResult } from "./model.ts"
 import { deliveryLimits, retryPausesMilliseconds } from "./notification-limits.ts"
@@ -71,7 +72,8 @@ async function tryDelivery(options: NotificationsOptions, context: ConsumerConte
   const began = options.clock.now()
   let result: TryResult
   try {
-    result = await send(options, context, claimed)
+    const message = openMessage(options.sealer, claimed.account, claimed.message)
+    result = await send(options, context, { ...claimed, message })
   } catch (error) {
     if (signal.aborted) await releaseDelivery(database, claimed)
     if (signal.aborted) throw error

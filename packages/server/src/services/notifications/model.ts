@@ -32,6 +32,8 @@ export interface Message {
   readonly html?: string
   /** Only the recipient may read it: it holds links that act for somebody. */
   readonly confidential?: boolean
+  /** Of a confidential message: its actions, text and HTML as it rests in the database, encrypted. */
+  readonly sealed?: string
 }
 
 /** What a message about an execution says beside its event. */

@@ -75,7 +75,7 @@ export async function startNotifications(
   const loopback = parseHostRule("127.0.0.1")
   const egress = createEgress({ allow: loopback ? [loopback] : [], privateAllowed: true })
   const { service } = createNotificationsService({
-    ...{ clock, random, logger, operations: router, secrets: secrets.reader, egress },
+    ...{ clock, random, logger, operations: router, secrets: secrets.reader, sealer: secrets.sealer, egress },
     publicUrl: "https://signalbox.test",
     retryPausesMilliseconds: [50, 50, 50],
     ...options,

@@ -2,7 +2,7 @@ import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Egress } from "../../egress/egress.ts"
 import type { MailSettings } from "../../mail-settings.ts"
-import type { OperationCaller, SecretReader } from "../../router/ports.ts"
+import type { OperationCaller, Sealer, SecretReader } from "../../router/ports.ts"
 import type { StorageLogger } from "../../storage/database.ts"
 
 export interface NotificationsOptions {
@@ -11,6 +11,7 @@ export interface NotificationsOptions {
   readonly logger: StorageLogger
   readonly operations: OperationCaller
   readonly secrets: Pick<SecretReader, "read" | "versions">
+  readonly sealer: Sealer
   readonly egress: Pick<Egress, "request">
   /** Absent where the server has no mail server: then there are no mail channels. */
   readonly mail?: MailSettings

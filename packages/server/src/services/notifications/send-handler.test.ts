@@ -78,6 +78,8 @@ test("A8: a mail goes to one address with its own text and HTML, and nobody else
   const details = await fixture.call(deliveriesGet, { delivery: sent.delivery })
   expect(details).toMatchObject({ channel: "mailto:ada@example.org", via: "mail" })
   expect(JSON.stringify(details)).not.toContain("secret-link")
+  const rows = await fixture.test.database.query("select * from deliveries")
+  expect(JSON.stringify(rows)).not.toContain("secret-link")
   const { items } = await fixture.call(deliveriesList, { channel: "backend" })
   expect(items).toHaveLength(1)
 })

@@ -6,12 +6,14 @@ import { toInstant } from "@signalbox/kernel/clock"
 import { encodeBase32, idPrefixes } from "@signalbox/kernel/id"
 import { onChange, type ChangeContext, type Handler } from "../../router/handler.ts"
 import { getChannel, requestDelivery } from "./channel-handlers.ts"
+import { sealMessage } from "./confidential-message.ts"
 import { countPending, insertDelivery } from "./delivery-store.ts"
 import { clipMessage, type Message } from "./model.ts"
+import type { NotificationsOptions } from "./options.ts"
 import { recipientText } from "./recipient.ts"
 
 /** deliveries.send: what another service tells somebody. Its id is made of the dedupe key, so it is written once. */
-export function sendHandler(): Handler {
+export function sendHandler({ sealer }: Pick<NotificationsOptions, "sealer">): Handler {
   return onChange(deliveriesSend, async (input, ctx) => {
     const { to, dedupeKey } = input
     const via = "channel" in to ? (await getChannel(ctx.tx, ctx.account, to.channel)).via : "mail"
@@ -22,7 +24,7 @@ export function sendHandler(): Handler {
       ...{ id, account: ctx.account, channel, via, messageId: id },
       subscription: null,
       event: eventOf(input.event, ctx),
-      message: messageOf(input.message),
+      message: sealMessage(sealer, ctx.account, messageOf(input.message)),
       cause: ctx.cause,
       depth: ctx.depth,
       throttleGroup: null,

@@ -19,7 +19,7 @@ export function createNotificationsService(options: NotificationsOptions): { rea
         ...channelHandlers(options),
         ...subscriptionHandlers(options),
         ...deliveryHandlers(options),
-        sendHandler(),
+        sendHandler(options),
       ],
       consumers: [eventConsumer(options), requestConsumer()],
       tasks: [deliverTask(options)],

@@ -54,6 +54,12 @@ export function markSecretInput(masterKey: Uint8Array): (text: string) => string
   return (text) => `hmac:${createHmac("sha256", key).update(text).digest("hex")}`
 }
 
+/** Signs texts that come back to this installation, for one use. */
+export function createMac(masterKey: Uint8Array, use: string): (text: string) => Uint8Array {
+  const key = derive(masterKey, `mac ${use}`)
+  return (text) => createHmac("sha256", key).update(text).digest()
+}
+
 /** One use, one key: none of them gives another away. */
 function derive(masterKey: Uint8Array, use: string): Buffer {
   return Buffer.from(hkdfSync("sha256", masterKey, "", `signalbox secrets ${use}`, keyBytes))

@@ -1,7 +1,7 @@
 import type { Service } from "../../router/handler.ts"
 import type { Sealer, SecretReader } from "../../router/ports.ts"
 import type { Database } from "../../storage/database.ts"
-import { markSecretInput } from "./envelope.ts"
+import { createMac, markSecretInput } from "./envelope.ts"
 import { secretsHandlers } from "./handlers.ts"
 import { openMasterKey, type MasterKeySource } from "./master-key.ts"
 import type { ReferencePolicy } from "./reference.ts"
@@ -25,6 +25,8 @@ export async function createSecretsService(options: SecretsOptions): Promise<{
   /** What stands for a secret input in the router's digests. */
   readonly markInput: (text: string) => string
   readonly sealer: Sealer
+  /** HMAC-SHA256 under a key that is derived from the master key for one use. */
+  readonly macFor: (use: string) => (text: string) => Uint8Array
 }> {
   const { database, references } = options
   const masterKey = await openMasterKey(database, options.masterKey)
@@ -33,5 +35,6 @@ export async function createSecretsService(options: SecretsOptions): Promise<{
     reader: createSecretReader({ sql: database, masterKey, references }),
     markInput: markSecretInput(masterKey),
     sealer: createSealer(masterKey),
+    macFor: (use) => createMac(masterKey, use),
   }
 }

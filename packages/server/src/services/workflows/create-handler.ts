@@ -56,7 +56,18 @@ async function planCall(context: WorkflowsContext, input: Input, ctx: ReadContex
   const { windows: _, ...plan } = forecast(context, { run, ctx, input: { ...input, sample: approvedSample } })
   const { count, text } = plan.targets
   const title = `Run ${plan.workflow.name} on ${count} ${count === 1 ? "node" : "nodes"}: ${text}`
-  return { input: { ...input, planDigest: plan.planDigest }, plan, title }
+  return { input: { ...input, planDigest: plan.planDigest }, plan, title, facts: factsOf(plan) }
+}
+
+function factsOf(plan: Omit<PlannedRun, "windows">): Array<[string, string]> {
+  const { workflow, targets, width, errorsMax, steps, rollback } = plan
+  return [
+    ["Workflow", workflow.version === undefined ? workflow.name : `${workflow.name}, version ${workflow.version}`],
+    ["Targets", `${targets.count}: ${targets.text}`],
+    ["At once", `${width}; stops after more than ${errorsMax} errors`],
+    ["Steps", steps.map(({ name }) => name).join(", ")],
+    ["Rollback", rollback.when],
+  ]
 }
 
 interface Checked {

@@ -1,0 +1,141 @@
+/** Answers by link: the same machine decides as for every other way; the link says who answers, and for which content. */
+import { linkAnswersGive, linkAnswersShow } from "@signalbox/contracts/approvals/link-answers"
+import type { InputOf, OutputOf } from "@signalbox/contracts/operation"
+import type { Identity } from "@signalbox/approvals/template-rules"
+import type { Input, RequestState } from "@signalbox/approvals/types"
+import { AppError } from "@signalbox/kernel/app-error"
+import { toInstant } from "@signalbox/kernel/clock"
+import { onChange, onRead, type Caller, type ChangeContext, type Handler } from "../../router/handler.ts"
+import type { Sql } from "../../storage/database.ts"
+import { linkOfCaller } from "./link-authenticator.ts"
+import { findLink, useLink, type LinkRow } from "./link-store.ts"
+import type { ApprovalsContext } from "./options.ts"
+import { findPerson, identityOf } from "./people.ts"
+import { changeRequest, getLocked, requestNotFound } from "./request-change.ts"
+import { getRequest } from "./request-handlers.ts"
+import { listVotes, readContent, type RequestRow } from "./request-store.ts"
+import { requestUrl, toPerson, toRequest, toRequestDetails } from "./request-wire.ts"
+
+type Shown = OutputOf<typeof linkAnswersShow>
+type Given = InputOf<typeof linkAnswersGive>
+
+export function linkHandlers(context: ApprovalsContext): Handler[] {
+  return [
+    onRead(linkAnswersShow, async (_input, { sql, caller, now }) => {
+      const link = await getLink(sql, caller)
+      return show(context, sql, { link, now })
+    }),
+    onChange(linkAnswersGive, (input, ctx) => give(context, input, ctx)),
+  ]
+}
+
+/** @throws approvals.request-not-found where the request, and the link with it, is past its retention */
+async function getLink(sql: Sql, caller: Caller): Promise<LinkRow> {
+  const place = linkOfCaller(caller)
+  const link = place && (await findLink(sql, place))
+  if (!link) throw requestNotFound(place?.requestId ?? "")
+  return link
+}
+
+async function show(
+  context: ApprovalsContext,
+  sql: Sql,
+  { link, now }: { readonly link: LinkRow; readonly now: number },
+): Promise<Shown> {
+  const row = await getRequest(sql, link.account, link.requestId)
+  const [content, votes] = await Promise.all([readContent(sql, row.id), listVotes(sql, row.id)])
+  const url = requestUrl(context.publicUrl, row.id)
+  const details = toRequestDetails(row, { url, content, votes })
+  const why = findObstacle(row.stateData, link, now)
+  const { person, seat, usedAt, usedFor, digest, expiresAt } = link
+  return {
+    request: toRequest(row, url),
+    content,
+    you: toPerson(person),
+    ...(seat === null ? {} : { member: toPerson(memberOf(row.stateData, link)) }),
+    votes: details.votes
+      .filter(({ standing }) => standing === "counts" || standing === "kept")
+      .map(({ member, choice, level, comment }) => ({
+        member,
+        choice,
+        level,
+        ...(comment === undefined ? {} : { comment }),
+      })),
+    choices: why === undefined ? choicesOf(row.stateData, link) : [],
+    ...(why === undefined ? {} : { why }),
+    ...(usedAt === null ? {} : { answered: { choice: usedFor ?? "", at: toInstant(usedAt) } }),
+    digest,
+    needsLogin: needsLogin(context, row),
+    expiresAt: toInstant(expiresAt),
+  }
+}
+
+function memberOf(state: RequestState, { level, seat, person }: LinkRow): { key: string; name?: string } {
+  return state.levels[level - 1]?.seats.find(({ key }) => key === seat) ?? person
+}
+
+/** What keeps a link from being answered, in words; whoever answers anyway is refused by the machine. */
+function findObstacle(state: RequestState, link: LinkRow, now: number): string | undefined {
+  if (link.usedAt !== null) return "This link was used: each link counts once."
+  if (state.endedAt !== null) return `This request is ${state.state}.`
+  if (link.digest !== state.digest) return "What is to be approved has changed since this link was sent."
+  if (link.expiresAt <= now) return "This link has expired."
+  if (link.seat === null) return state.state === "asking" ? undefined : "No question waits for an answer."
+  const level = state.levels[link.level - 1]
+  if (state.level !== link.level || level?.state !== "open") return "This level is not open any more."
+  return undefined
+}
+
+function choicesOf(state: RequestState, { level, seat }: LinkRow): Shown["choices"] {
+  if (seat === null) return ["answer"]
+  const rule = state.template?.rule.levels[level - 1]
+  return [
+    "approve",
+    "deny",
+    ...(rule?.abstention === true ? (["abstain"] as const) : []),
+    ...(state.state === "asking" ? [] : (["ask"] as const)),
+  ]
+}
+
+function needsLogin({ directory }: ApprovalsContext, { account, stateData }: RequestRow): boolean {
+  return stateData.template !== null && directory.needsLogin(account, stateData.template.name)
+}
+
+async function give(
+  context: ApprovalsContext,
+  given: Given,
+  ctx: ChangeContext,
+): Promise<OutputOf<typeof linkAnswersGive>> {
+  const { account, tx, now } = ctx
+  const place = linkOfCaller(ctx.caller)
+  const row = await getLocked(tx, account, place?.requestId ?? "")
+  const link = await getLink(tx, ctx.caller)
+  if (link.usedAt !== null)
+    throw new AppError("approvals.link-used", `this link was used at ${toInstant(link.usedAt)}: ${link.usedFor}`)
+  if (link.expiresAt <= now)
+    throw new AppError("approvals.link-expired", `this link expired at ${toInstant(link.expiresAt)}`)
+  if (needsLogin(context, row))
+    throw new AppError("approvals.login-required", `${row.id} is answered after a login, not by a link alone`)
+  const changed = await changeRequest(context, ctx, { row, input: inputOf(context, link, { given, account, now }) })
+  // A question is no answer yet: the link is still good for one.
+  if (given.choice !== "ask") await useLink(tx, link, { choice: given.choice, now })
+  return { request: toRequest(changed, requestUrl(context.publicUrl, row.id)), choice: given.choice }
+}
+
+function inputOf(
+  context: ApprovalsContext,
+  { person, level, digest }: LinkRow,
+  { given, account, now }: { readonly given: Given; readonly account: string; readonly now: number },
+): Input {
+  const known = findPerson(context.principals, account, { reference: person.key, now })
+  const actor: Identity = known ? identityOf(known) : { ...person, keys: [person.key], teams: [] }
+  const { choice, comment } = given
+  if (choice === "answer") return { type: "answer", actor, text: textOf(given) }
+  if (choice === "ask") return { type: "ask", actor, digest, level, text: textOf(given) }
+  return { type: "vote", actor, choice, digest, level, via: "link", ...(comment === undefined ? {} : { comment }) }
+}
+
+function textOf({ choice, comment = "" }: Given): string {
+  if (comment.trim() !== "") return comment
+  throw new AppError("request.invalid-input", `"${choice}" needs words: give them in \`comment\``)
+}
