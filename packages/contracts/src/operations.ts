@@ -1,3 +1,4 @@
+import { approvalsOperations } from "./approvals/operations.ts"
 import { artifactsOperations } from "./artifacts/operations.ts"
 import { auditOperations } from "./audit/operations.ts"
 import { calendarsOperations } from "./calendars/operations.ts"
@@ -20,6 +21,7 @@ export const operations: readonly AnyOperation[] = [
   ...artifactsOperations,
   ...calendarsOperations,
   ...notificationsOperations,
+  ...approvalsOperations,
 ]
 
 const byName = new Map(operations.map((operation) => [operation.name, operation]))

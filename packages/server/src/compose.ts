@@ -7,9 +7,9 @@ import type { Logger } from "pino"
 import { createEgress, type Egress, type EgressOptions } from "./egress/egress.ts"
 import type { Handler, Service } from "./router/handler.ts"
 import {
-  noGates,
   noUses,
   type ArtifactFinder,
+  type CallPlanner,
   type Executor,
   type OperationCaller,
   type SecretReader,
@@ -17,6 +17,7 @@ import {
   type StandingRecord,
 } from "./router/ports.ts"
 import { createRouter, type Router } from "./router/router.ts"
+import { createApprovalsService } from "./services/approvals/service.ts"
 import { createArtifactsService } from "./services/artifacts/service.ts"
 import { createAuditService } from "./services/audit/service.ts"
 import { createCalendarsService } from "./services/calendars/service.ts"
@@ -30,6 +31,7 @@ import { createWorkflowsService } from "./services/workflows/service.ts"
 import { watchConfiguration, type ConfigurationWatcher } from "./storage/configuration-versions.ts"
 import type { BlobStore } from "./storage/blob-store.ts"
 import { blobCollection, createBlobs, type Blobs } from "./storage/blobs.ts"
+import { Notifier } from "./storage/notifier.ts"
 import { startBackgroundQueue } from "./storage/background-queue.ts"
 import type { Connection, Database } from "./storage/database.ts"
 import type { Expander } from "./storage/outbox.ts"
@@ -53,6 +55,8 @@ export interface CompositionOptions {
   readonly isOnlyServer?: boolean
   /** How nodes and people reach this server. */
   readonly publicUrl: string
+  /** Where members of approval groups reach the pages on which they answer; left out, the public URL. */
+  readonly membersUrl?: string
   readonly caFingerprint?: string
   /** Where long outputs and artifacts are kept, and how many bytes of them. */
   readonly blobs: { readonly store: BlobStore; readonly bytesMax: number }
@@ -116,15 +120,28 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     ...{ clock, random, logger, egress },
     operations: lateCaller(late),
     secrets: secrets.reader,
+    sealer: secrets.sealer,
     publicUrl: options.publicUrl,
     ...(options.mail === undefined ? {} : { mail: options.mail }),
   })
-  const services = [...parts.services, secrets.service, artifacts.service, notifications.service]
+  const notifier = await Notifier.start(options.connection, logger)
+  const approvals = createApprovalsService({
+    ...{ database, clock, random, logger, notifier, publicUrl: options.publicUrl },
+    operations: lateCaller(late),
+    standing: lateCaller(late),
+    principals: parts.people,
+    windows: parts.windows,
+    sealer: secrets.sealer,
+    linkMac: secrets.macFor("answer links"),
+    membersUrl: options.membersUrl ?? options.publicUrl,
+    configurationChanged: parts.configurationChanged,
+  })
+  const services = [...parts.services, secrets.service, artifacts.service, notifications.service, approvals.service]
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
   parts.handlers.push(...services.flatMap((service) => service.handlers))
   const watcher = await watchConfiguration({
     sql: database,
-    listeners: [...parts.listeners, parts.table, parts.windows],
+    listeners: [...parts.listeners, ...approvals.directory.listeners, parts.table, parts.windows],
     onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
   })
   const router = createRouter({
@@ -133,13 +150,13 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     random,
     map: () => parts.table.current(),
     operations,
-    authenticators: parts.authenticators,
-    gates: noGates,
+    authenticators: [...parts.authenticators, approvals.authenticator],
+    gates: approvals.gates,
     uses: noUses,
     markSecretInput: secrets.markInput,
   })
   Object.assign(late, { router, watcher })
-  const stop = await startParts(options, services, { watcher, expanders, egress })
+  const stop = await startParts(options, services, { watcher, expanders, egress, notifier })
   return { router, operations, stop }
 }
 
@@ -198,6 +215,9 @@ function makeServices(
     operations,
     caller,
     principals: identity.keys,
+    egress: ready.egress,
+    secrets: ready.secrets,
+    publicUrl: options.publicUrl,
     configurationChanged,
   })
   const workflows = createWorkflowsService({
@@ -224,6 +244,8 @@ function makeServices(
     services,
     handlers,
     expanders,
+    configurationChanged,
+    people: identity.keys,
     listeners: identity.listeners,
     windows: calendars.windows,
     table: routing.table,
@@ -231,7 +253,9 @@ function makeServices(
   }
 }
 
-function lateCaller(late: { readonly router?: Router }): OperationCaller & StandingCaller & StandingRecord {
+function lateCaller(late: {
+  readonly router?: Router
+}): OperationCaller & StandingCaller & StandingRecord & CallPlanner {
   const router = (): Router => {
     assert(late.router !== undefined, "the router is made before the first call")
     return late.router
@@ -240,6 +264,7 @@ function lateCaller(late: { readonly router?: Router }): OperationCaller & Stand
     call: (operation, input, as) => router().call(operation, input, as),
     callStanding: (call) => router().callStanding(call),
     findStandingChange: (call) => router().findStandingChange(call),
+    planCall: (call) => router().planCall(call),
   }
 }
 
@@ -251,10 +276,15 @@ async function startParts(
     readonly watcher: ConfigurationWatcher
     readonly expanders: ReadonlyMap<string, Expander>
     readonly egress: Egress
+    readonly notifier: Notifier
   },
 ): Promise<() => Promise<void>> {
   const { connection, database, serverId, logger, clock } = options
-  const stops: Array<() => Promise<void>> = [() => parts.egress.close(), () => parts.watcher.stop()]
+  const stops: Array<() => Promise<void>> = [
+    () => parts.egress.close(),
+    () => parts.watcher.stop(),
+    () => parts.notifier.close(),
+  ]
   const stop = (): Promise<void> => stopParts(stops, logger)
   try {
     const background = await startBackgroundQueue({

@@ -11,4 +11,5 @@ export const components = [
   "secrets",
   "artifacts",
   "notifications",
+  "approvals",
 ] as const

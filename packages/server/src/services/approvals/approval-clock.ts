@@ -1,0 +1,132 @@
+/**
+ * Fires what is due of requests: reminders, escalations, expiry, questions that lapse. Owns a timer on every server; what
+ * is due stands in the rows, and each is decided about under its own lock, so several servers may look at once and
+ * each timer fires once. The work of a look is bounded; what is left is seen by the next one.
+ */
+import { mapBounded } from "@signalbox/kernel/map-bounded"
+import { newId } from "@signalbox/kernel/id"
+import type { NewEvent } from "../../router/handler.ts"
+import type { Tx } from "../../storage/database.ts"
+import { appendEvents } from "../../storage/outbox.ts"
+import type { ApprovalsContext } from "./options.ts"
+import { changeRequest, type EventSink } from "./request-change.ts"
+import { listDue, postponeTimer } from "./request-lists.ts"
+import { lockDueRequest, type RequestRow } from "./request-store.ts"
+
+const scanMillisecondsDefault = 1_000
+const duePerRound = 200
+const roundsMax = 100
+const parallelMax = 4
+/** Timers of one request that fire in one transaction; each moves the next one on. */
+const firingsMax = 100
+/** A request that could not be decided about is looked at again after so long. */
+const postponedMilliseconds = 60_000
+
+export class ApprovalClock {
+  readonly #context: ApprovalsContext
+  #timer: NodeJS.Timeout | undefined
+  #running: Promise<void> | undefined
+  #stopped = true
+
+  constructor(context: ApprovalsContext) {
+    this.#context = context
+  }
+
+  start(): void {
+    this.#stopped = false
+    this.#timer = setInterval(() => this.#look(), this.#context.timerScanMilliseconds ?? scanMillisecondsDefault)
+    this.#look()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearInterval(this.#timer)
+    await this.#running
+  }
+
+  #look(): void {
+    if (this.#stopped || this.#running) return
+    this.#running = this.fireDue()
+      .catch((error: unknown) => {
+        this.#context.logger.warn({ err: error }, "looking for due approvals failed; it is tried again")
+      })
+      .finally(() => {
+        this.#running = undefined
+      })
+  }
+
+  /** Fires everything that is due now. */
+  async fireDue(): Promise<void> {
+    const { database, clock } = this.#context
+    for (let round = 0; round < roundsMax; round++) {
+      const ids = await listDue(database, clock.now(), duePerRound)
+      const fired = await mapBounded(ids, parallelMax, (id) => this.#fire(id))
+      // Where nothing could be fired, other servers have the rest.
+      if (ids.length < duePerRound || !fired.includes(true)) return
+    }
+  }
+
+  async #fire(id: string): Promise<boolean> {
+    const { database, clock, logger } = this.#context
+    const now = clock.now()
+    const hints: Array<() => void> = []
+    try {
+      const isFired = await database.transaction(async (tx) => {
+        hints.length = 0
+        const row = await lockDueRequest(tx, id, now)
+        if (!row) return false
+        await fireTimers(this.#context, tx, { row, now, hints })
+        return true
+      })
+      for (const hint of hints) hint()
+      return isFired
+    } catch (error) {
+      logger.error({ err: error, request: id }, "a due approval could not be decided about; it is tried again later")
+      await postponeTimer(database, id, now + postponedMilliseconds)
+      return true
+    }
+  }
+}
+
+async function fireTimers(
+  context: ApprovalsContext,
+  tx: Tx,
+  due: { readonly row: RequestRow; readonly now: number; readonly hints: Array<() => void> },
+): Promise<void> {
+  const { row, now, hints } = due
+  await inBackground(context, tx, { row, now, hints }, async (sink) => {
+    let present = row
+    for (let firing = 0; firing < firingsMax; firing++) {
+      present = await changeRequest(context, sink, { row: present, input: { type: "timer" } })
+      if (present.nextTimerAt === null || present.nextTimerAt > now) return
+    }
+    await postponeTimer(tx, row.id, now + postponedMilliseconds)
+  })
+}
+
+/** Does work on a request for nobody in particular: its events are the service's, and follow from the request. */
+export async function inBackground(
+  context: ApprovalsContext,
+  tx: Tx,
+  of: { readonly row: RequestRow; readonly now: number; readonly hints: Array<() => void> },
+  work: (sink: EventSink) => Promise<unknown>,
+): Promise<void> {
+  const { row, now, hints } = of
+  const events: NewEvent[] = []
+  await work({
+    tx,
+    now,
+    emit: (event) => void events.push(event),
+    afterCommit: (hint) => void hints.push(hint),
+  })
+  await appendEvents(
+    tx,
+    events.map(({ aggregate, type, subject, version, data }) => ({
+      id: newId("event", context.clock, context.random),
+      account: row.account,
+      aggregateId: aggregate,
+      ...{ type, subject, data, subjectVersion: version },
+      ...{ cause: row.cause, causedBy: row.id, depth: row.depth + 1, principal: "system:approvals" },
+    })),
+  )
+}

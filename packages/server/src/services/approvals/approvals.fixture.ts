@@ -1,0 +1,86 @@
+/** Approvals on a whole server with a database of its own; and callers that are users, keys and backends. */
+import type { CallInputOf, OperationDeclaration, OutputOf } from "@signalbox/contracts/operation"
+import { setTimeout as delay } from "node:timers/promises"
+import { FakeClock } from "@signalbox/testkit/fake-clock"
+import { expect } from "vitest"
+import type { z } from "zod"
+import { startServerFixture, type ServerFixture, type ServerFixtureOptions } from "../../http/edge.fixture.ts"
+
+type Declaration = OperationDeclaration<z.ZodObject, z.ZodType>
+
+export interface ApprovalsFixture {
+  readonly server: ServerFixture
+  readonly clock: FakeClock
+  /** The key of an account's administrator. */
+  readonly admin: string
+  /** Makes an API key; gives its text and its principal. */
+  key(name: string, roles: readonly string[], account?: string): Promise<Member>
+  /** A call's output. */
+  call<O extends Declaration>(key: string, operation: O, input: CallInputOf<O>): Promise<OutputOf<O>>
+  /** The code with which a call is refused. */
+  refusal<O extends Declaration>(key: string, operation: O, input: CallInputOf<O>): Promise<string>
+  stop(): Promise<void>
+}
+
+export interface Member {
+  readonly key: string
+  readonly principal: string
+}
+
+export async function startApprovals(options: ServerFixtureOptions = {}): Promise<ApprovalsFixture> {
+  const clock = new FakeClock(Date.now())
+  const server = await startServerFixture({ clock, ...options })
+  const admins = new Map([["main", server.platformKey]])
+  const send = async (key: string, operation: Declaration, input: Readonly<Record<string, unknown>>) => {
+    const rest = { ...input }
+    const path = operation.path.replaceAll(/\{([a-zA-Z]+)\}/g, (_match, field: string) => {
+      const value = String(rest[field])
+      delete rest[field]
+      return encodeURIComponent(value)
+    })
+    if (operation.method !== "GET" && operation.method !== "DELETE")
+      return await server.call(key, operation.method, path, rest)
+    const query = new URLSearchParams(Object.entries(rest).map(([name, value]) => [name, String(value)])).toString()
+    return await server.call(key, operation.method, query === "" ? path : `${path}?${query}`)
+  }
+  return {
+    server,
+    clock,
+    admin: server.platformKey,
+    async key(name, roles, account = "main") {
+      const admin = admins.get(account) ?? (await makeAccount(server, account))
+      admins.set(account, admin)
+      const made = await server.call(admin, "POST", "/v1/keys", { name, roles })
+      expect(made.status, JSON.stringify(made.body)).toBe(200)
+      const key = made.body["key"] as string
+      await untilTrue(async () => (await server.call(key, "GET", "/v1/auth/whoami")).status === 200)
+      return { key, principal: `key:${String(made.body["id"])}` }
+    },
+    async call(key, operation, input) {
+      const answer = await send(key, operation, input)
+      expect(answer.status, `${operation.name}: ${JSON.stringify(answer.body)}`).toBe(200)
+      return answer.body as never
+    },
+    async refusal(key, operation, input) {
+      const answer = await send(key, operation, input)
+      return answer.status < 300 ? "accepted" : String(answer.body.code)
+    },
+    stop: () => server.stop(),
+  }
+}
+
+async function makeAccount(server: ServerFixture, id: string): Promise<string> {
+  const made = await server.call(server.platformKey, "POST", "/v1/accounts", { id })
+  expect(made.status).toBe(200)
+  const key = made.body["key"] as string
+  await untilTrue(async () => (await server.call(key, "GET", "/v1/auth/whoami")).status === 200)
+  return key
+}
+
+export async function untilTrue(condition: () => Promise<boolean> | boolean): Promise<void> {
+  const end = Date.now() + 30_000
+  while (!(await condition())) {
+    expect(Date.now(), "the condition holds in time").toBeLessThan(end)
+    await delay(20)
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * How a request changes: its row is locked, the machine decides, what it decided is stored, its events are told. The
+ * same steps for API, links, administrators and timers; nobody else writes a request. `sink` takes the events: a
+ * handler's context, or what background work writes itself.
+ */
+import { decide } from "@signalbox/approvals/decide"
+import { listWaits } from "@signalbox/approvals/list-waits"
+import { nextTimerAt } from "@signalbox/approvals/next-timer-at"
+import type { Effect, Input, RequestState, VoteRecord, World } from "@signalbox/approvals/types"
+import { AppError } from "@signalbox/kernel/app-error"
+import type { ChangeContext } from "../../router/handler.ts"
+import type { Tx } from "../../storage/database.ts"
+import type { ApprovalsContext } from "./options.ts"
+import {
+  insertRequest,
+  insertVotes,
+  lockRequest,
+  replaceWaits,
+  saveRequest,
+  type NewRequest,
+  type RequestRow,
+  type Waiting,
+} from "./request-store.ts"
+
+/** Where the events of a change go. */
+export type EventSink = Pick<ChangeContext, "tx" | "emit" | "afterCommit" | "now">
+
+/** The event that carries what people are to be told; its data are `{ notices }`, effects of the machine. */
+export const noticesEvent = "approval-notices.requested"
+
+/** @throws approvals.request-not-found */
+export async function getLocked(tx: Tx, account: string, id: string): Promise<RequestRow> {
+  const row = await lockRequest(tx, account, id)
+  if (!row) throw requestNotFound(id)
+  return row
+}
+
+export function requestNotFound(id: string): AppError {
+  return new AppError("approvals.request-not-found", `there is no approval request "${id}" in this account`)
+}
+
+/** What a decision may look at: this server's directory, and the time. */
+export function worldOf(context: ApprovalsContext, account: string, now: number): World {
+  const { directory, principals } = context
+  return {
+    now,
+    calendarOpen: context.isCalendarOpen?.(account, now) ?? true,
+    findGroup: (name) => directory.findGroup(account, { name, people: principals, now }),
+    delegationsOf: (key) => directory.delegationsOf(account, key),
+  }
+}
+
+/** Decides about a request that is locked, and stores what was decided. @throws the machine's refusal */
+export async function changeRequest(
+  context: ApprovalsContext,
+  sink: EventSink,
+  change: { readonly row: RequestRow; readonly input: Input },
+): Promise<RequestRow> {
+  const { row, input } = change
+  const decision = decide(row.stateData, input, worldOf(context, row.account, sink.now))
+  if (decision.outcome === "refused") throw new AppError(decision.code, decision.message)
+  const { state: stateData, effects } = decision
+  if (stateData === row.stateData && effects.length === 0) return row
+  const version = emitEffects(sink, row, effects)
+  const saved: RequestRow = {
+    ...row,
+    ...{ stateData, version, state: stateData.state, attributes: stateData.attributes, decidedAt: stateData.endedAt },
+    nextTimerAt: nextTimerAt(stateData),
+  }
+  await saveRequest(sink.tx, row.id, saved)
+  await insertVotes(sink.tx, row, votesOf(effects))
+  await replaceWaits(sink.tx, row, { ...findWaitChange(row.stateData, stateData), now: sink.now })
+  sink.afterCommit(() => context.waiters.changed(row.id))
+  return saved
+}
+
+export type Submission = Pick<
+  NewRequest,
+  "id" | "account" | "type" | "title" | "callback" | "notBefore" | "cause" | "depth" | "unmatched" | "held" | "content"
+>
+
+/** Makes a request. @throws the machine's refusal */
+export async function createRequest(
+  context: ApprovalsContext,
+  sink: EventSink,
+  submission: Submission & { readonly input: Extract<Input, { type: "submit" }> },
+): Promise<RequestRow> {
+  const { input, ...rest } = submission
+  const decision = decide(null, input, worldOf(context, rest.account, sink.now))
+  if (decision.outcome === "refused") throw new AppError(decision.code, decision.message)
+  const { state: stateData, effects } = decision
+  const version = emitEffects(sink, { ...rest, version: 0 }, effects)
+  const request: NewRequest = {
+    ...rest,
+    ...{ stateData, version, submitter: stateData.submitter.key, nextTimerAt: nextTimerAt(stateData) },
+  }
+  await insertRequest(sink.tx, request)
+  await insertVotes(sink.tx, request, votesOf(effects))
+  await replaceWaits(sink.tx, request, { gone: [], come: waitsOf(stateData), now: sink.now })
+  return {
+    ...rest,
+    ...{ stateData, version, state: stateData.state, attributes: stateData.attributes },
+    ...{ requester: stateData.requester.key, submitter: request.submitter, nextTimerAt: request.nextTimerAt },
+    ...{ submittedAt: stateData.submittedAt, decidedAt: stateData.endedAt, isHeld: rest.held !== null },
+  }
+}
+
+/** Tells what happened, and whom to tell; gives the version after it. */
+function emitEffects(
+  sink: EventSink,
+  row: Pick<RequestRow, "id" | "version" | "type" | "title">,
+  effects: readonly Effect[],
+): number {
+  let { version } = row
+  const emit = (type: string, data: object): void => {
+    version += 1
+    sink.emit({ aggregate: row.id, type, subject: row.id, version, data: { ...data } })
+  }
+  for (const effect of effects) {
+    if (effect.type === "event") emit(effect.name, { ...effect.data, title: row.title, requestType: row.type })
+  }
+  const notices = effects.filter((effect) => effect.type === "notice").map(({ type: _, ...notice }) => notice)
+  if (notices.length > 0) emit(noticesEvent, { notices })
+  return version
+}
+
+function votesOf(effects: readonly Effect[]): VoteRecord[] {
+  return effects.flatMap((effect) => (effect.type === "vote" ? [effect.vote] : []))
+}
+
+function waitsOf(state: RequestState): Waiting[] {
+  const { level, who } = listWaits(state)
+  return [...new Set(who.map(({ person }) => person.key))].map((key) => ({ key, level }))
+}
+
+function findWaitChange(before: RequestState, after: RequestState): { gone: string[]; come: Waiting[] } {
+  const old = new Map(waitsOf(before).map(({ key, level }) => [key, level]))
+  const present = waitsOf(after)
+  const keys = new Set(present.map(({ key }) => key))
+  return {
+    gone: [...old.keys()].filter((key) => !keys.has(key)),
+    come: present.filter(({ key, level }) => old.get(key) !== level),
+  }
+}

@@ -1,0 +1,129 @@
+/** How requests are found: by people, by timers, by what changed around them. Instants are milliseconds. */
+import type { Sql } from "../../storage/database.ts"
+import { requestColumns, type RequestRow } from "./request-store.ts"
+
+export interface RequestFilter {
+  readonly state?: string | undefined
+  /** A key of a requester. */
+  readonly requester?: string | undefined
+  readonly submitter?: string | undefined
+  /** Ids below this one. */
+  readonly before?: string | undefined
+  readonly limit: number
+}
+
+/** The newest first. */
+export function listRequests(sql: Sql, account: string, filter: RequestFilter): Promise<RequestRow[]> {
+  const values: unknown[] = [account, filter.limit]
+  const conditions = ["r.account = $1"]
+  const add = (condition: string, value: unknown): void => {
+    if (value === undefined) return
+    values.push(value)
+    conditions.push(condition.replace("?", `$${values.length}`))
+  }
+  add("r.state = ?", filter.state)
+  add("r.requester = ?", filter.requester)
+  add("r.submitter = ?", filter.submitter)
+  add("r.id < ?", filter.before)
+  if (filter.state !== undefined && goingOn.has(filter.state)) conditions.push("r.decided_at is null")
+  return sql.query<RequestRow>(
+    `select ${requestColumns} from approval_requests r where ${conditions.join(" and ")} order by r.id desc limit $2`,
+    values,
+  )
+}
+
+const goingOn = new Set(["unmatched", "open", "asking"])
+
+/** What waits for somebody, the newest first. */
+export function listWaiting(
+  sql: Sql,
+  account: string,
+  of: { readonly key: string; readonly before?: string | undefined; readonly limit: number },
+): Promise<RequestRow[]> {
+  return sql.query<RequestRow>(
+    `select ${requestColumns} from approval_requests r
+     where r.id in (
+       select request_id from approval_waits
+       where account = $1 and member_key = $2 and ($3::text is null or request_id < $3)
+       order by request_id desc limit $4)
+     order by r.id desc`,
+    [account, of.key, of.before ?? null, of.limit],
+    { name: "approval-requests-waiting" },
+  )
+}
+
+/** Requests whose timers are due, the longest overdue first. */
+export async function listDue(sql: Sql, now: number, limit: number): Promise<string[]> {
+  const rows = await sql.query<{ id: string }>(
+    `select id from approval_requests where next_timer_at <= to_timestamp($1::float8 / 1000)
+     order by next_timer_at limit $2`,
+    [now, limit],
+    { name: "approval-requests-due" },
+  )
+  return rows.map(({ id }) => id)
+}
+
+/** Looks at a request's timers later: it could not be decided about now. */
+export async function postponeTimer(sql: Sql, id: string, until: number): Promise<void> {
+  await sql.query(
+    `update approval_requests set next_timer_at = to_timestamp($2::float8 / 1000)
+     where id = $1 and next_timer_at is not null`,
+    [id, until],
+  )
+}
+
+export async function listUnmatched(
+  sql: Sql,
+  account: string,
+  page: { readonly after: string; readonly limit: number },
+): Promise<Array<Pick<RequestRow, "id" | "attributes">>> {
+  return sql.query<Pick<RequestRow, "id" | "attributes">>(
+    `select id, attributes from approval_requests
+     where account = $1 and state = 'unmatched' and decided_at is null and id > $2 order by id limit $3`,
+    [account, page.after, page.limit],
+  )
+}
+
+/** Requests under way in which one of these has a seat that is pinned now. */
+export async function listWithSeats(
+  sql: Sql,
+  account: string,
+  page: { readonly keys: readonly string[]; readonly after: string; readonly limit: number },
+): Promise<string[]> {
+  const rows = await sql.query<{ id: string }>(
+    `select id from approval_requests
+     where account = $1 and state in ('open', 'asking') and decided_at is null and id > $2
+       and exists (
+         select 1 from jsonb_path_query(state_data, '$.levels[*] ? (@.state == "open").seats[*].key') as seat (key)
+         where seat.key #>> '{}' = any ($3))
+     order by id limit $4`,
+    [account, page.after, page.keys, page.limit],
+  )
+  return rows.map(({ id }) => id)
+}
+
+/** What has become of requests that somebody waits for. */
+export function readVersions(
+  sql: Sql,
+  ids: readonly string[],
+): Promise<Array<{ id: string; version: number; ended: boolean }>> {
+  return sql.query<{ id: string; version: number; ended: boolean }>(
+    "select id, version, decided_at is not null as ended from approval_requests where id = any ($1)",
+    [ids],
+    { name: "approval-requests-versions" },
+  )
+}
+
+/** Removes requests that ended before an instant; gives how many. Their votes go with them. */
+export async function removeOldRequests(
+  sql: Sql,
+  at: { readonly before: number; readonly limit: number },
+): Promise<number> {
+  const rows = await sql.query(
+    `delete from approval_requests where id in (
+       select id from approval_requests where decided_at < to_timestamp($1::float8 / 1000) limit $2)
+     returning 1`,
+    [at.before, at.limit],
+  )
+  return rows.length
+}

@@ -1,0 +1,237 @@
+/** The SQL of approval requests, their votes and who has to answer. Instants are milliseconds. */
+import type { RequestAttributes, RequestState, RequestStateName, VoteRecord } from "@signalbox/approvals/types"
+import { assert } from "@signalbox/kernel/assert"
+import type { Sql, Tx } from "../../storage/database.ts"
+
+export interface RequestRow {
+  readonly id: string
+  readonly account: string
+  readonly state: RequestStateName
+  readonly type: string
+  readonly title: string
+  readonly stateData: RequestState
+  readonly attributes: RequestAttributes
+  readonly nextTimerAt: number | null
+  /** Keys. */
+  readonly requester: string
+  readonly submitter: string
+  readonly callback: string | null
+  readonly notBefore: number | null
+  /** Events so far. */
+  readonly version: number
+  readonly cause: string
+  readonly depth: number
+  readonly submittedAt: number
+  readonly decidedAt: number | null
+  /** Whether it is about a call that is held. */
+  readonly isHeld: boolean
+}
+
+export const requestColumns = `r.id, r.account, r.state, r.type, r.title, r.state_data as "stateData", r.attributes,
+  r.next_timer_at as "nextTimerAt", r.requester, r.submitter, r.callback, r.not_before as "notBefore", r.version,
+  r.cause, r.depth, r.submitted_at as "submittedAt", r.decided_at as "decidedAt", r.held is not null as "isHeld"`
+
+export async function findRequest(sql: Sql, account: string, id: string): Promise<RequestRow | undefined> {
+  const [row] = await sql.query<RequestRow>(
+    `select ${requestColumns} from approval_requests r where r.account = $1 and r.id = $2`,
+    [account, id],
+    { name: "approval-requests-find" },
+  )
+  return row
+}
+
+/** Keeps everybody else from deciding about the request until the transaction ends. */
+export async function lockRequest(tx: Tx, account: string, id: string): Promise<RequestRow | undefined> {
+  const [row] = await tx.query<RequestRow>(
+    `select ${requestColumns} from approval_requests r where r.account = $1 and r.id = $2 for update`,
+    [account, id],
+    { name: "approval-requests-lock" },
+  )
+  return row
+}
+
+/** The same of one that is due; undefined where somebody else has it, or it is due no more. */
+export async function lockDueRequest(tx: Tx, id: string, now: number): Promise<RequestRow | undefined> {
+  const [row] = await tx.query<RequestRow>(
+    `select ${requestColumns} from approval_requests r
+     where r.id = $1 and r.next_timer_at <= to_timestamp($2::float8 / 1000) for update skip locked`,
+    [id, now],
+    { name: "approval-requests-lock-due" },
+  )
+  return row
+}
+
+export async function readContent(sql: Sql, id: string): Promise<unknown> {
+  const [row] = await sql.query<{ content: unknown }>("select content from approval_requests where id = $1", [id], {
+    name: "approval-requests-content",
+  })
+  assert(row, "a request that was found has its content")
+  return row.content
+}
+
+export interface NewRequest extends Pick<
+  RequestRow,
+  "id" | "account" | "type" | "title" | "callback" | "notBefore" | "cause" | "depth" | "submitter"
+> {
+  readonly stateData: RequestState
+  readonly nextTimerAt: number | null
+  readonly content: unknown
+  readonly unmatched: string
+  readonly held: unknown
+  readonly version: number
+}
+
+export async function insertRequest(tx: Tx, request: NewRequest): Promise<void> {
+  const { stateData } = request
+  await tx.query(
+    `insert into approval_requests (id, account, state, type, title, revision, digest, attributes, content, state_data,
+       next_timer_at, requester, submitter, unmatched, callback, not_before, held, version, cause, depth, submitted_at,
+       decided_at)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, to_timestamp($11::float8 / 1000), $12, $13, $14, $15,
+       to_timestamp($16::float8 / 1000), $17, $18, $19, $20, to_timestamp($21::float8 / 1000),
+       to_timestamp($22::float8 / 1000))`,
+    [
+      request.id,
+      request.account,
+      stateData.state,
+      request.type,
+      request.title,
+      stateData.revision,
+      stateData.digest,
+      JSON.stringify(stateData.attributes),
+      JSON.stringify(request.content ?? null),
+      JSON.stringify(stateData),
+      request.nextTimerAt,
+      stateData.requester.key,
+      request.submitter,
+      request.unmatched,
+      request.callback,
+      request.notBefore,
+      request.held === null ? null : JSON.stringify(request.held),
+      request.version,
+      request.cause,
+      request.depth,
+      stateData.submittedAt,
+      stateData.endedAt,
+    ],
+    { name: "approval-requests-insert" },
+  )
+}
+
+export interface SavedRequest {
+  readonly stateData: RequestState
+  readonly nextTimerAt: number | null
+  readonly version: number
+}
+
+export async function saveRequest(tx: Tx, id: string, saved: SavedRequest): Promise<void> {
+  const { stateData } = saved
+  await tx.query(
+    `update approval_requests set state = $2, revision = $3, digest = $4, attributes = $5, state_data = $6,
+       next_timer_at = to_timestamp($7::float8 / 1000), version = $8, decided_at = to_timestamp($9::float8 / 1000)
+     where id = $1`,
+    [
+      id,
+      stateData.state,
+      stateData.revision,
+      stateData.digest,
+      JSON.stringify(stateData.attributes),
+      JSON.stringify(stateData),
+      saved.nextTimerAt,
+      saved.version,
+      stateData.endedAt,
+    ],
+    { name: "approval-requests-save" },
+  )
+}
+
+/** What an edit changes beside the state. */
+export async function saveEdit(
+  tx: Tx,
+  id: string,
+  edit: { readonly title: string; readonly content: unknown; readonly notBefore: number | null },
+): Promise<void> {
+  await tx.query(
+    `update approval_requests set title = $2, content = $3, not_before = to_timestamp($4::float8 / 1000) where id = $1`,
+    [id, edit.title, JSON.stringify(edit.content ?? null), edit.notBefore],
+  )
+}
+
+export async function insertVotes(
+  tx: Tx,
+  request: { readonly id: string; readonly account: string },
+  votes: readonly VoteRecord[],
+): Promise<void> {
+  if (votes.length === 0) return
+  const rows = votes.map((vote) => ({
+    number: vote.number,
+    level: vote.level,
+    level_name: vote.levelName,
+    member: vote.member,
+    voter: vote.by,
+    choice: vote.choice,
+    digest: vote.digest,
+    revision: vote.revision,
+    via: vote.via,
+    comment: vote.comment ?? null,
+    at: new Date(vote.at).toISOString(),
+  }))
+  await tx.query(
+    `insert into approval_votes (request_id, number, account, level, level_name, member, voter, choice, digest, revision,
+       via, comment, at)
+     select $1, number, $2, level, level_name, member, voter, choice, digest, revision, via, comment, at
+     from jsonb_to_recordset($3) as v (number int, level int, level_name text, member jsonb, voter jsonb, choice text,
+       digest text, revision int, via text, comment text, at timestamptz)`,
+    [request.id, request.account, JSON.stringify(rows)],
+    { name: "approval-votes-insert" },
+  )
+}
+
+export interface VoteRow {
+  readonly number: number
+  readonly level: number
+  readonly levelName: string
+  readonly member: VoteRecord["member"]
+  readonly by: VoteRecord["by"]
+  readonly choice: VoteRecord["choice"]
+  readonly digest: string
+  readonly revision: number
+  readonly via: VoteRecord["via"]
+  readonly comment: string | null
+  readonly at: number
+}
+
+export async function listVotes(sql: Sql, requestId: string): Promise<VoteRow[]> {
+  return sql.query<VoteRow>(
+    `select number, level, level_name as "levelName", member, voter as by, choice, digest, revision, via, comment, at
+     from approval_votes where request_id = $1 order by number`,
+    [requestId],
+  )
+}
+
+export interface Waiting {
+  readonly key: string
+  readonly level: number
+}
+
+/** Makes the rows of who has to answer be these, and touches none that stays. */
+export async function replaceWaits(
+  tx: Tx,
+  request: { readonly id: string; readonly account: string },
+  change: { readonly gone: readonly string[]; readonly come: readonly Waiting[]; readonly now: number },
+): Promise<void> {
+  const { gone, come, now } = change
+  if (gone.length > 0) {
+    await tx.query("delete from approval_waits where request_id = $1 and member_key = any ($2)", [request.id, gone], {
+      name: "approval-waits-delete",
+    })
+  }
+  if (come.length === 0) return
+  await tx.query(
+    `insert into approval_waits (request_id, member_key, account, level, since)
+     select $1, key, $2, level, to_timestamp($5::float8 / 1000) from unnest($3::text[], $4::int[]) as w (key, level)
+     on conflict (request_id, member_key) do update set level = excluded.level, since = excluded.since`,
+    [request.id, request.account, come.map(({ key }) => key), come.map(({ level }) => level), now],
+    { name: "approval-waits-insert" },
+  )
+}

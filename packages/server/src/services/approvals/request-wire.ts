@@ -1,0 +1,165 @@
+/** Requests as the operations give them. Pure. */
+import type { approvalRequestsGet, approvalRequestsSubmit } from "@signalbox/contracts/approvals/requests"
+import type { OutputOf } from "@signalbox/contracts/operation"
+import type { LevelRule, Person, VotingStrategy } from "@signalbox/approvals/template-rules"
+import type { LevelState, Question, RequestState, Seat } from "@signalbox/approvals/types"
+import { assert } from "@signalbox/kernel/assert"
+import { toInstant } from "@signalbox/kernel/clock"
+import type { RequestRow, VoteRow } from "./request-store.ts"
+
+export type ApprovalRequest = OutputOf<typeof approvalRequestsSubmit>
+export type ApprovalRequestDetails = OutputOf<typeof approvalRequestsGet>
+
+/** Under which path somebody reads a request: those who answer, or the backend that asked. */
+export type RequestPath = "approval-requests" | "approval-results"
+
+export function requestUrl(publicUrl: string, id: string, path: RequestPath = "approval-requests"): string {
+  return `${publicUrl}/v1/${path}/${id}`
+}
+
+export function toRequest(row: RequestRow, url: string): ApprovalRequest {
+  const state = row.stateData
+  const { template, outcome } = state
+  const expiresAt = expiryOf(state)
+  return {
+    id: row.id,
+    url,
+    state: state.state,
+    type: row.type,
+    title: row.title,
+    attributes: { ...state.attributes },
+    requester: toPerson(state.requester),
+    revision: state.revision,
+    digest: state.digest,
+    ...(template === null ? {} : { template: { name: template.name, version: template.version } }),
+    ...levelOf(state),
+    ...(row.notBefore === null ? {} : { notBefore: toInstant(row.notBefore) }),
+    ...(expiresAt === null ? {} : { expiresAt: toInstant(expiresAt) }),
+    ...questionOf(state),
+    ...(outcome === null
+      ? {}
+      : {
+          outcome: {
+            result: outcome.result,
+            reason: outcome.reason,
+            ...(outcome.by === undefined ? {} : { by: toPerson(outcome.by) }),
+            ...(outcome.comment === undefined ? {} : { comment: outcome.comment }),
+          },
+        }),
+    ...(row.callback === null ? {} : { callback: row.callback }),
+    version: row.version,
+    cause: row.cause,
+    submittedAt: toInstant(row.submittedAt),
+    ...(row.decidedAt === null ? {} : { decidedAt: toInstant(row.decidedAt) }),
+  }
+}
+
+export function toRequestDetails(
+  row: RequestRow,
+  parts: { readonly url: string; readonly content: unknown; readonly votes: readonly VoteRow[] },
+): ApprovalRequestDetails {
+  const state = row.stateData
+  const rules = state.template?.rule.levels ?? []
+  return {
+    ...toRequest(row, parts.url),
+    content: parts.content,
+    levels: rules.map((rule, index) => toLevel(rule, { number: index + 1, level: state.levels[index] })),
+    votes: parts.votes.map((vote) => toVote(state, vote)),
+    questions: state.questions.map(toQuestion),
+  }
+}
+
+/** Whoever was given by a backend may have a key only; of identities no more than this is told. */
+export function toPerson({ key, name }: Person): { key: string; name?: string } {
+  return { key, ...(name === undefined ? {} : { name }) }
+}
+
+function levelOf(state: RequestState): Pick<ApprovalRequest, "level"> {
+  const rules = state.template?.rule.levels ?? []
+  const rule = rules[state.level - 1]
+  if (!rule || (state.state !== "open" && state.state !== "asking")) return {}
+  return { level: { name: rule.name, number: state.level, of: rules.length } }
+}
+
+function expiryOf(state: RequestState): number | null {
+  if (state.state === "unmatched") return state.unmatchedUntil
+  return state.state === "open" ? (state.levels[state.level - 1]?.timers?.expiresAt ?? null) : null
+}
+
+function questionOf(state: RequestState): Pick<ApprovalRequest, "question"> {
+  const question = state.state === "asking" ? state.questions.at(-1) : undefined
+  if (!question) return {}
+  const { text, by, askedAt } = question
+  return { question: { text, by: toPerson(by), askedAt: toInstant(askedAt) } }
+}
+
+function toQuestion({ text, by, askedAt, answer, state }: Question): ApprovalRequestDetails["questions"][number] {
+  return {
+    text,
+    by: toPerson(by),
+    askedAt: toInstant(askedAt),
+    ...(answer === undefined ? {} : { answer: answer.text, answeredAt: toInstant(answer.at) }),
+    ...(state === "lapsed" ? { lapsed: true } : {}),
+  }
+}
+
+function toLevel(
+  rule: LevelRule,
+  of: { readonly number: number; readonly level: LevelState | undefined },
+): ApprovalRequestDetails["levels"][number] {
+  const { number, level } = of
+  const { openedAt = null, closedAt = null } = level ?? {}
+  return {
+    name: rule.name,
+    number,
+    group: rule.group,
+    state: level?.state ?? "waiting",
+    strategy: strategyText(rule.strategy),
+    seats: (level?.seats ?? []).map(toSeat),
+    ...(openedAt === null ? {} : { openedAt: toInstant(openedAt) }),
+    ...(closedAt === null ? {} : { closedAt: toInstant(closedAt) }),
+    ...(level?.timers ? { expiresAt: toInstant(level.timers.expiresAt) } : {}),
+  }
+}
+
+function toSeat(seat: Seat): ApprovalRequestDetails["levels"][number]["seats"][number] {
+  return {
+    member: toPerson(seat),
+    state: seat.state,
+    weight: seat.weight,
+    veto: seat.veto,
+    absent: seat.absent,
+    escalation: seat.escalation,
+    ...(seat.bar === null ? {} : { barred: seat.bar }),
+    ...(seat.delegate === null ? {} : { delegate: toPerson(seat.delegate) }),
+    ...(seat.vote === null ? {} : { choice: seat.vote.choice }),
+  }
+}
+
+export function strategyText(strategy: VotingStrategy): string {
+  if (strategy.kind === "quorum") return `quorum of ${strategy.count}`
+  return strategy.kind === "percentage" ? `${strategy.percent} percent` : strategy.kind
+}
+
+function toVote(state: RequestState, vote: VoteRow): ApprovalRequestDetails["votes"][number] {
+  const { number, choice, digest, revision, via, at } = vote
+  return {
+    ...{ number, choice, digest, revision, via },
+    level: vote.levelName,
+    member: toPerson(vote.member),
+    by: toPerson(vote.by),
+    standing: standingOf(state, vote),
+    ...(vote.comment === null ? {} : { comment: vote.comment }),
+    at: toInstant(at),
+  }
+}
+
+/** What a vote on record is worth now. */
+function standingOf(state: RequestState, vote: VoteRow): "counts" | "kept" | "outdated" | "replaced" {
+  const seat = state.levels[vote.level - 1]?.seats.find(({ key }) => key === vote.member.key)
+  if (seat?.vote?.number === vote.number && seat.vote.boundTo === state.digest)
+    return vote.digest === state.digest ? "counts" : "kept"
+  if (vote.digest !== state.digest) return "outdated"
+  assert(seat === undefined || seat.vote === null || seat.vote.number >= vote.number, "a later vote takes the place")
+  return "replaced"
+}
