@@ -112,9 +112,9 @@ export function refreshSeats(state: RequestState, seats: readonly Seat[], world:
     }),
   )
   return seats.map((seat) => {
-    if (seat.state === "barred") return seat
     const isMember = seat.groups.some((name) => present.get(name)?.has(seat.key))
-    const moved = isMember === isSeatLive(seat.state) ? seat : moveSeat(seat, isMember ? "return" : "remove")
+    const stays = seat.state === "barred" || isMember === isSeatLive(seat.state)
+    const moved = stays ? seat : moveSeat(seat, isMember ? "return" : "remove")
     const delegation = findDelegate(state, seat.key, world)
     const delegate = delegation?.to && delegation.to.key !== seat.key ? personOf(delegation.to) : null
     return { ...moved, delegate, absent: delegation !== undefined && delegation.to === null }

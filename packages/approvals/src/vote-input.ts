@@ -33,8 +33,12 @@ function refuseOutsider({ state, world }: Draft, { key }: Identity): Refusal {
 /** The live seats for which an actor may answer at the open level. */
 function claimSeats(draft: Draft, { actor, digest, level: seen }: Claim): readonly Seat[] | Refusal {
   const { number, rule, level } = inHand(draft)
-  if (seen !== undefined && seen < number) return refuse("approvals.level-closed", `level ${seen} is over`)
-  if (seen !== undefined && seen > number) return refuse("approvals.level-not-open", `level ${seen} has not begun`)
+  const isOutdated = digest !== undefined && digest !== draft.state.digest
+  if (seen !== undefined && seen !== number && !isOutdated) {
+    return seen < number
+      ? refuse("approvals.level-closed", `level ${seen} is over`)
+      : refuse("approvals.level-not-open", `level ${seen} has not begun`)
+  }
   const bar = findBar(rule, draft.state, actor)
   if (bar === "self-approval") return refuse("approvals.self-approval", barMessages[bar])
   const own = level.seats.filter((seat) => isSeatOf(seat, actor.key))
@@ -46,7 +50,7 @@ function claimSeats(draft: Draft, { actor, digest, level: seen }: Claim): readon
     if (barred) return refuse(`approvals.${barred}`, barMessages[barred])
     return refuse("approvals.member-removed", "the member has left the group since the level opened")
   }
-  if (digest !== undefined && digest !== draft.state.digest) {
+  if (isOutdated) {
     return refuse("approvals.content-changed", "the request says something else by now than what was answered")
   }
   return live
