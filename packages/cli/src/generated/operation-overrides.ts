@@ -7,7 +7,6 @@ import type { OperationOverride } from "./operation-override.ts"
 import { runOperation } from "./run-operation.ts"
 import { renderEvent } from "../output/render-event.ts"
 import { renderPlan } from "../output/render-plan.ts"
-import { renderStory } from "../output/render-story.ts"
 import { renderTask } from "../output/render-task.ts"
 import { exitCodes } from "../exit-codes.ts"
 
@@ -18,6 +17,22 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "accounts.create": { positionals: ["id"] },
   // A document that is kept as it is, for `signalbox audit verify --checkpoint`.
   "audit.checkpoint": { render: (value) => `${JSON.stringify(value)}\n` },
+  "approval-requests.abstain": { words: ["approvals", "abstain"] },
+  "approval-requests.answer": { words: ["approvals", "answer"] },
+  "approval-requests.approve": { words: ["approvals", "approve"] },
+  "approval-requests.ask": { words: ["approvals", "ask"] },
+  "approval-requests.cancel": { words: ["approvals", "cancel"] },
+  "approval-requests.delegate": { words: ["approvals", "delegate"] },
+  "approval-requests.deny": { words: ["approvals", "deny"] },
+  "approval-requests.edit": { words: ["approvals", "edit"] },
+  "approval-requests.get": { words: ["approvals", "get"], aliases: ["show"] },
+  "approval-requests.list": { words: ["approvals", "list"] },
+  "approval-requests.match": { words: ["approvals", "match"] },
+  "approval-requests.submit": { words: ["approvals", "submit"] },
+  "approval-requests.wait": { words: ["approvals", "wait"] },
+  "associations.remove": { aliases: ["delete"] },
+  "approval-groups.remove": { aliases: ["delete"] },
+  "templates.remove": { aliases: ["delete"] },
   "auth.can": {
     positionals: ["operation"],
     aliases: ["can-i"],
@@ -78,7 +93,6 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "user-sessions.revoke": { words: ["sessions", "revoke"] },
   "user-sessions.revoke-all": { words: ["sessions", "revoke-all"] },
   "users.create": { positionals: ["name"] },
-  "why.explain": { words: ["why"], render: renderStory },
   "workflows.apply": { file: "document" },
   "workflows.validate": {
     file: "document",
@@ -89,17 +103,22 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
 
 /** Operations that no person calls by hand, and why. */
 export const operationsWithoutCommand: Readonly<Record<string, string>> = {
+  "approval-groups.apply": "`signalbox apply -f` calls it: members don't fit into options",
   "artifacts.begin": "`signalbox artifacts push` calls it",
   "artifacts.download": "agents fetch it; it answers with bytes",
   "artifacts.finish": "`signalbox artifacts push` calls it",
   "artifacts.write": "`signalbox artifacts push` calls it",
   "auth.logout": "`signalbox logout` calls it",
+  "held-operations.keep": "the server calls it where a gate holds a call",
   "identity-providers.apply": "`signalbox apply -f` calls it: its groups don't fit into options",
   "deliveries.send": "services call it; people test a channel with `signalbox channels test`",
   "audit.export": "`signalbox audit export` and `signalbox audit verify` call it",
   "nodes.enroll": "`signalbox agent enroll` calls it with the key that it makes",
   "passwords.change": "`signalbox change-password` calls it, and asks for the passwords",
   "passwords.redeem": "`signalbox login --code` calls it",
+  "templates.apply": "`signalbox apply -f` calls it: levels don't fit into options",
+  "why.explain": "`signalbox why` calls it",
+  "why.node": "`signalbox why node` calls it",
   "sessions.exchange": "`signalbox agent run` calls it where WebSockets are cut",
   "sessions.open": "`signalbox agent run` opens it: a connection, not a call",
   "user-sessions.begin": "`signalbox login --oidc` calls it",
@@ -110,15 +129,21 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
 /** What each noun is, for help. */
 export const nounSummaries: Readonly<Record<string, string>> = {
   accounts: "Tenants of this installation",
+  "approval-groups": "Who answers at a level of an approval",
+  "approval-results": "What a backend sees of its own requests",
+  approvals: "Requests that wait for a yes, and their votes",
   artifacts: "Files that steps put on nodes",
+  associations: "Which requests and calls need which approval",
   audit: "The record of who did what",
   auth: "Who you are here and what you may do",
   channels: "Ways to reach somebody: mail, webhook, Slack, Teams",
+  delegations: "Who answers in whose place, and who is absent",
   deliveries: "What was sent to channels, and what came of it",
   "enrollment-keys": "Codes and keys that let machines become nodes",
   events: "What happened, as CloudEvents",
   executions: "Runs of workflows",
   groups: "Named sets of nodes",
+  "held-operations": "Calls that wait for an approval, and what came of them",
   "identity-providers": "OpenID Connect providers that people log in by",
   keys: "API keys",
   nodes: "Managed machines",
@@ -133,6 +158,7 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   "signing-keys": "Keys that checkpoints and approvals are signed with",
   subscriptions: "Which events go to which channel",
   tasks: "The single nodes of a run",
+  templates: "Approval templates: who has to say yes, in which order",
   users: "People who log in",
   windows: "Maintenance windows: times in which work may start",
   workflows: "What can be run",

@@ -23,9 +23,26 @@ const schedule = { every: "30d", call: { input: { workflow: "own", targets: { al
 const channel = { via: "webhook", url: "http://127.0.0.1:9/secret-url-of-one", signingSecret: "own" }
 const subscription = { channel: "own", events: ["key.*"], description: "secret-subscription-of-one" }
 const provider = { issuer: "https://one.example.org", clientId: "secret-provider-of-one" }
-const secretsOfOne = ["node", "query", "key", "window", "schedule", "url", "subscription", "user", "service-account", "provider"].map(
-  (what) => `secret-${what}-of-one`,
-)
+const approvalGroup = { members: [{ mail: "secret-member-of-one@example.org" }] }
+const approvalTemplate = { levels: [{ name: "only", group: "own", strategy: { kind: "any" } }] }
+const vote = { digest: "0".repeat(64) }
+const secretsOfOne = [
+  "node",
+  "query",
+  "key",
+  "window",
+  "schedule",
+  "url",
+  "subscription",
+  "member",
+  "template",
+  "type",
+  "title",
+  "note",
+  "user",
+  "service-account",
+  "provider",
+].map((what) => `secret-${what}-of-one`)
 
 let server: ServerFixture
 let one: { key: string; ids: Record<string, string> }
@@ -85,7 +102,9 @@ async function fill(key: string): Promise<Record<string, string>> {
   expect((await server.call(key, "POST", "/v1/service-accounts", serviceAccount)).status).toBe(200)
   expect((await server.call(key, "PUT", "/v1/identity-providers/own", provider)).status).toBe(200)
   const apiKey = await server.call(key, "POST", "/v1/keys", { name: "secret-key-of-one", roles: ["viewer"] })
+  const approvals = await fillApprovals(key)
   return {
+    ...approvals,
     node: enrolled.body["node"] as string,
     execution: run.body["id"] as string,
     delivery: tested.body["id"] as string,
@@ -102,6 +121,21 @@ async function fill(key: string): Promise<Record<string, string>> {
     id: run.body["id"] as string,
     operation: "accounts.list",
   }
+}
+
+async function fillApprovals(key: string): Promise<Record<string, string>> {
+  expect((await server.call(key, "PUT", "/v1/approval-groups/own", approvalGroup)).status).toBe(200)
+  const template = { ...approvalTemplate, description: "secret-template-of-one" }
+  expect((await server.call(key, "PUT", "/v1/approval-templates/own", template)).status).toBe(200)
+  const association = { template: "own", selector: { type: "secret-type-of-one" } }
+  expect((await server.call(key, "PUT", "/v1/associations/own", association)).status).toBe(200)
+  const asked = { type: "purchase", title: "secret-title-of-one", content: 1, unmatched: "wait" }
+  const request = await server.call(key, "POST", "/v1/approval-requests", asked)
+  expect(request.status, JSON.stringify(request.body)).toBe(200)
+  const absence = { until: "2099-01-01T00:00:00Z", note: "secret-note-of-one" }
+  const delegation = await server.call(key, "POST", "/v1/delegations", absence)
+  expect(delegation.status, JSON.stringify(delegation.body)).toBe(200)
+  return { request: request.body["id"] as string, delegation: delegation.body["id"] as string }
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
@@ -137,6 +171,19 @@ const bodies: Record<string, unknown> = {
   "artifacts.write": { offset: 0, content: "AAAA" },
   "artifacts.finish": {},
   "secrets.put": { value: "another value" },
+  "templates.apply": approvalTemplate,
+  "approval-groups.apply": { members: [{ mail: "somebody@example.org" }] },
+  "associations.apply": { template: "own", selector: { type: "theft" } },
+  "approval-requests.edit": { revision: 1, content: 2 },
+  "approval-requests.cancel": {},
+  "approval-requests.match": { template: "own" },
+  "approval-requests.approve": vote,
+  "approval-requests.deny": vote,
+  "approval-requests.abstain": vote,
+  "approval-requests.ask": { ...vote, question: "why?" },
+  "approval-requests.answer": { answer: "because" },
+  "approval-requests.delegate": {},
+  "held-operations.edit": { revision: 1, input: {} },
   "routes.put": { services: [] },
   "keys.revoke": {},
   "keys.assign": { owner: "own" },
@@ -204,7 +251,9 @@ describe("X2: every operation is refused", () => {
         name === "groups.put" ||
         name === "resources.apply" ||
         name === "workflows.apply" ||
-        /^(?:schedules|windows|channels|subscriptions|identity-providers)\.(?:apply|get|remove|test)$/.test(name) ||
+        /^(?:schedules|windows|channels|subscriptions|identity-providers|approval-groups)\.(?:apply|get|remove|test)$/.test(
+          name,
+        ) ||
         name === "secrets.put" ||
         name === "secrets.get" ||
         name === "secrets.remove" ||
@@ -241,7 +290,9 @@ async function snapshot(): Promise<unknown> {
     database.query("select id, version, display_name, disabled_at from service_accounts where account = 'one'"),
     database.query("select id, revoked_at from user_sessions where account = 'one'"),
     database.query("select name, version, spec from identity_providers where account = 'one'"),
-    database.query("select id, revoked_at, owner from api_keys where account = 'one' and name like 'secret%' order by id"),
+    database.query(
+      "select id, revoked_at, owner from api_keys where account = 'one' and name like 'secret%' order by id",
+    ),
     database.query("select name, query from node_groups where account = 'one'").catch(() => []),
     database.query("select name, version from workflow_versions where account = 'one'"),
     database.query("select name, version, received, state from artifacts where account = 'one'"),
@@ -252,6 +303,11 @@ async function snapshot(): Promise<unknown> {
     database.query("select name, version from subscriptions where account = 'one'"),
     database.query("select count(*) from deliveries where account = 'one'"),
     database.query("select wish from executions where account = 'one'"),
+    database.query("select name, version from approval_templates where account = 'one'"),
+    database.query("select name, version from approval_groups where account = 'one'"),
+    database.query("select name, version from approval_associations where account = 'one'"),
+    database.query("select id, version from approval_requests where account = 'one'"),
+    database.query("select id, version from approval_delegations where account = 'one'"),
     database.query("select operation, services from routes order by operation"),
   ])
 }
