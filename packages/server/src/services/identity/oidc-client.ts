@@ -198,11 +198,17 @@ function findAppError(error: unknown): AppError | undefined {
 
 const reasonCharactersMax = 300
 
+function challengeOf(challenges: ReadonlyArray<{ readonly parameters?: Readonly<Record<string, string>> }>): string {
+  const said = challenges.flatMap(({ parameters = {} }) => [parameters["error"], parameters["error_description"]])
+  return said.filter((text) => text !== undefined).join(": ")
+}
+
 /** What the provider or the check says; never what it was about, which holds codes and tokens. */
 function reasonOf(error: unknown): string {
   const known = findAppError(error)
   if (known) return known.message
   if (!(error instanceof Error)) return "no reason was given"
+  if (Array.isArray(error.cause)) return `it answered with the challenge ${challengeOf(error.cause)}`
   const said = "error" in error && typeof error.error === "string" ? `it answered "${error.error}"` : error.message
   const more =
     "error_description" in error && typeof error.error_description === "string" ? `: ${error.error_description}` : ""
