@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process"
-import { stat } from "node:fs/promises"
+import { readdir, stat } from "node:fs/promises"
 import { constants, setPriority } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { type Inventory, inventoryPackagesMax } from "@signalbox/contracts/fleet/inventory"
+import { mapBounded } from "@signalbox/kernel/map-bounded"
 import { parseInstalled, parsePending } from "./apt-lists.ts"
 
 export type PackageLists = Pick<Inventory, "packageManager" | "packages" | "pending">
@@ -50,7 +51,7 @@ export async function readPackageLists(source: PackageSource): Promise<PackageLi
   }
   const installed = await queryInstalled(source, problem)
   if (installed === undefined) return none
-  const packages = parseInstalled(installed)
+  const packages = await tellNewest(root, parseInstalled(installed))
   const pending = parsePending((await simulateUpgrade(source, problem)) ?? "")
   if (packages.length > inventoryPackagesMax) note("packages")(new Error(`only ${inventoryPackagesMax} are listed`))
   const lists: PackageLists = {
@@ -67,6 +68,26 @@ async function signDatabases(root: string): Promise<string | undefined> {
   const stats = await Promise.all(databasePaths.map((path) => stat(join(root, path)).catch(() => undefined)))
   if (!stats[0]?.isFile()) return undefined
   return stats.map((found) => (found ? `${found.ino}:${found.size}:${found.mtimeMs}` : "-")).join(" ")
+}
+
+/** Packages whose time is told: those that changed last, which is all that anybody asks about. */
+const newestMax = 200
+const statsAtOnce = 50
+
+/** Adds when each of the newest packages was unpacked: dpkg writes its file list then. */
+async function tellNewest(root: string, packages: Inventory["packages"]): Promise<Inventory["packages"]> {
+  const directory = join(root, "var/lib/dpkg/info")
+  const times = new Map<string, number>()
+  const lists = (await readdir(directory).catch(() => [])).filter((name) => name.endsWith(".list"))
+  await mapBounded(lists, statsAtOnce, async (name) => {
+    const found = await stat(join(directory, name)).catch(() => undefined)
+    if (found) times.set(name.slice(0, -".list".length), Math.floor(found.mtimeMs / 1000))
+  })
+  const timed = packages.map((each) => {
+    return { each, time: times.get(`${each.name}:${each.architecture}`) ?? times.get(each.name) }
+  })
+  const oldest = timed.flatMap(({ time }) => time ?? []).toSorted((a, b) => b - a)[newestMax - 1] ?? 0
+  return timed.map(({ each, time }) => (time !== undefined && time >= oldest ? { ...each, changedAt: time } : each))
 }
 
 type Problem = (what: string) => (error: unknown) => undefined

@@ -10,6 +10,7 @@ Examples:
   signalbox run deploy -t role=web -p version=2 --watch
   signalbox exec --all -- uptime                   run one command everywhere
   signalbox why exe_01j...                         who asked for it, and what followed
+  signalbox why node web-3 package openssl         which run changed it, or that none did
 
 Every command takes --json. Exit codes: signalbox help exit-codes.
 `

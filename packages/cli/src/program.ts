@@ -17,6 +17,7 @@ import { addPushArtifact } from "./commands/push-artifact.ts"
 import { addRun } from "./commands/run.ts"
 import { addServe } from "./commands/serve.ts"
 import { addWait } from "./commands/wait.ts"
+import { addWhy } from "./commands/why.ts"
 import { exitCodeTexts } from "./exit-codes.ts"
 import { addOperationCommand } from "./generated/operation-command.ts"
 import { nounSummaries, operationOverrides, operationsWithoutCommand } from "./generated/operation-overrides.ts"
@@ -29,6 +30,7 @@ export function createProgram(frame: CommandFrame, version: string): Command {
   for (const add of [addApply, addRun, addExec, addWait]) add(program, frame)
   program.commandsGroup("Look at things and keep them in order:")
   addOperationCommands(program, frame)
+  addWhy(program, frame)
   addAudit(nounCommand(program, "audit"), frame)
   addPushArtifact(nounCommand(program, "artifacts"), frame)
   for (const add of [addNodesInstall, addNodesImport]) add(nounCommand(program, "nodes"), frame)

@@ -118,7 +118,10 @@ function timeOf(context: CommandContext): { from?: string; to?: string } {
 function renderVerdict({ valid, account, records, first, last, checkpoints, signedBy, fault }: ChainVerdict): string {
   const counted = `${records} records${records > 0 ? ` (${first} to ${last})` : ""}`
   const keys = signedBy.map((id) => id.slice(0, 16)).join(", ")
-  const signed = checkpoints === 0 ? "no signed checkpoint" : `${checkpoints} checkpoints signed by ${keys}`
+  const signed =
+    checkpoints === 0
+      ? "no signed checkpoint"
+      : `${checkpoints} ${checkpoints === 1 ? "checkpoint" : "checkpoints"} signed by ${keys}`
   if (valid) return safeLine(`the audit chain of ${account} fits: ${counted}, ${signed}`) + "\n"
   return safeLine(`the audit chain of ${account} does NOT fit: ${fault?.what}. Before that, ${counted} fit`) + "\n"
 }

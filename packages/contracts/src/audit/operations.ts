@@ -119,4 +119,59 @@ export const whyExplain = defineOperation({
   errors: ["audit.unknown-subject"],
 })
 
-export const auditOperations = [eventsList, eventsWatch, auditList, ...chainOperations, whyExplain] as const
+const approvalFact = z.object({
+  time: instant,
+  type: z.string().describe("The event's type: approval.<past participle>"),
+  subject: z.string(),
+  principal: z.string(),
+  text: z.string(),
+  data: z.record(z.string(), z.unknown()),
+})
+
+const finding = z.object({
+  time: instant,
+  kind: z
+    .enum(["run", "maybe-run", "outside"])
+    .describe("A run did it; a run was at work then, and it may have been that; or not by Signalbox"),
+  text: z.string().describe("One sentence for people"),
+  execution: z.string().optional(),
+  task: z.string().optional(),
+  workflow: z.string().optional(),
+  by: z.string().optional().describe("The principal that started the run"),
+  cause: z.string().optional().describe("The id that joins the run's whole story"),
+  state: z.string().optional().describe("The task's"),
+  architecture: z.string().optional(),
+  fromVersion: z.string().optional(),
+  toVersion: z.string().optional(),
+  seenAt: instant.optional().describe("The inventory that showed the change"),
+  seenAfter: instant.optional().describe("The last inventory that did not"),
+  approvals: z.array(approvalFact).describe("What was said before it ran, the oldest first"),
+})
+
+export const whyNode = defineOperation({
+  name: "why.node",
+  service: "audit",
+  summary: "Tell who changed a node, or a package on it, the newest first",
+  description:
+    "Of a node: the runs that touched it. Of a package: for each change of its version the run that made it, or that it was not made by Signalbox and when it was seen.",
+  method: "GET",
+  path: "/v1/why/nodes/{node}",
+  effect: "read",
+  permission: "events.read",
+  input: z.strictObject({
+    node: z.string().min(1).max(128).describe("A node's id or name"),
+    package: z.string().min(1).max(128).optional(),
+    limit: z.coerce.number().int().min(1).max(100).default(20).describe("Findings at most"),
+  }),
+  output: z.object({
+    node: z.string(),
+    nodeName: z.string(),
+    package: z.string().optional(),
+    present: z.array(z.object({ architecture: z.string(), version: z.string() })).optional(),
+    answer: z.string().describe("One sentence for people"),
+    findings: z.array(finding),
+  }),
+  errors: ["fleet.node-not-found"],
+})
+
+export const auditOperations = [eventsList, eventsWatch, auditList, ...chainOperations, whyExplain, whyNode] as const

@@ -22,7 +22,18 @@ export const inventory = z.object({
   }),
   packageManager: z.enum(["apt", "none"]),
   packages: z
-    .array(z.object({ name: z.string().max(128), version: z.string().max(128), architecture: z.string().max(32) }))
+    .array(
+      z.object({
+        name: z.string().max(128),
+        version: z.string().max(128),
+        architecture: z.string().max(32),
+        changedAt: z
+          .int()
+          .min(0)
+          .optional()
+          .describe("When it was unpacked: seconds since 1970 by the machine's clock; of the latest packages only"),
+      }),
+    )
     .max(inventoryPackagesMax),
   pending: z
     .array(

@@ -74,8 +74,41 @@ export const nodesInventory = defineOperation({
   effect: "read",
   permission: "nodes.read",
   input: z.strictObject({ node: nodeReference }),
-  output: z.object({ collectedAt: instant.optional(), inventory: inventory.optional() }),
+  output: z.object({
+    collectedAt: instant.optional(),
+    firstCollectedAt: instant.optional().describe("When the node's packages were looked at first"),
+    inventory: inventory.optional(),
+  }),
   errors: ["fleet.node-not-found"],
+})
+
+export const nodesPackageChanges = defineOperation({
+  name: "nodes.package-changes",
+  service: "fleet",
+  summary: "List which packages of a node came, went or changed, the newest first",
+  description: "Told from one inventory to the next; the latest few thousand changes are kept.",
+  method: "GET",
+  path: "/v1/nodes/{node}/package-changes",
+  effect: "read",
+  permission: "nodes.read",
+  input: z.strictObject({
+    node: nodeReference,
+    ...pageInput,
+    package: z.string().min(1).max(128).optional().describe("Only this package"),
+  }),
+  output: pageOf(
+    z.object({
+      package: z.string(),
+      architecture: z.string(),
+      fromVersion: z.string().optional().describe("Absent where it was installed anew"),
+      toVersion: z.string().optional().describe("Absent where it was removed"),
+      seenAt: instant.describe("When it was seen"),
+      seenAfter: instant.describe("When it was not so yet"),
+      changedAt: instant.optional().describe("By the machine's own clock"),
+    }),
+  ),
+  errors: ["fleet.node-not-found", "request.invalid-cursor"],
+  table: { rows: "items", columns: ["seenAt", "package", "architecture", "fromVersion", "toVersion", "changedAt"] },
 })
 
 export const nodesUpdate = defineOperation({
@@ -385,6 +418,7 @@ export const fleetOperations = [
   nodesList,
   nodesGet,
   nodesInventory,
+  nodesPackageChanges,
   nodesUpdate,
   nodesRemove,
   resourcesApply,

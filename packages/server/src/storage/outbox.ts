@@ -114,13 +114,22 @@ export async function findPresentPosition(sql: Sql): Promise<string> {
 /** Events of one story or of one subject, the oldest first; batches are expanded. */
 export async function findEvents(
   sql: Sql,
-  by: { account: string; field: "cause" | "subject" | "id"; value: string; limit: number; expanders: Expanders },
+  by: {
+    account: string
+    field: "cause" | "subject" | "id"
+    value: string
+    /** Only rows whose type begins so: `approval.`; not for those that stand for a batch. */
+    typePrefix?: string
+    limit: number
+    expanders: Expanders
+  },
 ): Promise<OutboxEvent[]> {
   const rows = await sql.query<OutboxEvent>(
     `select account, aggregate_id as "aggregateId", id, type, subject, subject_version as "subjectVersion", cause,
        caused_by as "causedBy", depth, time, principal, data
-     from outbox where account = $1 and ${by.field} = $2 order by time, xid, id limit $3`,
-    [by.account, by.value, by.limit],
+     from outbox where account = $1 and ${by.field} = $2 and starts_with(type, $4)
+     order by time, xid, id limit $3`,
+    [by.account, by.value, by.limit, by.typePrefix ?? ""],
   )
   return rows.flatMap((row) => {
     const parts = by.expanders.get(row.type)?.expand(row)

@@ -71,7 +71,7 @@ export function tellStory(
   return entries.toSorted((a, b) => a.time - b.time || a.depth - b.depth || (a.id < b.id ? -1 : 1))
 }
 
-function sentence(event: StoryEvent): string {
+export function sentence(event: StoryEvent): string {
   const [noun = "", happened = ""] = event.type.split(".")
   const data = record(event.data)
   // A task's end says how.
@@ -88,11 +88,55 @@ function aboutOf({ retryOf, rollbackOf }: Record<string, unknown>): string | und
   return typeof rollbackOf === "string" ? `it rolls ${rollbackOf} back` : undefined
 }
 
+/** A change of a package's version that inventories showed. Instants are milliseconds. */
+export interface SeenChange {
+  /** The inventory that showed it, and the last one that did not. */
+  readonly seenAt: number
+  readonly seenAfter: number
+  /** By the machine's own clock. */
+  readonly changedAt?: number | undefined
+}
+
+/** A time in which a run was at work on a machine. */
+export interface WorkSpan {
+  readonly startedAt: number
+  /** Left out while it works. */
+  readonly finishedAt?: number | undefined
+}
+
+/** How far a machine's clock, and the time that a report takes, may be off. */
+export const clockSlackMilliseconds = 5_000
+
+/**
+ * Which runs a change may come from. Where the machine says when it was, a run that was at work then did it, and if
+ * there is none nobody here did; else every run between the two inventories may have.
+ */
+export function attributeChange<Run extends WorkSpan>(
+  change: SeenChange,
+  runs: readonly Run[],
+): { readonly kind: "run" | "maybe-run"; readonly run: Run } | { readonly kind: "outside" } {
+  const within = (from: number, to: number) =>
+    runs.filter(({ startedAt, finishedAt = Infinity }) => startedAt <= to && finishedAt >= from)
+  const { seenAt, seenAfter, changedAt } = change
+  const slack = clockSlackMilliseconds
+  // A time outside of what the inventories say is that of a clock that is wrong.
+  if (changedAt !== undefined && changedAt >= seenAfter - slack && changedAt <= seenAt + slack) {
+    const run = newest(within(changedAt - slack, changedAt + slack))
+    return run ? { kind: "run", run } : { kind: "outside" }
+  }
+  const run = newest(within(seenAfter, seenAt))
+  return run ? { kind: "maybe-run", run } : { kind: "outside" }
+}
+
+function newest<Run extends WorkSpan>(runs: readonly Run[]): Run | undefined {
+  return runs.toSorted((a, b) => b.startedAt - a.startedAt)[0]
+}
+
 /** Tells nothing but that a task began, or ended well. */
 export function isUneventful({ what, data }: StoryEntry): boolean {
   return what === "task.started" || (what === "task.finished" && data?.["state"] === "succeeded")
 }
 
-function record(data: unknown): Record<string, unknown> {
+export function record(data: unknown): Record<string, unknown> {
   return typeof data === "object" && data !== null && !Array.isArray(data) ? (data as Record<string, unknown>) : {}
 }

@@ -1,3 +1,4 @@
+import { mapBounded } from "@signalbox/kernel/map-bounded"
 import type { OutputOf } from "@signalbox/contracts/operation"
 import { executionsList, tasksGet } from "@signalbox/contracts/workflows/operations"
 import type { ReadContext } from "../../router/handler.ts"
@@ -7,7 +8,7 @@ import type { StoryEntry } from "./model.ts"
 /** The latest runs that a node's story tells of. */
 const executionsMax = 20
 
-type Execution = OutputOf<typeof executionsList>["items"][number]
+export type Execution = OutputOf<typeof executionsList>["items"][number]
 type Task = OutputOf<typeof tasksGet>
 
 /** What runs did to a node, the latest ones only. */
@@ -19,19 +20,46 @@ export async function findNodeTasks(
   const { account, cause, depth } = context
   const as = { account, cause, depth: depth + 1, service: "audit", roles: ["viewer"] } as const
   const { items } = await operations.call(executionsList, { node: node.id, limit: executionsMax }, as)
-  return Promise.all(
-    items.map(async (execution) => {
-      const task = await operations.call(tasksGet, { execution: execution.id, task: node.name }, as)
-      return toEntry(execution, task)
-    }),
-  )
+  return (await findTasks(operations, { node, executions: items, context })).map(toEntry)
 }
 
-function toEntry(execution: Execution, task: Task): StoryEntry {
-  const { name, version } = execution.workflow
-  const workflow = version === undefined ? name : `${name} v${version}`
+/** What one run did to a node. */
+export interface NodeRun {
+  readonly execution: Execution
+  readonly task: Task
+}
+
+const callsAtOnce = 5
+
+/** The node's task in each of these runs. */
+export async function findTasks(
+  operations: OperationCaller,
+  of: {
+    readonly node: { readonly id: string }
+    readonly executions: readonly Execution[]
+    readonly context: ReadContext
+  },
+): Promise<NodeRun[]> {
+  const { account, cause, depth } = of.context
+  const as = { account, cause, depth: depth + 1, service: "audit", roles: ["viewer"] } as const
+  return await mapBounded(of.executions, callsAtOnce, async (execution) => {
+    return { execution, task: await operations.call(tasksGet, { execution: execution.id, task: of.node.id }, as) }
+  })
+}
+
+export function workflowText({ workflow: { name, version } }: Execution): string {
+  return version === undefined ? name : `${name} v${version}`
+}
+
+/** Who ran what here, and how it ended. */
+export function runText({ execution, task }: NodeRun): string {
   const rollback = task.rollback === "none" ? "" : `, ${task.rollback.replaceAll("-", " ")}`
   const message = task.message === undefined ? "" : `: ${task.message}`
+  return `${execution.createdBy} ran ${workflowText(execution)} here: ${task.state.replaceAll("-", " ")}${rollback}${message}`
+}
+
+function toEntry(run: NodeRun): StoryEntry {
+  const { execution, task } = run
   return {
     time: Date.parse(task.startedAt ?? execution.createdAt),
     kind: "task",
@@ -40,7 +68,7 @@ function toEntry(execution: Execution, task: Task): StoryEntry {
     subject: execution.id,
     principal: execution.createdBy,
     depth: 1,
-    text: `${execution.createdBy} ran ${workflow} here: ${task.state.replaceAll("-", " ")}${rollback}${message}`,
+    text: runText(run),
     data: { execution: execution.id, cause: execution.cause, state: task.state, rollback: task.rollback },
   }
 }

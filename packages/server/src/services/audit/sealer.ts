@@ -31,7 +31,7 @@ export const sealerLimits = {
   accountsMax: 500,
   /** A head is signed after so many records, or so long after the last one that was. */
   checkpointRecords: 1000,
-  checkpointSeconds: 3600,
+  checkpointSeconds: 600,
   /** Between two looks for heads to be signed. */
   signPauseMilliseconds: 60_000,
 } as const

@@ -1,4 +1,4 @@
-import { auditList, eventsList, eventsWatch, whyExplain } from "@signalbox/contracts/audit/operations"
+import { auditList, eventsList, eventsWatch, whyExplain, whyNode } from "@signalbox/contracts/audit/operations"
 import type { OutputOf } from "@signalbox/contracts/operation"
 import { toInstant, type Clock } from "@signalbox/kernel/clock"
 import { onRead, onStream, type Handler, type Service } from "../../router/handler.ts"
@@ -12,6 +12,7 @@ import { followEvents } from "./event-feed.ts"
 import type { AuditRow } from "./model.ts"
 import { Sealer } from "./sealer.ts"
 import { listAudit } from "./store.ts"
+import { explainNode } from "./why-node.ts"
 import { explainWhy } from "./why.ts"
 
 export interface AuditOptions {
@@ -101,6 +102,7 @@ function auditHandlers(options: AuditOptions): Handler[] {
         entries: story.entries.map((entry) => ({ ...entry, time: toInstant(entry.time) })),
       }
     }),
+    onRead(whyNode, (input, context) => explainNode(options, { ...input, context })),
   ]
 }
 

@@ -4,6 +4,8 @@
  */
 import { createHash } from "node:crypto"
 import type { Inventory } from "@signalbox/contracts/fleet/inventory"
+import { findEarlierPackages, writePackageChanges } from "./package-change-store.ts"
+import { findPackageChanges } from "./package-changes.ts"
 import { appendNodeEvents, type FleetParts } from "./parts.ts"
 import type { AgentSession } from "./session.ts"
 import { confirmInventory, writeInventory, type StoredInventory } from "./session-store.ts"
@@ -102,8 +104,14 @@ export class InventoryRecorder {
     }
     await this.#parts.database.transaction(async (tx) => {
       if (await confirmInventory(tx, stored)) return
+      const earlier = await findEarlierPackages(tx, account, nodeId)
       const node = await writeInventory(tx, stored, summary)
       if (!node) return
+      if (earlier) {
+        const rows = findPackageChanges(earlier, JSON.parse(text) as Inventory)
+        const seen = { seenAt: stored.collectedAt, seenAfter: earlier.collectedAt }
+        await writePackageChanges(tx, { account, nodeId, ...seen, rows })
+      }
       const data = { name: node.name, digest: stored.digest, ...summary }
       const type = "node.inventory-changed" as const
       await appendNodeEvents(this.#parts, tx, [{ account, nodeId, type, version: node.version, cause, data }])

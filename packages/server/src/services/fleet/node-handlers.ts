@@ -1,6 +1,7 @@
 import {
   nodesGet,
   nodesInventory,
+  nodesPackageChanges,
   nodesList,
   nodesRemove,
   nodesResolve,
@@ -25,6 +26,7 @@ import {
   type NodeFilter,
   type NodeRow,
 } from "./node-store.ts"
+import { listPackageChanges, type PackageChangeRow } from "./package-change-store.ts"
 import { findInventory } from "./session-store.ts"
 import { pageOfRows, readCursor } from "./page.ts"
 import { toNode } from "./wire.ts"
@@ -48,7 +50,20 @@ export function nodeHandlers(closeSessions: CloseSessions): Handler[] {
     onRead(nodesInventory, async (input, { sql, account }) => {
       const node = await getNode(sql, account, input.node)
       const found = await findInventory(sql, account, node.id)
-      return found ? { collectedAt: toInstant(found.collectedAt), inventory: found.inventory } : {}
+      if (!found) return {}
+      const { inventory, collectedAt, firstCollectedAt } = found
+      return { collectedAt: toInstant(collectedAt), firstCollectedAt: toInstant(firstCollectedAt), inventory }
+    }),
+    onRead(nodesPackageChanges, async (input, { sql, account }) => {
+      const node = await getNode(sql, account, input.node)
+      const [seenAt = "", name = "", architecture = ""] = input.cursor === undefined ? [] : readCursor(input.cursor, 3)
+      const before = input.cursor === undefined ? undefined : { seenAt: toTime(seenAt), package: name, architecture }
+      const filter = { account, nodeId: node.id, package: input.package, before }
+      const rows = await listPackageChanges(sql, { ...filter, limit: input.limit + 1 })
+      return pageOfRows(rows, input.limit, {
+        item: toPackageChange,
+        key: (row) => [String(row.seenAt), row.package, row.architecture],
+      })
     }),
     onRead(nodesResolve, async (input, { sql, account }) => resolve(sql, account, input)),
     onChange(nodesUpdate, async (input, ctx) => {
@@ -81,6 +96,24 @@ export function nodeHandlers(closeSessions: CloseSessions): Handler[] {
       return { id: node.id, name: node.name }
     }),
   ]
+}
+
+/** @throws request.invalid-cursor */
+function toTime(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new AppError("request.invalid-cursor", "the cursor is not one of this list")
+  return Number(text)
+}
+
+function toPackageChange(row: PackageChangeRow) {
+  return {
+    package: row.package,
+    architecture: row.architecture,
+    ...(row.fromVersion === null ? {} : { fromVersion: row.fromVersion }),
+    ...(row.toVersion === null ? {} : { toVersion: row.toVersion }),
+    seenAt: toInstant(row.seenAt),
+    seenAfter: toInstant(row.seenAfter),
+    ...(row.changedAt === null ? {} : { changedAt: toInstant(row.changedAt) }),
+  }
 }
 
 interface Targets {

@@ -163,8 +163,8 @@ export async function writeInventory(
   )
   if (!node) return undefined
   await tx.query(
-    `insert into node_inventories (node_id, account, digest, inventory, collected_at)
-     values ($1, $2, $3, $4, to_timestamp($5 / 1000.0))
+    `insert into node_inventories (node_id, account, digest, inventory, collected_at, first_collected_at)
+     values ($1, $2, $3, $4, to_timestamp($5 / 1000.0), to_timestamp($5 / 1000.0))
      on conflict (node_id) do update
        set digest = excluded.digest, inventory = excluded.inventory, collected_at = excluded.collected_at`,
     [inventory.nodeId, inventory.account, inventory.digest, inventory.text, inventory.collectedAt],
@@ -176,9 +176,9 @@ export async function findInventory(
   sql: Sql,
   account: string,
   nodeId: string,
-): Promise<{ inventory: Inventory; collectedAt: number } | undefined> {
-  const [row] = await sql.query<{ inventory: Inventory; collectedAt: number }>(
-    `select inventory, collected_at as "collectedAt" from node_inventories where node_id = $1 and account = $2`,
+): Promise<{ inventory: Inventory; collectedAt: number; firstCollectedAt: number } | undefined> {
+  const [row] = await sql.query<{ inventory: Inventory; collectedAt: number; firstCollectedAt: number }>(
+    `select inventory, collected_at as "collectedAt", first_collected_at as "firstCollectedAt" from node_inventories where node_id = $1 and account = $2`,
     [nodeId, account],
   )
   return row
