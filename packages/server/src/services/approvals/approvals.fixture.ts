@@ -1,6 +1,7 @@
 /** Approvals on a whole server with a database of its own; and callers that are users, keys and backends. */
 import type { CallInputOf, OperationDeclaration, OutputOf } from "@signalbox/contracts/operation"
 import { setTimeout as delay } from "node:timers/promises"
+import { approvalRequestsGet, approvalRequestsSubmit } from "@signalbox/contracts/approvals/requests"
 import { FakeClock } from "@signalbox/testkit/fake-clock"
 import { expect } from "vitest"
 import type { z } from "zod"
@@ -15,6 +16,10 @@ export interface ApprovalsFixture {
   readonly admin: string
   /** Makes an API key; gives its text and its principal. */
   key(name: string, roles: readonly string[], account?: string): Promise<Member>
+  /** Makes a service account with a key of its own; gives both. */
+  member(name: string, roles: readonly string[], teams?: readonly string[]): Promise<Member>
+  /** Submits a request, and waits until the server that knows its association by now has opened it. */
+  submit(key: string, input: CallInputOf<typeof approvalRequestsSubmit>): Promise<OutputOf<typeof approvalRequestsGet>>
   /** A call's output. */
   call<O extends Declaration>(key: string, operation: O, input: CallInputOf<O>): Promise<OutputOf<O>>
   /** The code with which a call is refused. */
@@ -43,10 +48,33 @@ export async function startApprovals(options: ServerFixtureOptions = {}): Promis
     const query = new URLSearchParams(Object.entries(rest).map(([name, value]) => [name, String(value)])).toString()
     return await server.call(key, operation.method, query === "" ? path : `${path}?${query}`)
   }
+  const call: ApprovalsFixture["call"] = async (key, operation, input) => {
+    const answer = await send(key, operation, input)
+    expect(answer.status, `${operation.name}: ${JSON.stringify(answer.body)}`).toBe(200)
+    return answer.body as never
+  }
   return {
     server,
     clock,
     admin: server.platformKey,
+    async member(name, roles, teams = []) {
+      const made = await server.call(server.platformKey, "POST", "/v1/service-accounts", { name, roles, teams })
+      expect(made.status, JSON.stringify(made.body)).toBe(200)
+      const owned = await server.call(server.platformKey, "POST", "/v1/keys", { name, roles, owner: made.body["id"] })
+      expect(owned.status, JSON.stringify(owned.body)).toBe(200)
+      const key = owned.body["key"] as string
+      await untilTrue(async () => (await server.call(key, "GET", "/v1/auth/whoami")).status === 200)
+      return { key, principal: String(made.body["id"]) }
+    },
+    async submit(key, input) {
+      const { id } = await call(key, approvalRequestsSubmit, { unmatched: "wait", ...input })
+      let seen = await call(server.platformKey, approvalRequestsGet, { request: id })
+      await untilTrue(async () => {
+        seen = await call(server.platformKey, approvalRequestsGet, { request: id })
+        return seen.state !== "unmatched"
+      })
+      return seen
+    },
     async key(name, roles, account = "main") {
       const admin = admins.get(account) ?? (await makeAccount(server, account))
       admins.set(account, admin)
@@ -56,11 +84,7 @@ export async function startApprovals(options: ServerFixtureOptions = {}): Promis
       await untilTrue(async () => (await server.call(key, "GET", "/v1/auth/whoami")).status === 200)
       return { key, principal: `key:${String(made.body["id"])}` }
     },
-    async call(key, operation, input) {
-      const answer = await send(key, operation, input)
-      expect(answer.status, `${operation.name}: ${JSON.stringify(answer.body)}`).toBe(200)
-      return answer.body as never
-    },
+    call,
     async refusal(key, operation, input) {
       const answer = await send(key, operation, input)
       return answer.status < 300 ? "accepted" : String(answer.body.code)

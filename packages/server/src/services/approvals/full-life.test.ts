@@ -48,7 +48,7 @@ afterAll(() => fixture.stop())
 const purchase = { type: "purchase", title: "200 chairs", content: { chairs: 200 } }
 
 test("A2: A3: A6: a request goes through its levels in order, and everybody sees what waits for them", async () => {
-  const request = await fixture.call(backend.key, approvalRequestsSubmit, purchase)
+  const request = await fixture.submit(backend.key, purchase)
   expect(request).toMatchObject({ state: "open", level: { name: "leads", number: 1, of: 2 }, revision: 1 })
   const vote = { request: request.id, digest: request.digest }
   const mine = async (member: Member) =>
