@@ -6,6 +6,7 @@ import { connect, type AddressInfo } from "node:net"
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { pino, type DestinationStream } from "pino"
 import { compose, type Composition, type CompositionOptions } from "../compose.ts"
+import type { BlobStore } from "../storage/blob-store.ts"
 import { openDirectoryBlobStore } from "../storage/directory-blob-store.ts"
 import { systemClock, systemRandom } from "../system.ts"
 import { publicDocuments } from "./documents.ts"
@@ -22,6 +23,10 @@ export interface ServerFixture {
   call(key: string | undefined, ...request: [method: string, path: string, body?: unknown]): Promise<Answer>
   /** Sends bytes as they are and gives what comes back. */
   raw(text: string): Promise<string>
+  /** Ends this server alone, as a restart does; `stop` of the first one still has to be called. */
+  halt(): Promise<void>
+  /** Another server over the same database and the same blobs, which `stop` of the first one ends too. */
+  another(): Promise<ServerFixture>
   stop(): Promise<void>
 }
 
@@ -55,18 +60,45 @@ export async function startServerFixture(options: ServerFixtureOptions = {}): Pr
   const test = await createTestDatabase()
   const directory = await mkdtemp(join(tmpdir(), "signalbox blobs "))
   const store = await openDirectoryBlobStore({ directory, bytesMax: blobsBytesMax })
+  const servers: ServerFixture[] = []
+  const start = async (): Promise<ServerFixture> => {
+    const id = `srv_test${servers.length === 0 ? "" : servers.length + 1}`
+    const server = await startServerOn(options, { test, store, id, platformKey: servers[0]?.platformKey ?? "" })
+    const stop = async (): Promise<void> => {
+      for (const each of servers) await each.halt()
+      await test.drop()
+      await rm(directory, { recursive: true })
+    }
+    const shown = { ...server, another: start, stop }
+    servers.push(shown)
+    return shown
+  }
+  return await start()
+}
+
+interface Place {
+  readonly test: TestDatabase
+  readonly store: BlobStore
+  readonly id: string
+  readonly platformKey: string
+}
+
+async function startServerOn(
+  options: ServerFixtureOptions,
+  { test, store, id, platformKey: knownKey }: Place,
+): Promise<Omit<ServerFixture, "another" | "stop">> {
   const logger = options.log
     ? pino({ level: "trace" }, options.log)
     : pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2))
   const clock = options.clock ?? systemClock
-  let platformKey = ""
+  let platformKey = knownKey
   const composition = await compose({
     database: test.database,
     connection: test.connection,
     clock,
     random: systemRandom,
     logger,
-    serverId: "srv_test",
+    serverId: id,
     publicUrl: "http://127.0.0.1",
     blobs: { store, bytesMax: blobsBytesMax },
     masterKey: options.masterKey ?? masterKeyInMemory,
@@ -89,10 +121,12 @@ export async function startServerFixture(options: ServerFixtureOptions = {}): Pr
     logger,
     callsPerSecondMax: options.callsPerSecondMax ?? 100_000,
     documents: publicDocuments({ operations: composition.operations, version: "0.0.0", database: test.database }),
+    answerPages: true,
   })
   await edge.listen({ host: "127.0.0.1", port: 0 })
   const { port } = edge.server.address() as AddressInfo
   const url = `http://127.0.0.1:${port}`
+  let halting: Promise<void> | undefined
   return {
     url,
     port,
@@ -113,11 +147,9 @@ export async function startServerFixture(options: ServerFixtureOptions = {}): Pr
       return { status: response.status, body: parse(text), headers: response.headers }
     },
     raw: (text) => exchange(port, text),
-    async stop() {
-      await edge.close()
-      await composition.stop()
-      await test.drop()
-      await rm(directory, { recursive: true })
+    halt() {
+      halting ??= edge.close().then(() => composition.stop())
+      return halting
     },
   }
 }

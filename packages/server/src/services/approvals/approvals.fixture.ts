@@ -24,6 +24,10 @@ export interface ApprovalsFixture {
   call<O extends Declaration>(key: string, operation: O, input: CallInputOf<O>): Promise<OutputOf<O>>
   /** The code with which a call is refused. */
   refusal<O extends Declaration>(key: string, operation: O, input: CallInputOf<O>): Promise<string>
+  /** The same calls on another server. */
+  on(server: ServerFixture): Pick<ApprovalsFixture, "call" | "refusal">
+  /** Types of the events of a request, in their order. */
+  eventsOf(request: string): Promise<string[]>
   stop(): Promise<void>
 }
 
@@ -36,23 +40,7 @@ export async function startApprovals(options: ServerFixtureOptions = {}): Promis
   const clock = new FakeClock(Date.now())
   const server = await startServerFixture({ clock, ...options })
   const admins = new Map([["main", server.platformKey]])
-  const send = async (key: string, operation: Declaration, input: Readonly<Record<string, unknown>>) => {
-    const rest = { ...input }
-    const path = operation.path.replaceAll(/\{([a-zA-Z]+)\}/g, (_match, field: string) => {
-      const value = String(rest[field])
-      delete rest[field]
-      return encodeURIComponent(value)
-    })
-    if (operation.method !== "GET" && operation.method !== "DELETE")
-      return await server.call(key, operation.method, path, rest)
-    const query = new URLSearchParams(Object.entries(rest).map(([name, value]) => [name, String(value)])).toString()
-    return await server.call(key, operation.method, query === "" ? path : `${path}?${query}`)
-  }
-  const call: ApprovalsFixture["call"] = async (key, operation, input) => {
-    const answer = await send(key, operation, input)
-    expect(answer.status, `${operation.name}: ${JSON.stringify(answer.body)}`).toBe(200)
-    return answer.body as never
-  }
+  const { call, refusal } = callsOn(server)
   return {
     server,
     clock,
@@ -85,11 +73,42 @@ export async function startApprovals(options: ServerFixtureOptions = {}): Promis
       return { key, principal: `key:${String(made.body["id"])}` }
     },
     call,
+    refusal,
+    on: callsOn,
+    async eventsOf(request) {
+      const rows = await server.test.database.query<{ type: string }>(
+        "select type from outbox where subject = $1 order by subject_version",
+        [request],
+      )
+      return rows.map(({ type }) => type)
+    },
+    stop: () => server.stop(),
+  }
+}
+
+function callsOn(server: ServerFixture): Pick<ApprovalsFixture, "call" | "refusal"> {
+  const send = async (key: string, operation: Declaration, input: Readonly<Record<string, unknown>>) => {
+    const rest = { ...input }
+    const path = operation.path.replaceAll(/\{([a-zA-Z]+)\}/g, (_match, field: string) => {
+      const value = String(rest[field])
+      delete rest[field]
+      return encodeURIComponent(value)
+    })
+    if (operation.method !== "GET" && operation.method !== "DELETE")
+      return await server.call(key, operation.method, path, rest)
+    const query = new URLSearchParams(Object.entries(rest).map(([name, value]) => [name, String(value)])).toString()
+    return await server.call(key, operation.method, query === "" ? path : `${path}?${query}`)
+  }
+  return {
+    async call(key, operation, input) {
+      const answer = await send(key, operation, input)
+      expect(answer.status, `${operation.name}: ${JSON.stringify(answer.body)}`).toBe(200)
+      return answer.body as never
+    },
     async refusal(key, operation, input) {
       const answer = await send(key, operation, input)
       return answer.status < 300 ? "accepted" : String(answer.body.code)
     },
-    stop: () => server.stop(),
   }
 }
 
