@@ -95,6 +95,43 @@ describe("the database", () => {
     expect(await database.query("select 1 as one")).toEqual([{ one: 1 }])
   })
 
+  it("sends what is called on a lane at once, in order, and goes on behind a statement that fails", async () => {
+    const lane = await database.openLane()
+    if (!lane) throw new Error("a lane is free")
+    await database.query("update counter set value = 0 where id = 'a'")
+    const add = "update counter set value = value * 10 + $1::int where id = 'a' returning value"
+    const locked = await connectDirect(test.connection)
+    await locked.query("begin; select 1 from signalbox.counter where id = 'a' for update")
+    const answers = [
+      lane.query(add, [1], { name: "add" }),
+      lane.query(add, [2], { name: "add" }),
+      lane.query("select 1/0"),
+      lane.query(add, [3], { name: "add" }),
+    ].map((answer) => answer.catch((error: unknown) => findSqlState(error)))
+    const closed = lane.close()
+    await locked.query("commit")
+    await locked.end()
+    expect(await Promise.all(answers)).toEqual([[{ value: 1 }], [{ value: 12 }], "22012", [{ value: 123 }]])
+    await closed
+    expect(() => lane.query("select 1")).toThrow("given back")
+  })
+
+  it("gives out a quarter of its connections as lanes, and one that was lost is replaced", async () => {
+    const other = await openDatabase({ connection: test.connection, connectionsMax: 4 })
+    const lane = await other.openLane()
+    if (!lane) throw new Error("a lane is free")
+    expect(await other.openLane()).toBeUndefined()
+    const [row] = await lane.query<{ id: number }>("select pg_backend_pid() as id")
+    const sent = [lane.query("select pg_sleep(60)"), lane.query("select 1")]
+    await database.query("select pg_terminate_backend($1, 5000)", [row?.id])
+    for (const answer of sent) await expect(answer).rejects.toMatchObject({ code: "storage.unavailable" })
+    await lane.close()
+    const next = await other.openLane()
+    expect(await next?.query("select 1 as one")).toEqual([{ one: 1 }])
+    await next?.close()
+    await other.close()
+  })
+
   it("ends a transaction that is left idle, so that it cannot hold back readers of the outbox", async () => {
     const [row] = await database.query(
       "select current_setting('idle_in_transaction_session_timeout') as idle, current_setting('TimeZone') as zone",

@@ -22,12 +22,23 @@ export interface Tx extends Sql {
   readonly kind: "transaction"
 }
 
+/**
+ * One connection whose statements leave at once, behind those that are not answered yet. They are carried out in the order
+ * of the calls, each in a transaction of its own: one that fails does not stop those behind it.
+ */
+export interface Lane extends Sql {
+  /** Gives the connection back once every statement has been answered. Never rejects. */
+  close(): Promise<void>
+}
+
 export interface Database extends Sql {
   /**
    * Runs `work` between begin and commit, or rolls back. A deadlock or serialization failure runs it again, so `work`
    * changes nothing outside the transaction. @throws storage.unavailable, storage.disk-full
    */
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>
+  /** A connection for its caller alone; undefined while a quarter of all are given out so. @throws storage.unavailable */
+  openLane(): Promise<Lane | undefined>
   readonly pool: pg.Pool
   close(): Promise<void>
 }
@@ -48,6 +59,8 @@ export const transactionAttemptsMax = 6
 export const statementTimeoutMilliseconds = 30_000
 export const idleInTransactionTimeoutMilliseconds = 30_000
 const connectTimeoutMilliseconds = 10_000
+/** Of all connections, so many at most are lanes: who holds one for long must not keep the others waiting. */
+const laneShare = 1 / 4
 const idleConnectionMilliseconds = 60_000
 
 /** The settings of our connections. A direct connection has no limit on its statements: migrations and copies take long. */
@@ -91,13 +104,15 @@ export async function openDatabase(options: {
 }): Promise<Database> {
   const pool = new pg.Pool({
     ...clientConfig(options.connection, "pool"),
+    // For lanes; whoever sends one statement at a time sees no difference.
+    pipeline: true,
     max: options.connectionsMax,
     idleTimeoutMillis: idleConnectionMilliseconds,
   })
   pool.on("error", (error) => options.logger?.warn({ reason: error.message }, "an idle database connection was lost"))
   // A connection lost between two statements of a transaction has no statement to fail; the next one reports it.
   pool.on("connect", (client) => void client.on("error", () => {}))
-  const database = new PooledDatabase(pool)
+  const database = new PooledDatabase(pool, Math.floor(options.connectionsMax * laneShare))
   try {
     const [row] = await database.query<{ version: number }>(
       "select current_setting('server_version_num')::int as version",
@@ -167,10 +182,13 @@ async function runStatement<Row extends object>(
 
 class PooledDatabase implements Database {
   readonly pool: pg.Pool
+  readonly #lanesMax: number
+  #lanes = 0
   #closing: Promise<void> | undefined
 
-  constructor(pool: pg.Pool) {
+  constructor(pool: pg.Pool, lanesMax: number) {
     this.pool = pool
+    this.#lanesMax = lanesMax
   }
 
   async query<Row extends object>(
@@ -197,6 +215,18 @@ class PooledDatabase implements Database {
         if (!isTransient(error) || attempt >= transactionAttemptsMax) throw error
         await delay(Math.random() * 10 * 2 ** attempt)
       }
+    }
+  }
+
+  async openLane(): Promise<Lane | undefined> {
+    if (this.#lanes >= this.#lanesMax) return undefined
+    this.#lanes += 1
+    const free = (): void => void (this.#lanes -= 1)
+    try {
+      return new PooledLane(await this.#connect(), free)
+    } catch (error) {
+      free()
+      throw error
     }
   }
 
@@ -240,6 +270,42 @@ class PooledDatabase implements Database {
       client.release(!undone)
       throw error
     }
+  }
+}
+
+class PooledLane implements Lane {
+  readonly #client: pg.PoolClient
+  readonly #onClose: () => void
+  #answered: Promise<unknown> = Promise.resolve()
+  #broken = false
+  #closed = false
+
+  constructor(client: pg.PoolClient, onClose: () => void) {
+    this.#client = client
+    this.#onClose = onClose
+  }
+
+  query<Row extends object>(
+    text: string,
+    values: readonly unknown[] = [],
+    options: { name?: string } = {},
+  ): Promise<Row[]> {
+    assert(!this.#closed, "a statement was sent on a lane that was given back")
+    const rows = runStatement<Row>(this.#client, text, { values, ...options })
+    const heard = rows.catch((error: unknown) => {
+      if (hasCode(error, "storage.unavailable")) this.#broken = true
+    })
+    const before = this.#answered
+    this.#answered = heard.then(() => before)
+    return rows
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#answered
+    this.#client.release(this.#broken)
+    this.#onClose()
   }
 }
 

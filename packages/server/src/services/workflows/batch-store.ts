@@ -14,7 +14,7 @@ import type {
   TaskCounts,
 } from "@signalbox/engine/types"
 import type { Database, Sql, Tx } from "../../storage/database.ts"
-import type { ClaimedExecution, Fence, HealthRow, Wished } from "./claimed-execution.ts"
+import type { ClaimedExecution, CommitFence, Fence, HealthRow, Wished } from "./claimed-execution.ts"
 import type { KeptBlob } from "./report-queue.ts"
 import type { FrozenParts } from "./frozen-parts.ts"
 import type { ParameterValues } from "./parameters.ts"
@@ -73,14 +73,14 @@ export const wishOfFence = `wish, wish_version as "wishVersion", wish_by as "wis
 /** A task's first row needs no look for one that is there: that would cost a fifth of the statement. */
 export const batchStatement = `
 with fence as (
-  update executions set state = $5, stop = $6, reason = $7, next_ordinal = $8, in_flight = $9, counts = $10,
+  update executions set batches = batches + 1, state = $5, stop = $6, reason = $7, next_ordinal = $8, in_flight = $9, counts = $10,
     rollbacks = $11, version = version + $12, classes = $28,
     width = coalesce($29, width), wave = coalesce($30, wave),
     bake_until = case when $29::int is null then bake_until else to_timestamp($31::float8 / 1000) end,
     hold = case when $29::int is null then hold else $32::json end,
     started_at = coalesce(started_at, case when $5 <> 'planning' then now() end),
     finished_at = case when $13 then now() end
-  where id = $1 and account = $2 and owner = $3 and epoch = $4 and finished_at is null
+  where id = $1 and account = $2 and owner = $3 and epoch = $4 and batches = $33 and finished_at is null
   returning version - $12 as version, wish, wish_version, wish_by, wish_width, wish_rollback, cause, depth
 ), changes as materialized (
   select * from unnest($14::int[], string_to_array($15, ','), string_to_array($16, ','), $17::int[],
@@ -112,7 +112,7 @@ select ${wishOfFence} from fence`
  */
 export async function commitBatch(
   database: Database,
-  fence: Fence,
+  fence: CommitFence,
   batch: Batch & { readonly accompany?: ((tx: Tx) => Promise<void>) | undefined },
 ): Promise<Wished | undefined> {
   const { accompany } = batch
@@ -124,7 +124,8 @@ export async function commitBatch(
   })
 }
 
-async function writeBatch(sql: Sql, fence: Fence, batch: Batch): Promise<Wished | undefined> {
+/** The same for a batch that nothing goes along with: one statement, which may be sent behind others. */
+export async function writeBatch(sql: Sql, fence: CommitFence, batch: Batch): Promise<Wished | undefined> {
   const { tasks, events } = batch
   const [row] = await sql.query<Wished>(
     batchStatement,
@@ -149,6 +150,7 @@ async function writeBatch(sql: Sql, fence: Fence, batch: Batch): Promise<Wished 
       batch.pace?.wave ?? null,
       batch.pace?.bakeUntil ?? null,
       batch.pace?.hold ? JSON.stringify(batch.pace.hold) : null,
+      fence.batches,
     ],
     { name: "executions-commit" },
   )

@@ -8,6 +8,12 @@ export interface Fence {
   readonly epoch: number
 }
 
+/** What a commit has to find: its owner's lease, and that nothing before it is missing. */
+export interface CommitFence extends Fence {
+  /** Commits of this execution that are durable, or on their way before this one. */
+  readonly batches: number
+}
+
 /** What people wish of an execution, as last read from its row. */
 export interface Wished {
   readonly wish: Wish
@@ -20,7 +26,7 @@ export interface Wished {
 }
 
 /** An execution as its new owner finds it. */
-export interface ClaimedExecution extends Fence, Wished {
+export interface ClaimedExecution extends CommitFence, Wished {
   readonly state: ExecutionState
   readonly stop: Stop | null
   readonly workflowName: string

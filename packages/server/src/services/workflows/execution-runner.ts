@@ -1,8 +1,9 @@
 /**
  * Runs one execution on behalf of its owner. Owns the engine's state, the queue of reports and the window of nodes.
  * One turn: take what has come in, step, commit in one statement, and only then acknowledge and send orders. While a
- * commit is on its way the next one is made. A commit that finds another owner, or fails, ends the runner without a
- * trace: everything that counts is in the rows, and reports that were not acknowledged come again.
+ * commit is on its way the next one is made, and sent where it is full. A commit that finds another owner, or fails, ends
+ * the runner without a trace of it and of those behind it: everything that counts is in the rows, and reports that were
+ * not acknowledged come again.
  */
 import { setImmediate as nextTurn } from "node:timers/promises"
 import type { HealthCheck } from "@signalbox/contracts/workflows/strategy"
@@ -26,9 +27,10 @@ import type {
 import type { Blobs } from "../../storage/blobs.ts"
 import type { Database, Tx } from "../../storage/database.ts"
 import { makeBatch } from "./batch.ts"
-import { commitBatch, keepHealth, type Batch } from "./batch-store.ts"
+import { keepHealth, type Batch } from "./batch-store.ts"
 import type { ClaimedExecution, Wished } from "./claimed-execution.ts"
 import { automaticRollback } from "./automatic-rollback.ts"
+import { CommitLine, type LineBatch } from "./commit-line.ts"
 import { HealthWatch, type HealthResult } from "./health-watch.ts"
 import { isLong, shorten } from "./long-outcome.ts"
 import { insertFollow } from "./new-execution-store.ts"
@@ -59,13 +61,10 @@ export interface RunnerDependencies {
 /** `late`: of a task that ended before; `foreign`: of one that this node was never given; `early`: not open yet. */
 export type Offered = "taken" | "late" | "foreign" | "early"
 
-interface Commit {
+/** A step whose commit is on its way, and which is carried out once that is durable. */
+interface Taken {
   readonly result: StepResult
   readonly inputs: readonly QueuedInput[]
-  readonly written: boolean
-  /** True where it is durable, false where the lease is lost. */
-  done: Promise<boolean>
-  outcome: "kept" | "lost" | "failed" | undefined
 }
 
 export class ExecutionRunner {
@@ -80,13 +79,20 @@ export class ExecutionRunner {
   #wakeAt: number | undefined
   #stopping: "lost" | "stopped" | undefined
   #wake: (() => void) | undefined
-  /** Sent and not yet carried out. */
-  #commit: Commit | undefined
+  readonly #line: CommitLine<Taken>
 
   constructor(claimed: ClaimedExecution, deps: RunnerDependencies) {
     this.claimed = claimed
     this.#deps = deps
     this.#settings = new RunSettings({ account: claimed.account, windows: deps.windows, wished: claimed })
+    this.#line = new CommitLine({
+      database: deps.database,
+      claimed,
+      onAnswer: (wished) => {
+        if (wished) this.#settings.hear(wished)
+        this.#signal()
+      },
+    })
   }
 
   async run(): Promise<RunnerEnd> {
@@ -102,6 +108,7 @@ export class ExecutionRunner {
       return "failed"
     } finally {
       await this.#health?.stop()
+      await this.#line.rest()
     }
   }
 
@@ -185,11 +192,10 @@ export class ExecutionRunner {
       assert(state && this.#window, "an open runner has its state and window")
       const ended = isExecutionEnded(state.execution)
       if (this.#stopping || ended) {
-        const kept = await this.#settle()
-        if (!kept) return "lost"
+        while (this.#line.size > 0) if (!(await this.#settle())) return "lost"
         return ended ? "ended" : (this.#stopping ?? "stopped")
       }
-      if (this.#commit?.outcome && !(await this.#settle())) return "lost"
+      if (this.#line.hasAnswer && !(await this.#settle())) return "lost"
       if (!(await this.#hasWork(state))) continue
       // The step may widen the window before it starts anything.
       await this.#window.prepare(state.nextOrdinal, Math.max(state.width, this.#settings.wished.wishWidth ?? 0))
@@ -211,6 +217,7 @@ export class ExecutionRunner {
     const { clock } = this.#deps
     const hasInputs = (): boolean => this.#queue.size > 0 || this.#settings.inputs(state, clock.now()).length > 0
     const isDue = (): boolean => this.#wakeAt !== undefined && this.#wakeAt <= clock.now()
+    if (this.#line.size === 0 && !hasInputs() && !isDue()) await this.#line.rest()
     if (!hasInputs() && !isDue()) {
       const delay = this.#wakeAt === undefined ? timerMillisecondsMax : this.#wakeAt - clock.now()
       const delayMax = this.#settings.hasWindows ? windowsPollMilliseconds : timerMillisecondsMax
@@ -233,8 +240,8 @@ export class ExecutionRunner {
   }
 
   /**
-   * Sends the commit of a step as soon as the one before it is durable, and only then carries that one out, so that the
-   * database is never waited for twice. The state goes ahead of the rows by one commit: if that one fails, so does the
+   * Sends the commit of a step as soon as there is room for it, and only then carries an earlier one out that is durable,
+   * so that the database is never waited for twice. The state goes ahead of the rows: if a commit fails, so does the
    * runner, and what it had in mind is forgotten. False where the lease is lost.
    */
   async #send(before: EngineState | undefined, result: StepResult, inputs: readonly QueuedInput[]): Promise<boolean> {
@@ -251,19 +258,16 @@ export class ExecutionRunner {
     })
     this.#state = result.state
     this.#wakeAt = result.wakeAt
-    const previous = this.#commit
-    if (previous && !(await previous.done)) return false
-    const next: Commit = {
-      result,
-      inputs,
-      written: batch !== undefined,
-      done: Promise.resolve(true),
-      outcome: undefined,
-    }
-    next.done = batch ? this.#write(next, batch) : Promise.resolve(true)
-    if (!batch) next.outcome = "kept"
-    this.#commit = next
-    if (previous) {
+    const sent = batch && this.#accompanied(batch, result.state)
+    // One that is not full waits for those on their way: meanwhile the next report may come.
+    const full = before !== undefined && inputs.length >= this.#batchMax(before)
+    const othersMax = full ? this.#line.othersMax(sent) : 0
+    while (this.#line.size > othersMax + 1) if (!(await this.#settle())) return false
+    const previous = this.#line.size > othersMax ? await this.#line.next() : "none"
+    if (!previous) return false
+    if (full) await this.#line.speedUp()
+    this.#line.send(sent, { result, inputs })
+    if (previous !== "none") {
       // The statement leaves for the database first.
       await nextTurn()
       this.#carryOut(previous)
@@ -278,27 +282,8 @@ export class ExecutionRunner {
     return true
   }
 
-  /** Never rejects before it is awaited: the outcome is kept for whoever settles the commit. */
-  #write(commit: Commit, batch: Batch): Promise<boolean> {
-    const done = commitBatch(this.#deps.database, this.claimed, this.#accompanied(batch, commit.result.state)).then(
-      (wished) => {
-        commit.outcome = wished ? "kept" : "lost"
-        if (wished) this.hearWish(wished)
-        this.#signal()
-        return wished !== undefined
-      },
-      (error: unknown) => {
-        commit.outcome = "failed"
-        this.#signal()
-        throw error
-      },
-    )
-    done.catch(() => {})
-    return done
-  }
-
   /** What else the batch's transaction writes: the rollback of a run that ends, and where long outcomes are. */
-  #accompanied(batch: Batch, state: EngineState): Parameters<typeof commitBatch>[2] {
+  #accompanied(batch: Batch, state: EngineState): LineBatch {
     const { clock, random, blobs } = this.#deps
     const { id: aggregate, account } = this.claimed
     const end = { claimed: this.claimed, state, wished: this.#settings.wished }
@@ -311,18 +296,15 @@ export class ExecutionRunner {
     return { ...batch, accompany }
   }
 
-  /** Waits for the commit that is on its way, if any, and carries it out. False where the lease is lost. */
+  /** Waits for the oldest commit on its way and carries it out. False where the lease is lost. */
   async #settle(): Promise<boolean> {
-    const commit = this.#commit
-    if (!commit) return true
-    const kept = await commit.done
-    this.#commit = undefined
-    if (kept) this.#carryOut(commit)
-    return kept
+    const durable = await this.#line.next()
+    if (durable) this.#carryOut(durable)
+    return durable !== undefined
   }
 
   /** Makes known what is durable, never before. */
-  #carryOut({ result, inputs, written }: Commit): void {
+  #carryOut({ step: { result, inputs }, written }: { readonly step: Taken; readonly written: boolean }): void {
     const acknowledged = inputs.flatMap(({ acknowledgement }) => (acknowledgement ? [acknowledgement] : []))
     if (acknowledged.length > 0) this.#deps.executor.acknowledge(acknowledged)
     this.#dispatch(result.commands)

@@ -7,7 +7,7 @@ import type { ClaimedExecution, Fence, Wished } from "./claimed-execution.ts"
 
 const wishColumns = `e.wish, e.wish_version as "wishVersion", e.wish_by as "wishBy", e.wish_width as "wishWidth",
   e.wish_rollback as "wishRollback"`
-const claimedColumns = `e.id, e.account, e.owner, e.epoch, e.state, e.stop, ${wishColumns},
+const claimedColumns = `e.id, e.account, e.owner, e.epoch, e.batches, e.state, e.stop, ${wishColumns},
   e.targets_count as "targetsCount", e.width, e.errors_max as "errorsMax", e.concurrency, e.error_limit as "errorLimit",
   e.next_ordinal as "nextOrdinal", e.counts, e.rollbacks, e.classes, e.bake_until as "bakeUntil", e.hold, e.health,
   e.workflow_name as "workflowName", e.workflow_version as "workflowVersion", e.created_by as "createdBy",

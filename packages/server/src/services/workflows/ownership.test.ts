@@ -2,9 +2,40 @@ import { executionsCreate, executionsGet } from "@signalbox/contracts/workflows/
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { connectDirect } from "../../storage/database.ts"
-import { batchStatement, commitBatch, type Batch } from "./batch-store.ts"
-import type { Fence } from "./claimed-execution.ts"
+import { batchStatement, commitBatch, writeBatch, type Batch } from "./batch-store.ts"
+import type { CommitFence } from "./claimed-execution.ts"
 import { documentOf, eventually, makeNodes, openFixture, succeeded, type Fixture } from "./workflows.fixture.ts"
+
+/** The first task has failed, with a text that takes some escaping. */
+const batch: Batch = {
+  state: "running",
+  stop: null,
+  reason: null,
+  ended: false,
+  nextOrdinal: 1,
+  inFlight: 1,
+  counts: {} as Batch["counts"],
+  rollbacks: {} as Batch["rollbacks"],
+  classes: {} as Batch["classes"],
+  pace: undefined,
+  blobs: [],
+  tasks: [
+    {
+      ordinal: 0,
+      first: true,
+      state: "failed",
+      rollback: "none",
+      attempt: 1,
+      class: "command",
+      message: 'a "quoted"\nline',
+      startedAt: 1,
+      ended: true,
+      outcome: JSON.stringify({ a: "\0\ud800" }),
+      rollbackOutcome: null,
+    },
+  ],
+  events: [{ id: "evt_1", type: "execution.progressed", data: {} }],
+}
 
 describe("the ownership of executions", () => {
   let test: TestDatabase
@@ -118,7 +149,7 @@ describe("the ownership of executions", () => {
     await eventually(async () => (await rowOf(id)).state === "succeeded")
     await fixture.stop()
     const types =
-      "text, text, text, bigint, text, json, text, int, int, json, json, int, bool, int[], text, text, int[], text, text, float8[], bool[], text, text, text[], text[], jsonb[], bool[], json, int, int, float8, json"
+      "text, text, text, bigint, text, json, text, int, int, json, json, int, bool, int[], text, text, int[], text, text, float8[], bool[], text, text, text[], text[], jsonb[], bool[], json, int, int, float8, json, bigint"
     // Among a few executions the planner may well read all of them: what counts is a table that has grown.
     await test.database.query(
       `insert into executions select (jsonb_populate_record(e, jsonb_build_object('id', e.id || n))).*
@@ -133,7 +164,7 @@ describe("the ownership of executions", () => {
       const { rows } = await client.query<{ "QUERY PLAN": string }>(
         `explain execute batch ('${id}', 'main', 'o', 1, 'running', null, null, 1, 1, '{}', '{}', 1, false,
            '{0,1}', 'succeeded,failed', 'none,none', '{1,1}', null, null, '{1,1}', '{true,true}', null, null,
-           '{evt_1}', '{t}', array['{}']::jsonb[], '{true,false}', '{}', 1, 1, null, null)`,
+           '{evt_1}', '{t}', array['{}']::jsonb[], '{true,false}', '{}', 1, 1, null, null, 0)`,
       )
       const plan = rows.map((row) => row["QUERY PLAN"]).join("\n")
       expect(plan).toMatch(/Index Scan using executions_(pkey|open)/)
@@ -144,41 +175,12 @@ describe("the ownership of executions", () => {
     await test.database.query("delete from executions where id like $1 and id <> $2", [`${id}%`, id])
   })
 
-  it("a batch with the wrong epoch, owner or account changes nothing", async () => {
+  it("a batch with the wrong epoch, owner, account or number changes nothing", async () => {
     const fixture = await openFixture({ database: test.database, nodes: makeNodes(1), start: false })
     const id = await create(fixture, 1)
     await test.database.query("update executions set owner = 'o', epoch = 5 where id = $1", [id])
-    const batch: Batch = {
-      state: "running",
-      stop: null,
-      reason: null,
-      ended: false,
-      nextOrdinal: 1,
-      inFlight: 1,
-      counts: {} as Batch["counts"],
-      rollbacks: {} as Batch["rollbacks"],
-      classes: {} as Batch["classes"],
-      pace: undefined,
-      blobs: [],
-      tasks: [
-        {
-          ordinal: 0,
-          first: true,
-          state: "failed",
-          rollback: "none",
-          attempt: 1,
-          class: "command",
-          message: 'a "quoted"\nline',
-          startedAt: 1,
-          ended: true,
-          outcome: JSON.stringify({ a: "\0\ud800" }),
-          rollbackOutcome: null,
-        },
-      ],
-      events: [{ id: "evt_1", type: "execution.progressed", data: {} }],
-    }
-    const fence: Fence = { account: "main", id, owner: "o", epoch: 5 }
-    for (const wrong of [{ epoch: 4 }, { owner: "p" }, { account: "other" }, { id: "exe_none" }])
+    const fence: CommitFence = { account: "main", id, owner: "o", epoch: 5, batches: 0 }
+    for (const wrong of [{ epoch: 4 }, { owner: "p" }, { account: "other" }, { id: "exe_none" }, { batches: 1 }])
       expect(await commitBatch(test.database, { ...fence, ...wrong }, batch)).toBeUndefined()
     expect(await rowOf(id)).toMatchObject({ state: "planning", version: 1 })
     expect(await test.database.query("select 1 from outbox where id = 'evt_1'")).toEqual([])
@@ -188,6 +190,27 @@ describe("the ownership of executions", () => {
       [id],
     )
     expect(task).toEqual({ message: 'a "quoted"\nline', class: "command", outcome: batch.tasks[0]?.outcome })
+    await fixture.stop()
+  })
+
+  it("W9: a batch that was sent behind another one writes nothing where that one failed", async () => {
+    const fixture = await openFixture({ database: test.database, nodes: makeNodes(1), start: false })
+    const id = await create(fixture, 1)
+    await test.database.query("update executions set owner = 'o', epoch = 5 where id = $1", [id])
+    const fence: CommitFence = { account: "main", id, owner: "o", epoch: 5, batches: 0 }
+    const lane = await test.database.openLane()
+    if (!lane) throw new Error("a lane is free")
+    const eventsOf = (name: string) => [{ id: `evt_${name}`, type: "execution.progressed", data: {} }]
+    const send = (batches: number, changes: Partial<Batch>): Promise<unknown> =>
+      writeBatch(lane, { ...fence, batches }, { ...batch, tasks: [], events: eventsOf(String(batches)), ...changes })
+    const broken = { events: [...eventsOf("twice"), ...eventsOf("twice")] }
+    const answers = [send(0, {}), send(1, broken), send(2, {}), send(1, {}), send(2, {})]
+    const [first, second, third, again, fourth] = await Promise.allSettled(answers)
+    expect([first, again, fourth]).toMatchObject(Array(3).fill({ status: "fulfilled", value: { wish: "run" } }))
+    expect(second).toMatchObject({ status: "rejected" })
+    expect(third).toEqual({ status: "fulfilled", value: undefined })
+    expect(await rowOf(id)).toMatchObject({ state: "running", version: 4 })
+    await lane.close()
     await fixture.stop()
   })
 })

@@ -6,7 +6,7 @@ export interface PlantedFault {
   readonly from: string
   readonly to: string
   /** What of the run shows it. */
-  readonly story: "resized" | "aborted"
+  readonly story: "resized" | "aborted" | "broken"
   /** What the oracle says of it, among other things perhaps. */
   readonly seen: RegExp
 }
@@ -16,29 +16,36 @@ const workflows = "server/src/services/workflows"
 export const plantedFaults: Readonly<Record<string, PlantedFault>> = {
   "a commit does not look at owner and epoch": {
     file: `${workflows}/batch-store.ts`,
-    from: "where id = $1 and account = $2 and owner = $3 and epoch = $4 and finished_at is null",
-    to: "where id = $1 and account = $2 and $3::text is not null and $4::bigint is not null and finished_at is null",
+    from: "owner = $3 and epoch = $4 and batches",
+    to: "$3::text is not null and $4::bigint is not null and batches",
     story: "resized",
     seen: /went back|became|while the window was closed/,
   },
   "reports are acknowledged before the commit": {
     file: `${workflows}/execution-runner.ts`,
-    from: "    next.done = batch ?",
-    to: "    this.#deps.executor.acknowledge(inputs.flatMap((one) => one.acknowledgement ?? []))\n    next.done = batch ?",
+    from: "    this.#line.send(sent",
+    to: "    this.#deps.executor.acknowledge(inputs.flatMap((one) => one.acknowledgement ?? []))\n    this.#line.send(sent",
     story: "resized",
     seen: /was acknowledged and is not durable/,
   },
   "orders are sent before the commit": {
     file: `${workflows}/execution-runner.ts`,
-    from: "    next.done = batch ?",
-    to: "    this.#dispatch(result.commands)\n    next.done = batch ?",
+    from: "    this.#line.send(sent",
+    to: "    this.#dispatch(result.commands)\n    this.#line.send(sent",
     story: "resized",
     seen: /was sent and is not durable/,
   },
+  "a commit goes through although the one before it failed": {
+    file: `${workflows}/batch-store.ts`,
+    from: "and batches = $33 and",
+    to: "and $33::bigint is not null and",
+    story: "broken",
+    seen: /are told|its node says|did not end/,
+  },
   "an owner that lost its lease goes on": {
-    file: `${workflows}/execution-runner.ts`,
-    from: "return wished !== undefined",
-    to: "return true",
+    file: `${workflows}/commit-line.ts`,
+    from: "return answer &&",
+    to: "return",
     story: "resized",
     seen: /is not durable/,
   },

@@ -12,7 +12,7 @@ import {
   tasksList,
 } from "@signalbox/contracts/workflows/operations"
 import type { CallInputOf } from "@signalbox/contracts/operation"
-import { openDatabase, type Connection, type Database } from "../../storage/database.ts"
+import { openDatabase, type Connection, type Database, type Sql } from "../../storage/database.ts"
 import { plantedFaults, type PlantedFault } from "./planted-faults.fixture.ts"
 import { findRowFaults, keepHistory } from "./row-history.fixture.ts"
 import { WitnessExecutor } from "./witness-executor.fixture.ts"
@@ -58,27 +58,68 @@ interface Gate {
   readonly database: Database
   arrived: number
   waiting: number
+  /** Commits that were sent and are not answered: now, and at most so far. */
+  inFlight: number
+  inFlightMax: number
   /** From now on commits wait here, sent and not arrived. */
   hold: Promise<void> | undefined
+  /** "next": the next commit that has another one behind it fails in the database. */
+  fails: "never" | "next" | "done"
 }
 
-/** A commit leaves only once the witness has looked at what was said before it. */
+const followMilliseconds = 50
+
+/** A commit leaves only once the witness has looked at what was said before it; they leave in the order of their calls. */
 function gateOf(database: Database, witness: WitnessExecutor): Gate {
-  const query: Database["query"] = async (text, values, options) => {
-    if (options?.name !== "executions-commit") return database.query(text, values, options)
+  let leaving: Promise<unknown> = Promise.resolve()
+  const isFollowed = async (): Promise<boolean> => {
+    const followed = async (): Promise<boolean> => gate.inFlight > 1
+    return gate.fails === "next" && eventually(followed, followMilliseconds).catch(() => false)
+  }
+  const pass = async (before: Promise<unknown>): Promise<{ readonly fails: boolean }> => {
+    await before
     await new Promise((resolve) => setImmediate(resolve))
     await witness.settled()
     gate.waiting += 1
     await gate.hold
+    const fails = await isFollowed()
+    if (fails) gate.fails = "done"
     gate.waiting -= 1
-    return database.query<never>(text, values, options).finally(() => (gate.arrived += 1))
+    return { fails }
   }
+  const through =
+    (sql: Sql): Sql["query"] =>
+    async (text, values, options) => {
+      if (options?.name !== "executions-commit") return sql.query(text, values, options)
+      gate.inFlight += 1
+      gate.inFlightMax = Math.max(gate.inFlightMax, gate.inFlight)
+      const passed = pass(leaving)
+      leaving = passed
+      const { fails } = await passed
+      const answer = fails ? sql.query<never>("select 1 / 0") : sql.query<never>(text, values, options)
+      return answer.finally(() => {
+        gate.arrived += 1
+        gate.inFlight -= 1
+      })
+    }
   const { pool } = database
   const gate: Gate = {
     arrived: 0,
     waiting: 0,
+    inFlight: 0,
+    inFlightMax: 0,
     hold: undefined,
-    database: { pool, close: () => database.close(), transaction: (work) => database.transaction(work), query },
+    fails: "never",
+    database: {
+      pool,
+      close: () => database.close(),
+      transaction: (work) => database.transaction(work),
+      query: through(database),
+      async openLane() {
+        const lane = await database.openLane()
+        return lane && { query: through(lane), close: () => lane.close() }
+      },
+    },
   }
   return gate
 }
@@ -99,6 +140,7 @@ async function play(database: Database, story: PlantedFault["story"], query: str
   const { id } = await first.call(executionsCreate, createInput)
   await eventually(async () => witness.endsCount >= endsBeforeTakeover, endMilliseconds)
   const [late, next] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  if (story === "broken") return playOn(database, { id, first, gate: firstGate, witness })
   firstGate.hold = late.promise
   await eventually(async () => firstGate.waiting > 0, endMilliseconds)
   void first.workflows.owner.abandon()
@@ -124,7 +166,28 @@ async function play(database: Database, story: PlantedFault["story"], query: str
   const run = await second.call(executionsGet, { execution: id })
   const { items } = await second.call(tasksList, { execution: id, limit: targetsCount })
   faults.push(...witness.faults, ...findRowFaults(run, items, witness), ...(await keepHistory.read(database, id)))
+  if (firstGate.inFlightMax < 2) faults.push("no commit was ever sent behind another")
   await second.stop()
+  await first.stop()
+  return faults
+}
+
+/** A commit fails while another one is on its way behind it; the same server takes the run up again. */
+async function playOn(
+  database: Database,
+  run: { readonly id: string; readonly first: Fixture; readonly gate: Gate; readonly witness: WitnessExecutor },
+): Promise<string[]> {
+  const { id, first, gate, witness } = run
+  const faults: string[] = []
+  gate.fails = "next"
+  await eventually(async () => gate.fails === "done", endMilliseconds).catch(() => faults.push("no commit failed"))
+  await eventually(async () => witness.faults.length > 0 || (await rowOf(database, id)).over, endMilliseconds).catch(
+    () => faults.push("the run did not end"),
+  )
+  await witness.settled()
+  const found = await first.call(executionsGet, { execution: id })
+  const { items } = await first.call(tasksList, { execution: id, limit: targetsCount })
+  faults.push(...witness.faults, ...findRowFaults(found, items, witness), ...(await keepHistory.read(database, id)))
   await first.stop()
   return faults
 }

@@ -10,14 +10,21 @@ import { newState } from "@signalbox/engine/scheduler"
 import { SimStore } from "@signalbox/engine/simulator/sim-store"
 import type { StoreCall, StoreWrite } from "@signalbox/engine/simulator/store-call"
 import type { ExecutionRows } from "@signalbox/engine/types"
-import type { Database } from "../../storage/database.ts"
+import type { Database, Lane } from "../../storage/database.ts"
 import { makeBatch } from "./batch.ts"
-import { commitBatch, readOpenRows, type Batch } from "./batch-store.ts"
-import type { ClaimedExecution, Fence } from "./claimed-execution.ts"
+import { commitBatch, readOpenRows, writeBatch, type Batch } from "./batch-store.ts"
+import type { ClaimedExecution, CommitFence } from "./claimed-execution.ts"
 import { listTasks, updateWish } from "./execution-store.ts"
 import { claimExecutions } from "./lease-store.ts"
 import { insertExecution } from "./new-execution-store.ts"
 import { NodeWindow } from "./node-window.ts"
+
+export interface ReplayedPlan {
+  readonly plan: EnginePlan
+  readonly id: string
+  /** So many commits are on their way at once. */
+  readonly depth: number
+}
 
 const account = "main"
 const diedMidway = new Error("the server dies before the transaction commits")
@@ -32,33 +39,49 @@ export class ReplayedRun {
   #claimed: ClaimedExecution | undefined
   #window: NodeWindow | undefined
   /** Sent by an owner that died, and not yet arrived: they come when another has taken over. */
-  #late: Array<{ readonly fence: Fence; readonly batch: Batch }> = []
+  #late: Array<{ readonly fence: CommitFence; readonly batch: Batch }> = []
+  /** Sent, and not waited for yet. */
+  #sent: Array<Promise<unknown>> = []
+  readonly #lane: Lane
+  /** So many commits are sent before the first of them is waited for. */
+  readonly #depth: number
   commits = 0
   refused = 0
   takeovers = 0
 
-  private constructor(database: Database, run: { readonly plan: EnginePlan; readonly id: string }) {
+  private constructor(database: Database, run: ReplayedPlan, lane: Lane) {
     this.#database = database
+    this.#lane = lane
+    this.#depth = run.depth
     this.#plan = run.plan
     this.#id = run.id
     this.#expected = new SimStore(run.plan)
   }
 
-  static async create(database: Database, run: { readonly plan: EnginePlan; readonly id: string }) {
-    const replayed = new ReplayedRun(database, run)
+  static async create(database: Database, run: ReplayedPlan): Promise<ReplayedRun> {
+    const lane = await database.openLane()
+    if (!lane) throw new Error("a connection is free for a lane")
+    const replayed = new ReplayedRun(database, run, lane)
     await replayed.#insert()
     await replayed.#claim()
     return replayed
   }
 
   async take(call: StoreCall): Promise<void> {
-    if (call.kind === "commit") await this.#commit(call)
-    else if (call.kind === "lost") await this.#lose(call)
+    if (call.kind === "commit") return this.#commit(call)
+    await this.#settle()
+    if (call.kind === "lost") await this.#lose(call)
     else await this.#recover(call.rows)
   }
 
   /** No lease is left, and nobody can take the run up again. */
   async end(): Promise<void> {
+    await this.#settle()
+    await this.#lane.close()
+    await this.#beOver()
+  }
+
+  async #beOver(): Promise<void> {
     expect(await this.#claimAll()).toEqual([])
   }
 
@@ -109,20 +132,36 @@ export class ReplayedRun {
     this.#expected.commit(write.result)
     this.commits += 1
     // A simulated server takes up a run that has ended, too; no real one does, and none could write.
-    if (over && batch) return expect(await commitBatch(this.#database, claimed, batch)).toBeUndefined()
-    if (batch) expect(await commitBatch(this.#database, claimed, batch)).toBeDefined()
+    if (over && batch) {
+      await this.#settle()
+      return expect(await writeBatch(this.#lane, claimed, batch)).toBeUndefined()
+    }
+    if (batch) {
+      this.#sent.push(writeBatch(this.#lane, claimed, batch))
+      this.#claimed = { ...claimed, batches: claimed.batches + 1 }
+    }
     for (const { ordinal } of write.result.taskChanges) {
       if (!write.result.state.slots.get(ordinal)) this.#window?.drop(ordinal)
     }
+    if (this.#sent.length >= this.#depth) await this.#settle()
+  }
+
+  /** Waits for what was sent; then the rows are the simulator's. */
+  async #settle(): Promise<void> {
+    for (const wished of await Promise.all(this.#sent.splice(0))) expect(wished).toBeDefined()
     await this.#compareTasks()
   }
 
-  /** Once the transaction is undone by the death of its server, once it is on its way while another takes over. */
+  /**
+   * Once the transaction is undone by the death of its server, once it is on its way while another takes over; and what
+   * was sent behind it writes nothing.
+   */
   async #lose(write: StoreWrite): Promise<void> {
     const { claimed, batch } = await this.#batchOf(write)
     if (!batch) return
     const dying = { ...batch, accompany: () => Promise.reject(diedMidway) }
     await expect(commitBatch(this.#database, claimed, dying)).rejects.toBe(diedMidway)
+    expect(await writeBatch(this.#lane, { ...claimed, batches: claimed.batches + 1 }, batch)).toBeUndefined()
     await this.#compareTasks()
     this.#late.push({ fence: claimed, batch })
   }
@@ -137,7 +176,7 @@ export class ReplayedRun {
   async #recover(rows: ExecutionRows): Promise<void> {
     const { wish, settings } = rows
     if (isExecutionEnded(rows.execution)) {
-      await this.end()
+      await this.#beOver()
       return this.#refuseLate()
     }
     const by = { by: "user:simulator", reason: undefined, width: settings?.width ?? null, rollback: false }

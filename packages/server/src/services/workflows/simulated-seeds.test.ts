@@ -17,14 +17,14 @@ describe("W9: simulated runs repeated against PostgreSQL", () => {
   afterAll(() => database.drop())
 
   test(
-    `${seedsCount} seeds from ${firstSeed}: after every commit, crash and takeover the rows are the simulator's`,
+    `${seedsCount} seeds from ${firstSeed}: after every commit, or two at once, crash and takeover the rows are the simulator's`,
     async () => {
       const sums = { commits: 0, refused: 0, takeovers: 0 }
       for (let seed = firstSeed; seed < firstSeed + seedsCount; seed++) {
         const calls: StoreCall[] = []
         const { plan, failure } = simulate(seed, { onStoreCall: (call) => calls.push(call) })
         expect(failure, `seed ${seed}`).toBeUndefined()
-        const run = await ReplayedRun.create(database.database, { plan, id: `exe_${seed}` })
+        const run = await ReplayedRun.create(database.database, { plan, id: `exe_${seed}`, depth: (seed % 2) + 1 })
         for (const [index, call] of calls.entries()) {
           await run.take(call).catch((cause: unknown) => {
             throw new Error(`seed ${seed}, call ${index} of the store: ${call.kind} (REPLAY_FROM=${seed})`, { cause })
