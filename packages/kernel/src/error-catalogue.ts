@@ -524,10 +524,13 @@ export const errorCatalogue = {
   "approvals.already-matched": entry("conflict", "The request has its template; only unmatched ones are given one."),
   "approvals.link-used": entry("conflict", "Each link counts once; to change the answer, log in and answer again."),
   "approvals.link-expired": entry("forbidden", "Log in to answer, or wait for the next message with a new link."),
+  "approvals.link-forwarded": entry(
+    "forbidden",
+    "A link answers for the person it was sent to; that person has to log in, or you answer by your own link.",
+  ),
   "approvals.login-required": entry("forbidden", "This approval wants more than the link: log in and answer there."),
   "approvals.callback-refused": entry("invalid", "Name a notification channel of kind webhook with a signing secret."),
   "approvals.content-too-large": entry("too-large", "Submit less, or a digest of it; the limit is in the message."),
-  "approvals.invalid-content": entry("invalid", "Send finite numbers and storable texts only."),
   "approvals.edit-conflict": entry(
     "conflict",
     "Somebody else has edited the request; read it again and make the edit from its present revision.",

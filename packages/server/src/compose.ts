@@ -182,8 +182,10 @@ function makeServices(
   const { database, clock, random, logger } = options
   const handlers: Handler[] = []
   const expanders = new Map<string, Expander>()
-  const configurationChanged = (): void => {
-    late.watcher?.refresh().catch((error: unknown) => logger.warn({ err: error }, "loading configuration failed"))
+  const configurationChanged = async (): Promise<void> => {
+    await late.watcher
+      ?.refresh()
+      .catch((error: unknown) => logger.warn({ err: error }, "loading configuration failed"))
   }
   const caller = lateCaller(late)
   const { secrets, egress } = ready

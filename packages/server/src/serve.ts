@@ -106,6 +106,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     random: systemRandom,
     logger,
     callsPerSecondMax: settings.callsPerSecond,
+    answerPages: true,
     documents: publicDocuments({
       operations: composition.operations,
       version: programVersion,

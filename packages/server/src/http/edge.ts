@@ -1,49 +1,31 @@
-import { createHash } from "node:crypto"
 import type { IncomingMessage, ServerResponse } from "node:http"
-import helmet from "@fastify/helmet"
-import rateLimit from "@fastify/rate-limit"
 import websocket from "@fastify/websocket"
 import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
 import { heldOperationsWait } from "@signalbox/contracts/approvals/held-operations"
 import type { AnyOperation, Held, OutputOf } from "@signalbox/contracts/operation"
-import { problemMediaType } from "@signalbox/contracts/problem"
-import { limits } from "@signalbox/contracts/schemas"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
-import type { Clock } from "@signalbox/kernel/clock"
-import { newId } from "@signalbox/kernel/id"
-import type { Random } from "@signalbox/kernel/random"
-import {
-  fastify,
-  LogController,
-  type FastifyBaseLogger,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-} from "fastify"
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify"
 import type { WebSocket } from "ws"
 import { RawContent } from "../router/raw-content.ts"
-import { toAppError, type Router, type RouterReply } from "../router/router.ts"
+import type { Router, RouterReply } from "../router/router.ts"
+import { addAnswerPages } from "./answer-pages.ts"
 import { writeEventStream } from "./event-stream.ts"
 import { readHoldWishes, readWait } from "./hold-headers.ts"
-import { sendRaw } from "./raw-reply.ts"
+import { bearer, createListener, type ListenerOptions } from "./listener.ts"
 import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
-import { toProblem } from "./problem.ts"
+import { sendRaw } from "./raw-reply.ts"
 
 /**
  * The HTTP edge: finds the operation of a request, hands it to the router, and writes what comes back. It knows
  * nothing of any service; everything that decides is a stage of the router.
  */
-export interface EdgeOptions {
+export interface EdgeOptions extends ListenerOptions {
   readonly router: Router
   readonly operations: ReadonlyMap<string, AnyOperation>
-  readonly clock: Clock
-  readonly random: Random
-  readonly logger: FastifyBaseLogger
-  readonly tls?: { readonly certPem: string; readonly keyPem: string }
-  /** Calls a second that one key (or, without one, one address) may make. */
-  readonly callsPerSecondMax: number
+  /** Whether members answer by links here, and not at a listener of their own. */
+  readonly answerPages?: boolean
   /** Documents that anybody may read: the OpenAPI file, schemas, the CA certificate, health. */
   readonly documents: ReadonlyMap<string, PublicDocument>
 }
@@ -53,58 +35,23 @@ export interface PublicDocument {
   body(): Promise<string> | string
 }
 
-const requestTimeoutMilliseconds = 60_000
-/** Made-up keys each get a limit of their own; together they get no more than so many real ones. */
-const keysPerAddress = 20
-
 export async function createEdge(options: EdgeOptions): Promise<FastifyInstance> {
-  const app = fastify({
-    loggerInstance: options.logger,
-    logController: new LogController({ disableRequestLogging: true }),
-    bodyLimit: limits.bodyBytesMax,
-    requestTimeout: requestTimeoutMilliseconds,
-    forceCloseConnections: true,
-    routerOptions: { maxParamLength: 512 },
-    genReqId: () => newId("request", options.clock, options.random),
-    ...(options.tls ? { https: { cert: options.tls.certPem, key: options.tls.keyPem } } : {}),
-  } as object) as unknown as FastifyInstance
-  app.setErrorHandler((error, request, reply) => sendError(reply, request, fromFastify(error)))
-  app.setNotFoundHandler((request, reply) =>
-    sendError(
-      reply,
-      request,
-      new AppError("routing.unknown-path", `nothing answers ${request.method} ${request.url.slice(0, 200)}`),
-    ),
-  )
-  await app.register(helmet, { contentSecurityPolicy: false })
-  await app.register(rateLimit, {
-    max: options.callsPerSecondMax,
-    timeWindow: 1000,
-    keyGenerator: limitKey,
-    errorResponseBuilder: (_request, context) =>
-      new AppError("request.rate-limited", `more than ${context.max} calls in a second`),
-  })
-  const limitAddress = app.createRateLimit({
-    max: options.callsPerSecondMax * keysPerAddress,
-    timeWindow: 1000,
-    keyGenerator: (request) => request.ip,
-  })
-  app.addHook("onRequest", async (request) => {
-    const limit = await limitAddress(request)
-    if (!limit.isAllowed && limit.isExceeded) {
-      throw new AppError("request.rate-limited", `more than ${limit.max} calls in a second from one address`)
-    }
-  })
+  const app = await createListener(options)
   await app.register(websocket, { options: { maxPayload: agentLimits.frameBytesMax } })
   addDocuments(app, options.documents)
   addSessions(app, options)
   addOperations(app, options)
+  if (options.answerPages === true) await addAnswerPages(app, options.router)
   return app
 }
 
-function limitKey(request: FastifyRequest): string {
-  const token = bearer(request)
-  return token ? createHash("sha256").update(token).digest("base64") : request.ip
+/** The listener of members, outside: answer pages, and nothing else. */
+export async function createMembersEdge(
+  options: ListenerOptions & { readonly router: Router },
+): Promise<FastifyInstance> {
+  const app = await createListener(options)
+  await addAnswerPages(app, options.router)
+  return app
 }
 
 function addDocuments(app: FastifyInstance, documents: EdgeOptions["documents"]): void {
@@ -242,7 +189,7 @@ async function callRouter(
   call: { reply: FastifyReply; operation: string; input: unknown },
 ): Promise<RouterReply> {
   const { reply } = call
-  const token = bearer(request)
+  const token = tokenInInput(options, call) ?? bearer(request)
   const wishes = readHoldWishes(request.headers)
   const key = request.headers["idempotency-key"]
   const lastEventId = request.headers["last-event-id"]
@@ -260,44 +207,19 @@ async function callRouter(
   })
 }
 
+/** The credential of programs that can send no header, such as those that show calendars. */
+function tokenInInput(
+  { operations }: EdgeOptions,
+  { operation, input }: { readonly operation: string; readonly input: unknown },
+): string | undefined {
+  const member = operations.get(operation)?.tokenInput
+  const token = member === undefined ? undefined : (input as Readonly<Record<string, unknown>>)[member]
+  return typeof token === "string" ? token : undefined
+}
+
 /** Aborted when the client's connection closes before the answer is out, so that streams and long reads end with it. */
 function closedSignal(reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
   reply.raw.once("close", () => controller.abort())
   return controller.signal
-}
-
-function bearer(request: FastifyRequest): string | undefined {
-  const match = /^Bearer ([\x21-\x7e]{1,4096})$/i.exec(request.headers.authorization ?? "")
-  return match?.[1]
-}
-
-function sendError(reply: FastifyReply, request: FastifyRequest, error: AppError): FastifyReply {
-  const problem = toProblem(error, request.id)
-  if (problem.status >= 500)
-    request.log.error({ err: error.cause ?? error, requestId: request.id, code: error.code }, error.message)
-  return reply
-    .code(problem.status)
-    .header("x-request-id", request.id)
-    .type(problemMediaType)
-    .send(JSON.stringify(problem))
-}
-
-/** Fastify's own refusals, in our words. */
-function fromFastify(error: unknown): AppError {
-  const { code, statusCode, message } = error as { code?: string; statusCode?: number; message?: string }
-  switch (code) {
-    case "FST_ERR_CTP_BODY_TOO_LARGE":
-      return new AppError("request.body-too-large", `the body is over ${limits.bodyBytesMax} bytes`)
-    case "FST_ERR_CTP_INVALID_MEDIA_TYPE":
-      return new AppError("request.unsupported-media-type", "the body is not application/json")
-    case "FST_ERR_CTP_EMPTY_JSON_BODY":
-    case "FST_ERR_CTP_INVALID_JSON_BODY":
-      return new AppError("request.invalid-json", "the body is not valid JSON")
-    default:
-      break
-  }
-  if (error instanceof SyntaxError && statusCode === 400)
-    return new AppError("request.invalid-json", `the body is not valid JSON: ${message}`)
-  return toAppError(error)
 }

@@ -97,11 +97,13 @@ async function planOf({ handler, context, input }: Routed): Promise<CallPlan> {
   return (await handler.plan?.(input as never, context satisfies ReadContext)) ?? { input }
 }
 
-function contentOf(options: GateOptions, { handler }: Routed, { input, plan }: CallPlan): Record<string, unknown> {
+function contentOf(options: GateOptions, { handler }: Routed, made: CallPlan): Record<string, unknown> {
+  const { input, plan, facts } = made
   const { operation } = handler
   return {
     operation: operation.name,
     input: withSecretsMarked(options, operation, input),
+    ...(facts === undefined ? {} : { facts }),
     ...(plan === undefined ? {} : { plan }),
   }
 }

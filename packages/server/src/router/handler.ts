@@ -12,7 +12,7 @@ export interface Caller {
   readonly account: string
   /**
    * `usr_…`, `sva_…`, `key:key_…` (a key that belongs to nobody), `node:nod_…`, `enrollment:enk_…`, `schedule:<name>`,
-   * `feed:cfd_…`, `system:<service>`, `anonymous`.
+   * `feed:cfd_…`, `link:apr_…:apl_…`, `system:<service>`, `anonymous`.
    */
   readonly principal: string
   readonly kind:
@@ -22,6 +22,7 @@ export interface Caller {
     | "agent"
     | "enrollment"
     | "feed"
+    | "link"
     | "system"
     | "schedule"
     | "anonymous"
@@ -70,8 +71,11 @@ export interface NewEvent {
 export interface ChangeContext extends CallContext {
   readonly tx: Tx
   emit(event: NewEvent): void
-  /** Runs after the commit, never after a rollback. For hints only: the process may die before it. */
-  afterCommit(hint: () => void): void
+  /**
+   * Runs after the commit, never after a rollback, and the reply waits for it: what a caller was told is in force on the
+   * server that told it. For hints only: the process may die before it.
+   */
+  afterCommit(hint: () => void | Promise<void>): void
 }
 
 /** What a call would do (D13). Making it again from its own `input` must give the same, as long as nothing changed. */
@@ -81,6 +85,8 @@ export interface CallPlan {
   readonly plan?: unknown
   /** One line for lists and mails; the operation's summary where left out. */
   readonly title?: string
+  /** What a member has to know first, in words: label and value. Part of what is approved. */
+  readonly facts?: ReadonlyArray<readonly [string, string]>
 }
 
 /** One message of a stream; `id` lets a client resume after it. */

@@ -331,12 +331,12 @@ async function change(
   }
   await handler.prepare?.(input as never, context)
   for (let retry = 0; ; retry++) {
-    const hints: Array<() => void> = []
+    const hints: Array<() => void | Promise<void>> = []
     try {
       const outcome = await options.database.transaction((tx) =>
         openTransaction.run(handler.operation.name, () => changeOnce(options, { ...routed, tx, idempotency, hints })),
       )
-      for (const hint of hints) hint()
+      await Promise.all(hints.map((hint) => hint()))
       return outcome
     } catch (error) {
       if (retry >= repeatedKeyRetriesMax || !isRepeatedKey(error)) throw error
@@ -347,7 +347,7 @@ async function change(
 interface OpenChange extends Routed {
   readonly tx: Tx
   readonly idempotency: { readonly id: string; readonly bodyHash: string }
-  readonly hints: Array<() => void>
+  readonly hints: Array<() => void | Promise<void>>
 }
 
 async function changeOnce(options: RouterOptions, open: OpenChange): Promise<{ value: unknown; repeated: boolean }> {

@@ -21,13 +21,14 @@ import {
 import type { CallPlanner, Sealer } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
 import { heldInputUse } from "./held-gate.ts"
-import { hasHeldEnded, requestUrlOf, toHeldOperation } from "./held-model.ts"
+import { hasHeldEnded, toHeldOperation } from "./held-model.ts"
 import { findHeld, insertHeld, replaceHeldInput, type HeldRow } from "./held-store.ts"
 import type { ApprovalsContext } from "./options.ts"
 import { requesterOfCaller } from "./people.ts"
 import { changeRequest, createRequest, getLocked, requestNotFound } from "./request-change.ts"
-import { digestContent } from "./request-content.ts"
+import { digestOfContent } from "./content.ts"
 import { readContent, saveEdit } from "./request-store.ts"
+import { requestUrl } from "./request-wire.ts"
 
 export interface HeldContext extends ApprovalsContext {
   readonly planner: CallPlanner
@@ -87,7 +88,7 @@ async function keep(
     ...{ notBefore: input.notBefore ?? null, held: { operation }, cause: ctx.cause, depth: ctx.depth },
     input: {
       type: "submit",
-      ...{ digest: digestContent(content), content, attributes, requester, submitter: requester, template },
+      ...{ digest: digestOfContent(content), content, attributes, requester, submitter: requester, template },
       unmatched: "approve",
     },
   })
@@ -96,7 +97,7 @@ async function keep(
     ...{ author: input.author ?? null, idempotencyKey: input.key, bodyHash: input.bodyHash, createdAt: now },
     ...{ notBefore: input.notBefore ?? null, window: input.window ?? null, breakGlass: input.breakGlass ?? null },
   })
-  return { request: id, requestUrl: requestUrlOf(context.publicUrl, id) }
+  return { request: id, requestUrl: requestUrl(context.publicUrl, id) }
 }
 
 /** Who made the call that is kept. */
@@ -147,7 +148,7 @@ async function edit(
     input: {
       type: "edit",
       actor: requesterOfCaller(context.principals, ctx.caller, now),
-      digest: digestContent(content),
+      digest: digestOfContent(content),
       before: await readContent(tx, row.id),
       after: content,
       attributes,

@@ -4,6 +4,7 @@ import { toInstant } from "@signalbox/kernel/clock"
 import type { z } from "zod"
 import type { WindowsAnswer } from "../../router/ports.ts"
 import type { HeldRow, HeldState } from "./held-store.ts"
+import { requestUrl } from "./request-wire.ts"
 
 export type RunTime =
   | { readonly kind: "now" }
@@ -26,7 +27,7 @@ export function toHeldOperation(row: HeldRow, publicUrl: string): z.output<typeo
   const error = errorOf(row)
   return {
     request: row.requestId,
-    requestUrl: requestUrlOf(publicUrl, row.requestId),
+    requestUrl: requestUrl(publicUrl, row.requestId),
     operation: row.operation,
     state: heldStateOf(row),
     principal: row.principal,
@@ -59,8 +60,4 @@ function errorOf(row: HeldRow): { code: string; message: string } | undefined {
     code: "approvals.refused",
     message: `${row.operation} was not approved: ${row.requestId} is ${row.requestState}`,
   }
-}
-
-export function requestUrlOf(publicUrl: string, requestId: string): string {
-  return `${publicUrl}/v1/approval-requests/${requestId}`
 }

@@ -20,7 +20,7 @@ export interface ApprovalsOptions {
   /** How people and backends reach this server: the URL of a request begins with it. */
   readonly publicUrl: string
   /** Called after a commit that changed configuration, so that this server doesn't wait for its next poll. */
-  readonly configurationChanged: () => void
+  readonly configurationChanged: () => void | Promise<void>
   /** Whether the change calendars let changes through now. */
   readonly isCalendarOpen?: (account: string, now: number) => boolean
   readonly timerScanMilliseconds?: number

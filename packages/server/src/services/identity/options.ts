@@ -22,7 +22,7 @@ export interface IdentityOptions {
   /** Left out, today's. */
   readonly passwordCost?: PasswordCost
   /** Called after a commit that changed configuration, so that this server doesn't wait for its next poll. */
-  readonly configurationChanged: () => void
+  readonly configurationChanged: () => void | Promise<void>
 }
 
 export interface SessionLimits {

@@ -22,7 +22,7 @@ export interface RoutingOptions {
   readonly database: Database
   readonly operations: ReadonlyMap<string, AnyOperation>
   readonly handlers: () => readonly Handler[]
-  readonly configurationChanged: () => void
+  readonly configurationChanged: () => void | Promise<void>
   readonly onRefused: (version: number, message: string) => void
 }
 
