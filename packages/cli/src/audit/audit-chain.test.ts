@@ -133,23 +133,47 @@ describe("X3: signalbox audit", () => {
     expect(Date.parse(before?.time ?? "")).toBeLessThan(Date.parse(newest?.time ?? ""))
   })
 
+  /** The first of a chain is signed as soon as the chain has begun. */
+  async function firstCheckpoint(): Promise<number> {
+    const find = async () => {
+      const [signed] = await query("select min(number) as number from audit_checkpoints where account = 'main'")
+      const number = Number(signed?.["number"])
+      expect(number).toBeGreaterThan(0)
+      return number
+    }
+    return await vi.waitFor(find, { timeout: 30_000 })
+  }
+
+  test("a beginning that was taken out up to a signed checkpoint is accepted where somebody says so", async () => {
+    const number = await firstCheckpoint()
+    const removal = `with gone as (delete from audit_seals where account = 'main' and number <= $1 returning record_id)
+      delete from audit where account = 'main' and id in (select record_id from gone) returning id`
+    expect(await query(removal, [number])).toHaveLength(number)
+    const refused = { code: 1, stdout: expect.stringContaining(`records 1 to ${number} are missing`) as string }
+    expect(await cli(["audit", "verify"])).toMatchObject(refused)
+    expect(await cli(["audit", "verify", "--pruned"])).toMatchObject({ code: 0 })
+  })
+
   test("a checkpoint that was kept finds what cut the tail off, the head and all signatures with it", async () => {
     const kept = join(directory, "checkpoint.json")
     const { stdout } = await cli(["audit", "checkpoint"])
     await writeFile(kept, stdout)
     const { number } = JSON.parse(stdout) as { number: number }
-    expect(await cli(["audit", "verify", "--checkpoint", kept])).toMatchObject({ code: 0, stderr: "" })
-    await query(
-      "delete from audit where id in (select record_id from audit_seals where account = 'main' and number > 10)",
-    )
-    await query("delete from audit_seals where account = 'main' and number > 10")
+    const verify = (...words: string[]) => cli(["audit", "verify", "--pruned", ...words])
+    expect(await verify("--checkpoint", kept)).toMatchObject({ code: 0, stderr: "" })
+    const begin = await firstCheckpoint()
+    const cut = Math.floor((begin + number) / 2)
+    const ids = "select record_id from audit_seals where account = 'main' and number > $1"
+    await query(`delete from audit where id in (${ids})`, [cut])
+    await query("delete from audit_seals where account = 'main' and number > $1", [cut])
     await query(
       `update audit_chains c set number = s.number, hash = s.hash, xid = a.xid, id = a.id from audit_seals s, audit a
-       where c.account = 'main' and s.account = 'main' and s.number = 10 and a.id = s.record_id`,
+       where c.account = 'main' and s.account = 'main' and s.number = $1 and a.id = s.record_id`,
+      [cut],
     )
-    await query("delete from audit_checkpoints")
-    expect(await cli(["audit", "verify"])).toMatchObject({ code: 0 })
-    const found = await cli(["audit", "verify", "--checkpoint", kept])
+    await query("delete from audit_checkpoints where number > $1", [begin])
+    expect(await verify()).toMatchObject({ code: 0 })
+    const found = await verify("--checkpoint", kept)
     expect(found).toMatchObject({
       code: 1,
       stdout: expect.stringContaining(`records up to ${number} were sealed`) as string,

@@ -42,7 +42,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "signalbox why "))
   root = join(directory, "root")
   await mkdir(join(root, "var/lib/dpkg/info"), { recursive: true })
-  await writeFile(join(root, "var/lib/dpkg/status"), entry("openssl", "3.0.1") + entry("curl", "8.1"))
+  await writeFile(join(root, "var/lib/dpkg/status"), entry("openssl", "3.0.1") + entry("curl", "8.0"))
   const database = await createEmptyDatabase()
   drop = () => database.drop()
   const flags = { data: directory, port: 0, "log-level": "silent", "database-url": urlOf(database.connection) }
@@ -76,6 +76,19 @@ const upgrade = (version: string) =>
   `printf '%b' '${(entry("openssl", version) + entry("curl", "8.1")).replaceAll("\n", "\\n")}' > var/lib/dpkg/status; : > var/lib/dpkg/info/openssl.list`
 
 describe("X4: why by question", () => {
+  test("a package that was upgraded by hand was not changed by Signalbox", async () => {
+    if (!hasDpkg) return
+    await writeFile(join(root, "var/lib/dpkg/status"), entry("openssl", "3.0.1") + entry("curl", "8.1"))
+    // An agent looks at its packages when it starts.
+    await agent?.stop()
+    agent = await startAgent({ dataDirectory: join(directory, "agent"), root })
+    await vi.waitFor(async () => {
+      const { answer, findings } = await why("node", "web-3", "package", "curl")
+      expect(findings).toMatchObject([{ kind: "outside", fromVersion: "8.0", toVersion: "8.1", approvals: [] }])
+      expect(answer).toMatch(/^curl on web-3: 8\.0 became 8\.1, not by Signalbox, seen at 20\S+Z$/)
+    }, waiting)
+  })
+
   test("who changed a node: the runs that touched it, the newest first", async () => {
     expect((await why("node", "web-3")).answer).toBe("no run has touched web-3")
     expect((await cli(["exec", "-n", "web-3", "--", "true"])).code).toBe(0)

@@ -22,8 +22,8 @@ import {
 export const sealerLimits = {
   /** Between two looks; longer where a look takes long, so that many accounts cost no more. */
   pauseMilliseconds: 1000,
-  pauseShare: 20,
-  pauseMillisecondsMax: 30_000,
+  pauseShare: 5,
+  pauseMillisecondsMax: 5_000,
   /** Records of one statement: few enough that hashing them holds nobody up. */
   recordsMax: 250,
   /** Batches of one account in a row. */
@@ -47,6 +47,8 @@ export interface SealerOptions {
 export class Sealer {
   readonly #options: SealerOptions
   readonly #stop = new AbortController()
+  /** A chain that has begun is signed at once: from then on nobody can begin it anew. */
+  #isChainNew = false
   #running: Promise<void> | undefined
 
   constructor(options: SealerOptions) {
@@ -99,6 +101,7 @@ export class Sealer {
     const links: ChainLink[] = []
     for (const record of records) links.push(sealRecord(links.at(-1) ?? head, record))
     const written = await writeSeals(sql, account, { before: head, records, links })
+    if (written && head.number === 0) this.#isChainNew = true
     return written && records.length === sealerLimits.recordsMax
   }
 
@@ -111,9 +114,10 @@ export class Sealer {
       try {
         const sealed = await this.sealAll()
         pause = sealed.pauseMilliseconds === 0 ? 0 : Math.max(pauseMilliseconds, sealed.pauseMilliseconds)
-        if (performance.now() - signedAt >= sealerLimits.signPauseMilliseconds) {
+        if (this.#isChainNew || performance.now() - signedAt >= sealerLimits.signPauseMilliseconds) {
           await this.signHeads()
           signedAt = performance.now()
+          this.#isChainNew = false
         }
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error)
