@@ -199,6 +199,25 @@ describe("kill", () => {
     })
     expect(existsSync(inRoot("never"))).toBe(false)
   })
+
+  test("D14: of an attempt that never came is answered at once, and for good", async () => {
+    const { server } = machine
+    const key = newKey()
+    server.send({ type: "kill", key, reason: "the execution was aborted" })
+    const barred = { state: "aborted", class: "refused", message: "not started: the execution was aborted", steps: [] }
+    expect(await server.finished(key)).toEqual(barred)
+    await agent.stop()
+    const sessions = server.sessions
+    agent = await start()
+    await server.session(sessions + 1)
+    const answers = server.all("task-finished").length
+    server.start(key, orderOf([shell("touch never")]))
+    await server.until(() => server.all("task-finished").length > answers)
+    expect(server.all("task-finished").at(-1)?.outcome).toEqual(barred)
+    server.send({ type: "rollback", key })
+    expect(await server.rolledBack(key)).toMatchObject({ state: "rolled-back", restored: 0 })
+    expect(existsSync(inRoot("never"))).toBe(false)
+  })
 })
 
 describe("results", () => {

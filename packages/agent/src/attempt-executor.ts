@@ -100,7 +100,7 @@ export class AttemptExecutor {
     this.#context.send({ type: "accepted", key, phase: "task" })
     if (known?.damaged) return await this.#finishTask(key, damagedOutcome(order))
     if (accepted.killedReason !== undefined) {
-      return await this.#finishTask(key, killedBefore(order, accepted.killedReason))
+      return await this.#finishTask(key, killedBefore(accepted.killedReason, order))
     }
     if (serverNow() > startBefore) return await this.#finishTask(key, refusedLate(order, startBefore))
     if (this.#lanes.waitingCount >= limits.queueMax) {
@@ -125,11 +125,23 @@ export class AttemptExecutor {
     }
     const accepted = await journal.append(key, { type: "accepted", phase: "rollback" })
     this.#context.send({ type: "accepted", key, phase: "rollback" })
-    if (journal.find(key)?.phases.task === "none") {
-      const message = "this node has no record of the attempt: it never arrived here, or its record was pruned"
-      return await this.#finishRollback(key, { state: "unknown", message, restored: 0, undone: [] })
-    }
+    const early = await this.#withoutOrder(key)
+    if (early) return await this.#finishRollback(key, early)
     this.#enqueue(accepted, "rollback")
+  }
+
+  /** How the rollback of an attempt ends whose order never came. */
+  async #withoutOrder(key: string): Promise<RollbackOutcome | undefined> {
+    const { journal } = this.#context
+    const attempt = journal.find(key)
+    const nothing = { restored: 0, undone: [] }
+    if (attempt?.phases.task === "none") {
+      const message = "this node has no record of the attempt: it never arrived here, or its record was pruned"
+      return { state: "unknown", message, ...nothing }
+    }
+    if (attempt?.phases.task !== "finished" || findOrder(await journal.read(key))) return undefined
+    if (attempt.damaged) return { state: "unknown", message: "the journal of this attempt is damaged", ...nothing }
+    return { state: "rolled-back", message: "the task had not begun, so nothing was changed", ...nothing }
   }
 
   async kill(key: string, reason: string): Promise<void> {
@@ -138,9 +150,12 @@ export class AttemptExecutor {
     if (known?.phases.task === "finished") return await this.#answer(known, "task")
     const attempt = await journal.append(key, { type: "killed", reason })
     if (this.#lanes.abort(key, "task", { kind: "killed", message: reason })) return
-    if (attempt.phases.task !== "accepted") return
+    const { task } = attempt.phases
+    // It never came, and what comes later finds its end here.
+    if (task === "none") return await this.#finishTask(key, attempt.damaged ? damagedOutcome() : killedBefore(reason))
+    if (task !== "accepted") return
     this.#lanes.remove(key, "task")
-    await this.#finishTask(key, killedBefore(await this.#readOrder(key), reason))
+    await this.#finishTask(key, killedBefore(reason, await this.#readOrder(key)))
   }
 
   async acknowledge(key: string, phase: AttemptPhase): Promise<void> {
@@ -207,7 +222,7 @@ export class AttemptExecutor {
     const attempt = this.#context.journal.find(key)
     if (attempt?.phases.task !== "accepted") return
     if (attempt.killedReason !== undefined)
-      return await this.#finishTask(key, killedBefore(order, attempt.killedReason))
+      return await this.#finishTask(key, killedBefore(attempt.killedReason, order))
     if (this.#lateKeys.delete(key)) return await this.#finishTask(key, refusedLate(order, attempt.startBefore ?? 0))
     const refusal = await this.refuses(order)
     if (refusal !== undefined) {
@@ -284,8 +299,14 @@ export class AttemptExecutor {
 }
 
 function orderIn(key: string, records: readonly JournalRecord[]): TaskOrder {
+  const order = findOrder(records)
+  if (!order) throw new Error(`the journal holds no order for ${key}`)
+  return order
+}
+
+function findOrder(records: readonly JournalRecord[]): TaskOrder | undefined {
   for (const record of records) if (record.type === "accepted" && record.phase === "task") return record.order
-  throw new Error(`the journal holds no order for ${key}`)
+  return undefined
 }
 
 function finishedFrame(key: string, { phase, outcome }: Finished): AgentFrame {
@@ -293,16 +314,17 @@ function finishedFrame(key: string, { phase, outcome }: Finished): AgentFrame {
   return { type: "rollback-finished", key, outcome }
 }
 
-function killedBefore(order: TaskOrder, reason: string): TaskOutcome {
+/** Without an order where it never came. */
+function killedBefore(reason: string, order?: TaskOrder): TaskOutcome {
   return {
     state: "aborted",
     class: "refused",
     message: `not started: ${reason}`.slice(0, 2000),
-    steps: allSteps(order, []),
+    steps: order ? allSteps(order, []) : [],
   }
 }
 
-function damagedOutcome(order: TaskOrder): TaskOutcome {
+function damagedOutcome(order?: TaskOrder): TaskOutcome {
   const message = "the journal of this attempt is damaged: whether it ran is not known"
-  return { state: "interrupted", class: "interrupted", message, steps: allSteps(order, []) }
+  return { state: "interrupted", class: "interrupted", message, steps: order ? allSteps(order, []) : [] }
 }

@@ -169,6 +169,7 @@ export function closeDraft(draft: Draft): StepResult {
     classes: draft.classes,
     domains: draft.domains,
     clock: draft.clock,
+    patientUntil: draft.base.patientUntil,
     nextDeadline: dueAt(draft),
   }
   // Room that is left was not used because a step starts no more at once: the next one is due now.

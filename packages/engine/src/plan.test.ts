@@ -41,6 +41,12 @@ const members: ReadonlyArray<{
     outside: [0, tooLong],
     message: "rollbackTimeoutMilliseconds",
   },
+  {
+    name: "reconnectMilliseconds",
+    inside: [0, 400 * day],
+    outside: [-1, tooLong],
+    message: "reconnectMilliseconds is out of",
+  },
   { name: "graceMilliseconds", inside: [1, 400 * day], outside: [0, tooLong], message: "graceMilliseconds is out of" },
   {
     name: "retryDelayMilliseconds",

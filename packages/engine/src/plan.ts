@@ -33,6 +33,8 @@ export interface EnginePlan {
   readonly rollbackTimeoutMilliseconds: number
   /** What the engine waits beyond an agent's own timeout, and after a kill, for the agent's word. */
   readonly graceMilliseconds: number
+  /** How long nodes may take to find a new owner: a recovery gives up nothing of what it found before. Absent is 0. */
+  readonly reconnectMilliseconds?: number
   /** Whether an unreachable target counts as a failure against `errorsMax`; absent is no. */
   readonly countUnreachable?: boolean
 
@@ -143,6 +145,8 @@ export function checkPlan(plan: EnginePlan): void {
   ] as const) {
     assert(isCount(plan[name], 1, planDurationMillisecondsMax), `${name} is out of range`)
   }
+  const { reconnectMilliseconds = 0 } = plan
+  assert(isCount(reconnectMilliseconds, 0, planDurationMillisecondsMax), "reconnectMilliseconds is out of range")
   checkPace(plan)
   checkCriteria(plan)
   checkRetries(plan)

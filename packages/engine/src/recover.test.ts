@@ -44,6 +44,42 @@ describe("recovery", () => {
     expect(run.row(2)).toMatchObject({ state: "unreachable", rollback: "pending" })
   })
 
+  test("I19: nothing is given up before nodes have had time to find the new owner, whatever a person wishes", () => {
+    for (const wish of ["run", "abort-kill"] as const) {
+      const run = new EngineRun({ width: 2, startTimeoutMilliseconds: 300, reconnectMilliseconds: 9000 })
+      run.step({ type: "planned" })
+      run.step({ type: "task-started", ordinal: 1, attempt: 1 })
+      recover(run, wish)
+      run.wait(8999)
+      expect(run.states()).toMatch(/^starting running/)
+      run.wait(1)
+      expect(run.states()).toMatch(wish === "run" ? /^unreachable running/ : /^unreachable interrupted/)
+    }
+  })
+
+  test("I19: a kill that was on its way when its server died is answered within that time, too", () => {
+    const run = new EngineRun({ width: 1, reconnectMilliseconds: 9000 })
+    run.step({ type: "planned" })
+    run.step({ type: "abort", mode: "kill" })
+    recover(run, "abort-kill")
+    expect(run.commands()).toEqual(["kill 0/1 abort"])
+    run.wait(8999)
+    run.finish("succeeded", 0)
+    expect(run.states()).toMatch(/^succeeded never-started/)
+    expect(run.store.execution).toBe("aborted")
+  })
+
+  test("I19: a target that a new owner starts waits for its node as long, too", () => {
+    const run = new EngineRun({ width: 1, startTimeoutMilliseconds: 300, reconnectMilliseconds: 9000 })
+    run.step({ type: "planned" })
+    recover(run)
+    run.finish("succeeded", 0)
+    run.wait(8999)
+    expect(run.states()).toMatch(/^succeeded starting queued/)
+    run.wait(1)
+    expect(run.states()).toMatch(/^succeeded unreachable/)
+  })
+
   test("I14, I18: every kind of waiting begins anew, as long as it was", () => {
     const ends = (milliseconds: number, row: number): void => {
       const run = prepared()

@@ -86,14 +86,21 @@ function waitOf(plan: EnginePlan, task: OpenTask): number {
   return plan.taskTimeoutMilliseconds + plan.graceMilliseconds
 }
 
-/** The slot of a row. All waiting begins anew at the recovery: the time without a server is not the node's fault. */
+/** Engine time at which it is given up. All waiting begins anew: the time without a server is not the node's fault. */
+function deadlineOf(base: EngineState, task: OpenTask, killSent: boolean): number {
+  const { plan, clock, patientUntil } = base
+  const wait = waitOf(plan, task)
+  if (task.state === "queued") return clock.time + wait
+  return Math.max(clock.time + (killSent ? Math.min(wait, plan.graceMilliseconds) : wait), patientUntil)
+}
+
+/** The slot of a row. */
 function slotOf(base: EngineState, task: OpenTask): Slot {
   const { ordinal, attempt, state, rollback } = task
   const back = isRollbackOpen(rollback)
   assert(attempt > 0, `task ${ordinal} holds a slot without an attempt`)
   assert(back || !isTaskEnded(state), `task ${ordinal} has ended and holds no slot`)
   const killSent = base.stop?.mode === "kill" && !back
-  const wait = waitOf(base.plan, task)
   return {
     ordinal,
     attempt,
@@ -103,7 +110,7 @@ function slotOf(base: EngineState, task: OpenTask): Slot {
     accepted: state === "running",
     touched: back || attempt > 1 || state !== "starting",
     killSent,
-    deadline: base.clock.time + (killSent ? Math.min(wait, base.plan.graceMilliseconds) : wait),
+    deadline: deadlineOf(base, task, killSent),
   }
 }
 
@@ -146,7 +153,9 @@ function stateOf(plan: EnginePlan, rows: ExecutionRows, now: number): EngineStat
   const wave = waveOf(plan.waves, nextOrdinal)
   const classes = classesOf(plan, rows)
   const pace = { width, hold, wave, classes }
-  const base: EngineState = { ...newState(plan, now), execution, stop, nextOrdinal, counts, rollbacks, ...pace }
+  const fresh = newState(plan, now)
+  const patientUntil = fresh.clock.time + (plan.reconnectMilliseconds ?? 0)
+  const base: EngineState = { ...fresh, patientUntil, execution, stop, nextOrdinal, counts, rollbacks, ...pace }
   const slots = new SlotTable()
   const domains = plan.domains ? new DomainCounts() : null
   let nextDeadline = Number.POSITIVE_INFINITY

@@ -42,6 +42,7 @@ export function newState(plan: EnginePlan, now: number): EngineState {
   checkPlan(plan)
   const counts = Object.fromEntries(taskStates.map((name) => [name, 0])) as Record<TaskState, number>
   const rollbacks = Object.fromEntries(rollbackStates.map((name) => [name, 0])) as Record<RollbackState, number>
+  const clock = newClock(now)
   counts.queued = plan.targetsCount
   rollbacks.none = plan.targetsCount
   return {
@@ -58,7 +59,8 @@ export function newState(plan: EnginePlan, now: number): EngineState {
     rollbacks,
     classes: noClasses,
     domains: plan.domains ? new DomainCounts() : null,
-    clock: newClock(now),
+    clock,
+    patientUntil: clock.time,
     nextDeadline: Number.POSITIVE_INFINITY,
   }
 }

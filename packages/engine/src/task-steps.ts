@@ -68,7 +68,7 @@ function kill(draft: Draft, slot: Slot, reason: KillReason): void {
 /** Sends the slot's next attempt. */
 export function startAttempt(draft: Draft, slot: Slot): void {
   const attempt = slot.attempt + 1
-  const deadline = draft.clock.time + draft.plan.startTimeoutMilliseconds
+  const deadline = Math.max(draft.clock.time + draft.plan.startTimeoutMilliseconds, draft.base.patientUntil)
   const state = getNextTaskState(slot, "start")
   put(draft, slot, { ...slot, state, attempt, class: null, accepted: false, deadline })
   draft.commands.push({ type: "start", ordinal: slot.ordinal, attempt })
@@ -117,7 +117,7 @@ export function stopRun(draft: Draft, stop: Stop): void {
 /** Sends the kills of a harsh abort; without an answer within the grace the task is given up. */
 export function applyAbortMode(draft: Draft, mode: AbortMode): void {
   if (mode !== "kill") return
-  const killDeadline = draft.clock.time + draft.plan.graceMilliseconds
+  const killDeadline = Math.max(draft.clock.time + draft.plan.graceMilliseconds, draft.base.patientUntil)
   for (const slot of [...draft.slots.values()]) {
     if (isTaskEnded(slot.state)) continue
     kill(draft, slot, "abort")

@@ -227,6 +227,8 @@ export interface EngineState {
   /** Slots held by failure domain; null where the plan has none. */
   readonly domains: DomainView | null
   readonly clock: EngineClock
+  /** Engine time up to which nodes may still be looking for this owner: what it found is not given up before. */
+  readonly patientUntil: number
   /** Engine time before which no deadline passes (a lower bound; Infinity where there is none). */
   readonly nextDeadline: number
 }

@@ -19,6 +19,8 @@ const waits = {
   defaultMilliseconds: 30_000,
   /** Agents that found no server for a while wait half a minute between attempts. */
   onlineMilliseconds: 60_000,
+  /** Two hundred agents at once are what a server that comes back finds first. */
+  answerMilliseconds: 180_000,
   endMilliseconds: 15_000,
   logTailLength: 4_000,
 } as const
@@ -143,20 +145,24 @@ export class TestInstallation {
     this.#server = server
     await this.#client?.close()
     this.#client = undefined
-    await this.eventually("the server to answer", async () => {
-      if (!server.isRunning) throw new Error(`the server ended early: ${server.log}`)
-      const admin = await this.admin().catch(() => undefined)
-      if (!admin) return false
-      const { url, key, caPem } = admin
-      const client = createClient({ url, key, ...(caPem === undefined ? {} : { caPem }) })
-      const answered = await client.call(nodesList, {}).then(
-        () => true,
-        () => false,
-      )
-      if (answered) this.#client = client
-      else await client.close()
-      return answered
-    })
+    await this.eventually(
+      "the server to answer",
+      async () => {
+        if (!server.isRunning) throw new Error(`the server ended early: ${server.log}`)
+        const admin = await this.admin().catch(() => undefined)
+        if (!admin) return false
+        const { url, key, caPem } = admin
+        const client = createClient({ url, key, ...(caPem === undefined ? {} : { caPem }) })
+        const answered = await client.call(nodesList, {}).then(
+          () => true,
+          () => false,
+        )
+        if (answered) this.#client = client
+        else await client.close()
+        return answered
+      },
+      waits.answerMilliseconds,
+    )
   }
 
   async admin(): Promise<Admin> {

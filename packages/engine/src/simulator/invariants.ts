@@ -28,6 +28,8 @@ export class Checker {
   readonly #nodes: readonly SimNode[]
   readonly #killed = new Set<string>()
   readonly #pace: PaceChecker
+  /** When the last recovery was, and of which tasks that it found it has heard nothing since. */
+  #recovered = { time: -Infinity, unheard: new Set<number>() }
   #notEndedAtTrip = 0
   #tally: Tally
   #wall: number | undefined
@@ -50,6 +52,10 @@ export class Checker {
     // By the steps forward of the wall clock, as an honest engine may count them at most.
     this.#time += Math.max(0, now - (this.#wall ?? now))
     this.#wall = now
+    if (commit.recovering) {
+      this.#recovered = { time: this.#time, unheard: new Set(this.#tally.open.map(({ ordinal }) => ordinal)) }
+    }
+    for (const input of commit.inputs) if ("ordinal" in input) this.#recovered.unheard.delete(input.ordinal)
     this.#checkExecutionChange(result)
     const seen = new Set<number>()
     for (const change of result.taskChanges) {
@@ -103,6 +109,10 @@ export class Checker {
     if (gaveUp && !reported) {
       const killed = result.commands.some(({ type, ordinal }) => type === "kill" && ordinal === change.ordinal)
       expectThat(killed, "I15", what)
+      const waited = this.#time - this.#recovered.time
+      const isUnheard = change.state === "unreachable" || this.#recovered.unheard.has(change.ordinal)
+      const isTooSoon = isUnheard && waited < (this.#plan.reconnectMilliseconds ?? 0)
+      expectThat(!isTooSoon, "I19", () => `${what()} ${waited} ms after a recovery`)
     }
   }
 
@@ -290,8 +300,21 @@ export class Checker {
     expectThat(!untouched || lies || rollback === "none", "I10", what)
   }
 
-  /** At the very end: what the nodes themselves have on record. */
-  checkJournals(): void {
+  /** Whether this node has begun what is told as not done, without having been told to go back. */
+  isLeftChanged({ ordinal, journal, behaviour }: SimNode): boolean {
+    const row = this.#store.tasks[ordinal]
+    if (!row || behaviour.lies || !this.#plan.rollbackOnFailure || row.rollback !== "none") return false
+    if (!ended.has(row.state) || row.state === "succeeded" || row.state === "skipped") return false
+    const entry = journal.get(row.attempt)
+    return entry !== undefined && entry.runs > 0 && entry.rollback === "none"
+  }
+
+  /** At the very end: what the nodes themselves have on record. Those that never came back can't have been told. */
+  checkJournals(isAway: (node: SimNode) => boolean): void {
+    for (const node of this.#nodes) {
+      const row = (): string => show(this.#store.tasks[node.ordinal])
+      expectThat(isAway(node) || !this.isLeftChanged(node), "I29", () => `node ${node.ordinal} is changed, ${row()}`)
+    }
     for (const { ordinal, journal } of this.#nodes) {
       for (const [attempt, entry] of journal) {
         expectThat(entry.runs <= 1, "I5", () => `node ${ordinal} ran attempt ${attempt} ${entry.runs} times`)

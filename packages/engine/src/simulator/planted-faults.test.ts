@@ -139,6 +139,33 @@ const faults: Readonly<Record<string, Fault>> = {
       return { ...result, state: { ...result.state, counts: { ...counts, succeeded: counts.succeeded + 1 } } }
     }),
   },
+  "a repeated report is counted twice": {
+    caughtBy: ["I7"],
+    engine: spoil((result) => {
+      const again = result.ignored.find(({ input, why }) => why === "ended" && input.type === "task-finished")?.input
+      if (again?.type !== "task-finished" || again.outcome.state !== "failed") return result
+      const { counts } = result.state
+      return { ...result, state: { ...result.state, counts: { ...counts, failed: counts.failed + 1 } } }
+    }),
+  },
+  "a new owner gives nodes no time to find it": {
+    caughtBy: ["I19"],
+    engine: {
+      recoverState: (plan, rows, now) => {
+        const result = recoverState({ ...plan, reconnectMilliseconds: 0 }, rows, now)
+        return { ...result, state: { ...result.state, plan } }
+      },
+    },
+  },
+  "a node that was touched is not put back": {
+    caughtBy: ["I29", "I10", "I14"],
+    engine: {
+      step: (state, inputs, now) => {
+        const result = step({ ...state, plan: { ...state.plan, rollbackOnFailure: false } }, inputs, now)
+        return { ...result, state: { ...result.state, plan: state.plan } }
+      },
+    },
+  },
   "targets start during a pause": {
     caughtBy: ["I8"],
     engine: {
@@ -159,7 +186,7 @@ const faults: Readonly<Record<string, Fault>> = {
     },
   },
   "a harsh abort sends no kill": {
-    caughtBy: ["I9"],
+    caughtBy: ["I9", "I14"],
     engine: spoil((result) => ({
       ...result,
       commands: result.commands.filter((command) => command.type !== "kill" || command.reason !== "abort"),

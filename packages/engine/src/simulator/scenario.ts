@@ -31,6 +31,7 @@ export interface Scenario {
     | "taskTimeoutMilliseconds"
     | "rollbackTimeoutMilliseconds"
     | "graceMilliseconds"
+    | "reconnectMilliseconds"
     | "countUnreachable"
   >
   readonly pace: PaceScenario
@@ -104,6 +105,7 @@ export function drawScenario(seed: number, options: { readonly plain?: boolean }
       taskTimeoutMilliseconds: random.pick([300, 1000]),
       rollbackTimeoutMilliseconds: random.pick([200, 800]),
       graceMilliseconds: random.pick([50, 200]),
+      reconnectMilliseconds: options.plain ? 0 : paceRandom.pick([0, 0, 100, 600]),
       countUnreachable: random.chance(0.4),
     },
     nodes: Array.from({ length: targetsCount }, () => drawBehaviour(random, hostility)),

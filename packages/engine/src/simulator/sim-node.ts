@@ -40,13 +40,20 @@ export class SimNode {
     else this.#rollBack(command.attempt)
   }
 
+  /** Whoever has the end of a rollback needs no word on what it put back. */
   acknowledge(report: EngineInput): void {
     this.#unacknowledged.delete(keyOf(report))
+    if (report.type === "rollback-finished") this.#unacknowledged.delete(`task-finished ${report.attempt}`)
   }
 
-  /** Sends all that was not acknowledged once more, as after each reconnection. */
+  /** Sends all that was not acknowledged once more and tells what is under way, as after each reconnection. */
   sendAgain(): void {
     for (const report of this.#unacknowledged.values()) this.#world.send(report)
+    const { ordinal } = this
+    for (const [attempt, { outcome, rollback }] of this.journal) {
+      if (outcome === undefined) this.#world.send({ type: "task-started", ordinal, attempt })
+      if (rollback === "running") this.#world.send({ type: "rollback-started", ordinal, attempt })
+    }
   }
 
   /** A report that is not so. */

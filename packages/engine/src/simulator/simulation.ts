@@ -10,13 +10,16 @@ import type { EngineCommand, EngineInput, EngineState, RunSettings, StopCause } 
 import { show, showDurable, showState } from "./compare-recovery.ts"
 import { realEngine, type Engine } from "./engine-under-test.ts"
 import { EventQueue } from "./event-queue.ts"
+import { isToGoBack } from "./given-up.ts"
 import { expectThat, InvariantError } from "./invariant-error.ts"
 import { Checker } from "./invariants.ts"
+import { deadlineOf, lastFaultAt } from "./run-bounds.ts"
 import { drawScenario, type Scenario } from "./scenario.ts"
 import { checkLimits, planOf } from "./scenario-plan.ts"
 import { SeededRandom } from "./seeded-random.ts"
 import { SimNode } from "./sim-node.ts"
 import { SimStore } from "./sim-store.ts"
+import type { SimulationReport } from "./simulation-report.ts"
 import type { StoreCall, StoreWrite } from "./store-call.ts"
 
 export interface SimulationOptions {
@@ -27,20 +30,6 @@ export interface SimulationOptions {
   readonly plain?: boolean
   /** Told each call of the store. The rest of a stopped run is then always written at once. */
   readonly onStoreCall?: (call: StoreCall) => void
-}
-
-export interface SimulationReport {
-  readonly seed: number
-  readonly scenario: Scenario
-  readonly plan: EnginePlan
-  readonly steps: number
-  readonly crashes: number
-  readonly execution: string
-  /** What stopped the run, if anything did. */
-  readonly stopBy: StopCause["by"] | undefined
-  readonly failure: { readonly invariant: string; readonly message: string } | undefined
-  /** What happened, one line an event; empty unless asked for. */
-  readonly trace: readonly string[]
 }
 
 const wallStart = 1_700_000_000_000
@@ -68,6 +57,8 @@ class Simulation {
   #wakeNumber = 0
   #endedAt: number | undefined
   #stalledUntil = 0
+  /** When each node has found the server again after its last change. */
+  readonly #backAt = new Map<SimNode, number>()
   readonly #onStoreCall: SimulationOptions["onStoreCall"]
   steps = 0
   crashes = 0
@@ -113,27 +104,24 @@ class Simulation {
     this.#schedulePace()
     this.#at(this.#scenario.healAt, () => this.#wish("run"))
     this.#at(housekeepingMilliseconds, () => this.#keepHouse())
-    const deadline = this.#deadline()
+    const deadline = deadlineOf(this.#plan, this.#scenario)
     for (let events = 0; ; events++) {
       const next = this.#queue.pop()
-      if (!next || this.#time > (this.#endedAt ?? Infinity) + tailMilliseconds) break
+      if (!next || this.#isOver()) break
       expectThat(next.at <= deadline && events < eventsMax, "I18", () => `still ${this.execution} at ${next.at} ms`)
       this.#time = next.at
       next.event()
     }
     expectThat(this.#endedAt !== undefined, "I18", () => `nothing happens any more, still ${this.execution}`)
-    this.#checker.checkJournals()
+    this.#checker.checkJournals((node) => this.#isAway(node))
   }
 
-  /** A generous bound of the time that a run can take once the faults have ended: target after target, all timeouts. */
-  #deadline(): number {
-    const { targetsCount, attemptsMax, startTimeoutMilliseconds, taskTimeoutMilliseconds } = this.#plan
-    const { retryDelayMilliseconds, rollbackTimeoutMilliseconds, graceMilliseconds } = this.#plan
-    const { retryBackoffFactor = 1, waves = [], bakeMilliseconds = 0 } = this.#plan
-    const delay = retryDelayMilliseconds * retryBackoffFactor ** attemptsMax
-    const attempt = startTimeoutMilliseconds + taskTimeoutMilliseconds + graceMilliseconds + delay
-    const target = attemptsMax * attempt + 2 * (rollbackTimeoutMilliseconds + graceMilliseconds)
-    return this.#scenario.healAt + (targetsCount + 1) * (target + 2000) + waves.length * (bakeMilliseconds + 2000)
+  /** The run has ended some time ago, and whoever was given up and has come back has been told; loss ends with the faults. */
+  #isOver(): boolean {
+    const ended = this.#endedAt
+    if (ended === undefined || this.#time <= ended + tailMilliseconds) return false
+    const last = Math.max(ended, lastFaultAt(this.#scenario)) + 2 * tailMilliseconds
+    return this.#time > last || !this.#nodes.some((node) => this.#checker.isLeftChanged(node))
   }
 
   #schedulePace(): void {
@@ -197,8 +185,10 @@ class Simulation {
     return node
   }
 
-  #isAway({ behaviour: { away } }: SimNode): boolean {
-    return away !== null && this.#time >= away.from && this.#time < away.to
+  #isAway(node: SimNode): boolean {
+    const { away } = node.behaviour
+    const gone = away !== null && this.#time >= away.from && this.#time < away.to
+    return gone || this.#time < (this.#backAt.get(node) ?? 0)
   }
 
   /** Takes a message between a node and the server: it may be lost, repeated, and overtaken by others. */
@@ -239,9 +229,7 @@ class Simulation {
       const ordinals = [...this.#state.slots.values()].map(({ ordinal }) => ordinal)
       this.#send(openCommands(this.#state, ordinals))
     }
-    if (this.#endedAt === undefined || this.#time < this.#endedAt + tailMilliseconds) {
-      this.#at(this.#time + housekeepingMilliseconds, () => this.#keepHouse())
-    }
+    if (!this.#isOver()) this.#at(this.#time + housekeepingMilliseconds, () => this.#keepHouse())
   }
 
   #step(extra: readonly EngineInput[]): void {
@@ -268,7 +256,19 @@ class Simulation {
     )
     if (!this.#commit({ before: state, inputs, result, now }, false)) return
     if (compare) this.#compareRecovery(result.state)
-    for (const { input, node } of batch) if (node) this.#carry(node, () => node.acknowledge(input))
+    for (const { input } of batch) this.#followUp(input)
+    for (const { input, node } of batch) {
+      // Sent again until the node has gone back, whatever gets lost meanwhile.
+      if (node && !isToGoBack(input, this.#plan, this.#store)) this.#carry(node, () => node.acknowledge(input))
+    }
+  }
+
+  #followUp(input: EngineInput): void {
+    if (!isToGoBack(input, this.#plan, this.#store)) return
+    const { ordinal, attempt } = input
+    const isAtWork = input.type !== "task-finished"
+    if (isAtWork) this.#send([{ type: "kill", ordinal, attempt, reason: "unreachable" }])
+    this.#send([{ type: "rollback", ordinal, attempt }])
   }
 
   /** Commits and acts on a result, unless the server dies at one of the points before, between and after. */
@@ -318,10 +318,25 @@ class Simulation {
     const [rows, now] = [this.#store.rows(), this.#wall()]
     this.#onStoreCall?.({ kind: "recover", rows, now })
     const result = this.#engine.recoverState(this.#plan, rows, now)
+    this.#letNodesFindIt()
     this.#log(() => `recovered ${show(result.execution)} ${show(result.commands)}`)
     const recovered = this.#commit({ before: undefined, inputs: [], result, now }, true)
     // A server that died while planning makes its plan again.
     if (recovered && this.execution === "planning") this.#step([{ type: "planned" }])
+  }
+
+  /** Each node needs a while to find the new owner, and is then told what it has to do. */
+  #letNodesFindIt(): void {
+    const { reconnectMilliseconds = 0 } = this.#plan
+    if (reconnectMilliseconds === 0) return
+    for (const node of this.#nodes) {
+      const backAt = this.#time + this.#random.integer(0, reconnectMilliseconds)
+      this.#backAt.set(node, backAt)
+      this.#at(backAt, () => {
+        node.sendAgain()
+        if (this.#state) this.#send(openCommands(this.#state, [node.ordinal]))
+      })
+    }
   }
 
   /** What a recovery would make of the rows now is what is in memory. */

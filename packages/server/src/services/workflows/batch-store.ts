@@ -295,21 +295,3 @@ export async function readNodesOf(
     [tasks.execution, tasks.account, tasks.ordinals],
   )
 }
-
-/** Of tasks that late reports name: which are on record with that node, and whether their execution has ended. */
-export async function readLateTasks(
-  sql: Sql,
-  tasks: { readonly executions: readonly string[]; readonly ordinals: readonly number[] },
-): Promise<Array<{ number: number; known: boolean; ended: boolean; node: string | null }>> {
-  return sql.query(
-    `select n.number::int as number, e.id is not null as known,
-       (e.id is null or (e.finished_at is not null and not exists (
-         select 1 from executions r
-         where r.account = e.account and r.rollback_of = e.id and r.finished_at is null))) as ended, coalesce(t.runner, t.node_id) as node
-     from unnest($1::text[], $2::int[]) with ordinality as n (execution, ordinal, number)
-     left join executions e on e.id = n.execution
-     left join execution_targets t on t.execution_id = n.execution and t.ordinal = n.ordinal
-     order by n.number`,
-    [tasks.executions, tasks.ordinals],
-  )
-}

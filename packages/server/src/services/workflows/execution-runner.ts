@@ -305,7 +305,9 @@ export class ExecutionRunner {
 
   /** Makes known what is durable, never before. */
   #carryOut({ step: { result, inputs }, written }: { readonly step: Taken; readonly written: boolean }): void {
-    const acknowledged = inputs.flatMap(({ acknowledgement }) => (acknowledgement ? [acknowledgement] : []))
+    // The end of a task that had ended already is looked at once more when it comes again: perhaps it must go back.
+    const late = new Set<unknown>(result.ignored.filter(({ why }) => why === "ended").map(({ input }) => input))
+    const acknowledged = inputs.flatMap(({ acknowledgement: one, input }) => (one && !late.has(input) ? [one] : []))
     if (acknowledged.length > 0) this.#deps.executor.acknowledge(acknowledged)
     this.#dispatch(result.commands)
     for (const { ordinal } of result.taskChanges) {

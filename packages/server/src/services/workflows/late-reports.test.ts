@@ -1,6 +1,7 @@
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { afterAll, beforeAll, expect, it } from "vitest"
-import { eventually, makeNodes, openFixture, succeeded } from "./workflows.fixture.ts"
+import { executionsCreate, executionsGet, tasksGet } from "@signalbox/contracts/workflows/operations"
+import { documentOf, eventually, makeNodes, openFixture, succeeded } from "./workflows.fixture.ts"
 
 let test: TestDatabase
 beforeAll(async () => {
@@ -17,3 +18,35 @@ it("X6: a report of a run that is not on record, as after a restore, is acknowle
   expect(fixture.workflows.owner.foreignCount).toBe(0)
   await fixture.stop()
 })
+
+it.each(["on-failure", "never"] as const)(
+  "W6, D14: a node that was given up without its word and did begin goes back, where rollback is %s",
+  async (rollback) => {
+    const fixture = await openFixture({ database: test.database, nodes: makeNodes(1) })
+    const { executor } = fixture
+    executor.behaviour = () => "stall"
+    const document = documentOf({ startTimeout: "1s", rollback })
+    const { id } = await fixture.call(executionsCreate, { document, targets: { all: true } })
+    await eventually(async () => (await fixture.call(executionsGet, { execution: id })).finishedAt !== undefined)
+    const [nodeId, key] = [fixture.fleet.nodes[0]?.id ?? "", `${id}/0/1`]
+    await eventually(async () => executor.acknowledged.includes(`${key} task`))
+    executor.acknowledged.length = 0
+    executor.orders.length = 0
+    const told = () => executor.orders.map(({ type }) => type)
+
+    executor.report({ type: "started", nodeId, key, phase: "task" })
+    await eventually(async () => told().includes("kill"))
+    const isBack = rollback === "on-failure"
+    expect(told()).toEqual(isBack ? ["kill", "rollback"] : ["kill"])
+    if (isBack) await eventually(async () => executor.acknowledged.includes(`${key} rollback`))
+    executor.acknowledged.length = 0
+    executor.orders.length = 0
+
+    executor.report({ type: "task-finished", nodeId, key, outcome: succeeded })
+    await eventually(async () => executor.acknowledged.includes(`${key} task`))
+    expect(told()).toEqual(isBack ? ["rollback"] : [])
+    const { state } = await fixture.call(tasksGet, { execution: id, task: "0" })
+    expect(state).toBe("unreachable")
+    await fixture.stop()
+  },
+)

@@ -1,16 +1,21 @@
 /**
  * Reports of tasks that have ended, or whose execution has: they change nothing, but their nodes repeat them until they
- * are acknowledged. Owns a bounded list that is looked up in batches; what is dropped from it comes again.
+ * are acknowledged. A node whose task was given up without its word, and which did begin, is told to go back, and
+ * repeats itself until it has: so no crash can lose that. Owns a bounded list that is looked up in batches; what is
+ * dropped from it comes again.
  */
 import { setTimeout as delay } from "node:timers/promises"
-import type { Executor, ExecutorReport } from "../../router/ports.ts"
+import type { Clock } from "@signalbox/kernel/clock"
+import type { Executor, ExecutorOrder, ExecutorReport } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
-import { readLateTasks } from "./batch-store.ts"
+import { readLateTasks, type LateTask } from "./late-report-store.ts"
+import type { Acknowledgement } from "./report-queue.ts"
 
 export interface LateReport {
   readonly report: ExecutorReport
   readonly executionId: string
   readonly ordinal: number
+  readonly attempt: number
   /** The execution is owned here, so the task has ended though the execution may not have. */
   readonly owned: boolean
 }
@@ -18,10 +23,13 @@ export interface LateReport {
 export const lateReportsMax = 10_000
 const lateReportsBatch = 1_000
 const gatherMilliseconds = 50
+/** How long an order to go back waits for its node to say that it has it; a node that reports again is told again. */
+const rollbackWaitMilliseconds = 3_600_000
 
 export interface LateReportsOptions {
   readonly sql: Sql
   readonly executor: Executor
+  readonly clock: Clock
   readonly onForeign: (report: ExecutorReport) => void
   readonly onError: (error: unknown) => void
 }
@@ -40,8 +48,15 @@ export class LateReports {
     if (type === "progress" || type === "output" || type === "vanished" || this.#waiting.length >= lateReportsMax)
       return
     this.#waiting.push(late)
-    this.#flushing ??= this.#flush().finally(() => {
+    this.#begin()
+  }
+
+  #begin(): void {
+    if (this.#flushing || this.#waiting.length === 0) return
+    this.#flushing = this.#flush().finally(() => {
       this.#flushing = undefined
+      // What came after the last look and before this.
+      this.#begin()
     })
   }
 
@@ -67,22 +82,43 @@ export class LateReports {
     const rows = await readLateTasks(sql, {
       executions: batch.map(({ executionId }) => executionId),
       ordinals: batch.map(({ ordinal }) => ordinal),
+      attempts: batch.map(({ attempt }) => attempt),
     })
-    for (const { number, known, ended, node } of rows) {
-      const late = batch[number - 1]
+    const [acknowledged, orders]: [Acknowledgement[], ExecutorOrder[]] = [[], []]
+    for (const row of rows) {
+      const late = batch[row.number - 1]
       if (!late) continue
-      const { report } = late
-      if (known && node !== report.nodeId) onForeign(report)
+      const { report, owned } = late
+      if (row.known && row.node !== report.nodeId) onForeign(report)
       // Not ended and not owned here: its owner acknowledges. Removed by retention: nobody ever will, so we do.
-      if (!ended && !late.owned) continue
-      if (report.type === "task-finished" || report.type === "rollback-finished") {
-        const phase = report.type === "task-finished" ? "task" : "rollback"
-        executor.acknowledge([{ nodeId: report.nodeId, key: report.key, phase }])
-      } else if (known && node === report.nodeId && "phase" in report && report.phase === "task") {
-        executor.dispatch([
-          { type: "kill", nodeId: report.nodeId, key: report.key, reason: "the task has ended already" },
-        ])
-      }
+      if (!row.ended && !owned) continue
+      acknowledged.push(...acknowledgementsOf(report, row))
+      orders.push(...ordersOf(report, row, this.#options.clock.now() + rollbackWaitMilliseconds))
     }
+    if (acknowledged.length > 0) executor.acknowledge(acknowledged)
+    if (orders.length > 0) executor.dispatch(orders)
   }
+}
+
+/** The node has changed something, or may have, and is told as one that never answered. */
+function mustGoBack(report: ExecutorReport, { known, node, givenUp }: LateTask): boolean {
+  if (!known || node !== report.nodeId || !givenUp) return false
+  if (report.type === "task-finished") return report.outcome.class !== "refused"
+  return "phase" in report && report.phase === "task"
+}
+
+function acknowledgementsOf(report: ExecutorReport, row: LateTask): Acknowledgement[] {
+  const { nodeId, key } = report
+  if (report.type === "task-finished" && !mustGoBack(report, row)) return [{ nodeId, key, phase: "task" }]
+  if (report.type !== "rollback-finished") return []
+  const rollback = { nodeId, key, phase: "rollback" } as const
+  return row.givenUp ? [rollback, { nodeId, key, phase: "task" }] : [rollback]
+}
+
+function ordersOf(report: ExecutorReport, row: LateTask, until: number): ExecutorOrder[] {
+  const { nodeId, key } = report
+  const isAtWork = row.known && row.node === nodeId && "phase" in report && report.phase === "task"
+  const kill = { type: "kill", nodeId, key, reason: "the task has ended already" } as const
+  const rollback = { type: "rollback", nodeId, key, until } as const
+  return [...(isAtWork ? [kill] : []), ...(mustGoBack(report, row) ? [rollback] : [])]
 }

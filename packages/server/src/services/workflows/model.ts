@@ -11,6 +11,8 @@ import { paceOf, stopOf, type RunStrategy } from "./strategy-model.ts"
 export const blastRadiusDefault = 100
 /** What the engine waits for an agent's word beyond the agent's own timeout. */
 export const graceMilliseconds = 10_000
+/** Agents that found no server for a while look for one again within half a minute, and need some time to connect. */
+export const reconnectMilliseconds = 40_000
 const rollbackTimeoutMillisecondsMin = 600_000
 
 /** What of a run the engine's plan follows from, beside its targets. */
@@ -37,6 +39,7 @@ export function enginePlanOf(
     startTimeoutMilliseconds: Math.max(1, getDuration(document.startTimeout)),
     rollbackTimeoutMilliseconds,
     graceMilliseconds,
+    reconnectMilliseconds,
   }
   if (isRollback) {
     const once = { attemptsMax: 1, retryDelayMilliseconds: 0, rollbackOnFailure: false }

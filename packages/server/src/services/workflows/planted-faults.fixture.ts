@@ -1,12 +1,19 @@
 /** Faults of one line each for the real code that decides, commits and sends; `planted-run.fixture.ts` plays a run with one. */
 
+/**
+ * `resized`: the owner dies, a person changes the width, another server takes over. `aborted`: the same with an abort.
+ * `revived`: the owner stands still until another server has taken over, and goes on then. `broken`: a commit fails while
+ * another one is on its way behind it.
+ */
+export type Story = "resized" | "aborted" | "revived" | "broken"
+
 export interface PlantedFault {
   /** Of the source, below packages/. */
   readonly file: string
   readonly from: string
   readonly to: string
   /** What of the run shows it. */
-  readonly story: "resized" | "aborted" | "broken"
+  readonly story: Story
   /** What the oracle says of it, among other things perhaps. */
   readonly seen: RegExp
 }
@@ -118,6 +125,24 @@ export const plantedFaults: Readonly<Record<string, PlantedFault>> = {
     to: "commands: result.commands",
     story: "resized",
     seen: /its node says|did not end/,
+  },
+  "a lease is renewed after it was lost": {
+    file: `${workflows}/lease-store.ts`,
+    from: `set leased_until = clock_timestamp() + $2 * interval '1 millisecond'
+     from unnest($3::text[], $4::bigint[]) as o (id, epoch)
+     where e.id = o.id and e.owner = $1 and e.epoch = o.epoch and e.finished_at is null returning e.id`,
+    to: `set leased_until = clock_timestamp() + $2 * interval '1 millisecond', owner = $1, epoch = o.epoch
+     from unnest($3::text[], $4::bigint[]) as o (id, epoch)
+     where e.id = o.id and e.finished_at is null returning e.id`,
+    story: "revived",
+    seen: /the execution went back/,
+  },
+  "a repeated report is counted twice": {
+    file: "engine/src/task-steps.ts",
+    from: 'if (!slot) return "ended"',
+    to: 'if (!slot) return (input.type === "task-finished" && (draft.counts[input.outcome.state] += 1), "ended")',
+    story: "resized",
+    seen: /succeeded are told/,
   },
   "a lapsed lease is not taken over": {
     file: `${workflows}/lease-store.ts`,

@@ -32,7 +32,7 @@ describe("W9: the oracle over rows and nodes finds each fault that is planted in
     await database.drop()
   })
 
-  test.each(["resized", "aborted", "broken"])(
+  test.each(["resized", "aborted", "revived", "broken"])(
     "and nothing without one, in a run that is %s",
     async (story) => {
       expect(await play({ story })).toEqual([])

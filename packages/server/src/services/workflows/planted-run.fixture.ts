@@ -13,13 +13,20 @@ import {
 } from "@signalbox/contracts/workflows/operations"
 import type { CallInputOf } from "@signalbox/contracts/operation"
 import { openDatabase, type Connection, type Database, type Sql } from "../../storage/database.ts"
-import { plantedFaults, type PlantedFault } from "./planted-faults.fixture.ts"
+import { plantedFaults, type Story } from "./planted-faults.fixture.ts"
 import { findRowFaults, keepHistory } from "./row-history.fixture.ts"
 import { WitnessExecutor } from "./witness-executor.fixture.ts"
 import { documentOf, eventually, FixtureFleet, makeNodes, type Fixture, type openFixture } from "./workflows.fixture.ts"
 
 const folders = /\/packages\/(?:server\/src\/services\/workflows|engine\/src)\//
 const queryOf = (url: string | undefined): string => /\?fault=.*$/.exec(url ?? "")?.[0] ?? ""
+
+/** No fault: nodes of this process find a new owner at once. */
+const hurry = {
+  file: "server/src/services/workflows/model.ts",
+  from: "reconnectMilliseconds = 40_000",
+  to: "reconnectMilliseconds = 300",
+}
 
 // Each fault has a copy of these modules for itself, named by a query that goes along with their imports.
 registerHooks({
@@ -32,12 +39,18 @@ registerHooks({
   },
   load(url, context, next) {
     const loaded = next(url, context)
-    const fault = plantedFaults[decodeURIComponent(queryOf(url).slice("?fault=".length))]
-    if (!fault || !url.includes(`/packages/${fault.file}?`)) return loaded
+    const query = queryOf(url)
+    const fault = plantedFaults[decodeURIComponent(query.slice("?fault=".length))]
+    const changes = [...(query === "" ? [] : [hurry]), ...(fault ? [fault] : [])]
+    const here = changes.filter(({ file }) => url.includes(`/packages/${file}?`))
+    if (here.length === 0) return loaded
     const { source: read } = loaded
-    const source = typeof read === "string" ? read : new TextDecoder().decode(read ?? undefined)
-    if (source.split(fault.from).length !== 2) throw new Error(`${fault.file} does not hold once: ${fault.from}`)
-    return { ...loaded, source: source.replace(fault.from, () => fault.to) }
+    let source = typeof read === "string" ? read : new TextDecoder().decode(read ?? undefined)
+    for (const { file, from, to } of here) {
+      if (source.split(from).length !== 2) throw new Error(`${file} does not hold once: ${from}`)
+      source = source.replace(from, () => to)
+    }
+    return { ...loaded, source }
   },
 })
 
@@ -63,6 +76,8 @@ interface Gate {
   inFlightMax: number
   /** From now on commits wait here, sent and not arrived. */
   hold: Promise<void> | undefined
+  /** Renewals wait here: the server stands still. */
+  stands: Promise<void> | undefined
   /** "next": the next commit that has another one behind it fails in the database. */
   fails: "never" | "next" | "done"
 }
@@ -90,6 +105,7 @@ function gateOf(database: Database, witness: WitnessExecutor): Gate {
   const through =
     (sql: Sql): Sql["query"] =>
     async (text, values, options) => {
+      if (text.includes("set leased_until")) await gate.stands
       if (options?.name !== "executions-commit") return sql.query(text, values, options)
       gate.inFlight += 1
       gate.inFlightMax = Math.max(gate.inFlightMax, gate.inFlight)
@@ -109,6 +125,7 @@ function gateOf(database: Database, witness: WitnessExecutor): Gate {
     inFlight: 0,
     inFlightMax: 0,
     hold: undefined,
+    stands: undefined,
     fails: "never",
     database: {
       pool,
@@ -125,10 +142,10 @@ function gateOf(database: Database, witness: WitnessExecutor): Gate {
 }
 
 /**
- * A server dies with a commit on its way, a person changes the run while nobody has it, a window closes, and another server
- * takes the run over; the commit of the dead one arrives between its claim and its first commit.
+ * A server dies, or stands still, with a commit on its way, a person changes the run while nobody has it, a window closes,
+ * and another server takes the run over; the commit of the first one arrives between its claim and its first commit.
  */
-async function play(database: Database, story: PlantedFault["story"], query: string): Promise<string[]> {
+async function play(database: Database, story: Story, query: string): Promise<string[]> {
   const loaded = (await import(`./workflows.fixture.ts${query}`)) as { openFixture: typeof openFixture }
   const witness = new WitnessExecutor(database, widthBefore)
   const window = { open: true }
@@ -143,11 +160,12 @@ async function play(database: Database, story: PlantedFault["story"], query: str
   if (story === "broken") return playOn(database, { id, first, gate: firstGate, witness })
   firstGate.hold = late.promise
   await eventually(async () => firstGate.waiting > 0, endMilliseconds)
-  void first.workflows.owner.abandon()
+  if (story === "revived") firstGate.stands = late.promise
+  else void first.workflows.owner.abandon()
   const before = await rowOf(database, id)
   await wish(first, id, story)
-  window.open = story !== "resized"
-  witness.takeover(story === "resized" ? { width: 2, closed: true } : { width: 0, closed: false })
+  window.open = story === "aborted"
+  witness.takeover(story === "aborted" ? { width: 0, closed: false } : { width: 2, closed: true })
   secondGate.hold = next.promise
   const second = await loaded.openFixture({ ...parts, database: secondGate.database })
   const faults: string[] = []
@@ -158,7 +176,7 @@ async function play(database: Database, story: PlantedFault["story"], query: str
   late.resolve()
   await until("the late commit did not arrive", async () => firstGate.arrived > arrived)
   next.resolve()
-  if (story === "resized") await until("the run was not held", async () => (await rowOf(database, id)).held)
+  if (story !== "aborted") await until("the run was not held", async () => (await rowOf(database, id)).held)
   window.open = true
   witness.open()
   await until("the run did not end", async () => (await rowOf(database, id)).over)
@@ -201,7 +219,7 @@ async function rowOf(database: Database, id: string): Promise<{ held: boolean; e
   return row
 }
 
-function wish(fixture: Fixture, execution: string, story: PlantedFault["story"]): Promise<unknown> {
+function wish(fixture: Fixture, execution: string, story: Story): Promise<unknown> {
   if (story === "aborted") return fixture.call(executionsAbort, { execution })
   return fixture.call(executionsResize, { execution, concurrency: 2 })
 }
@@ -209,7 +227,7 @@ function wish(fixture: Fixture, execution: string, story: PlantedFault["story"])
 let connection: Connection | undefined
 
 /** With connections of its own: a changed statement may have the name of the real one. */
-async function playApart(story: PlantedFault["story"], fault: string | undefined): Promise<string[]> {
+async function playApart(story: Story, fault: string | undefined): Promise<string[]> {
   if (!connection) throw new Error("the database is told first")
   const database = await openDatabase({ connection, connectionsMax: 10 })
   try {
@@ -220,7 +238,7 @@ async function playApart(story: PlantedFault["story"], fault: string | undefined
   }
 }
 
-process.on("message", (told: { connection?: Connection; fault?: string; story: PlantedFault["story"] }) => {
+process.on("message", (told: { connection?: Connection; fault?: string; story: Story }) => {
   const work = async (): Promise<string[]> => {
     if (!told.connection) return playApart(told.story, told.fault)
     connection = told.connection
