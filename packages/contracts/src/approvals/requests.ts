@@ -50,7 +50,7 @@ export const approvalRequestsSubmit = defineOperation({
     notBefore: instantInput.optional().describe("When what was approved is to be done"),
   }),
   output: approvalRequest,
-  errors: ["approvals.content-too-large", "approvals.callback-refused", "approvals.invalid-content"],
+  errors: ["approvals.content-too-large", "approvals.callback-refused"],
 })
 
 export const approvalRequestsList = defineOperation({
