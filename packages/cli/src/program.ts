@@ -6,6 +6,7 @@ import { addCommand, type CommandFrame } from "./command.ts"
 import { addAgent } from "./commands/agent.ts"
 import { addApply } from "./commands/apply.ts"
 import { addAudit } from "./commands/audit.ts"
+import { addChangePassword } from "./commands/change-password.ts"
 import { addContexts } from "./commands/contexts.ts"
 import { addDatabase } from "./commands/database.ts"
 import { addDemo } from "./commands/demo.ts"
@@ -17,6 +18,7 @@ import { addPushArtifact } from "./commands/push-artifact.ts"
 import { addRun } from "./commands/run.ts"
 import { addServe } from "./commands/serve.ts"
 import { addWait } from "./commands/wait.ts"
+import { addWhoami } from "./commands/whoami.ts"
 import { addWhy } from "./commands/why.ts"
 import { exitCodeTexts } from "./exit-codes.ts"
 import { addOperationCommand } from "./generated/operation-command.ts"
@@ -35,7 +37,7 @@ export function createProgram(frame: CommandFrame, version: string): Command {
   addPushArtifact(nounCommand(program, "artifacts"), frame)
   for (const add of [addNodesInstall, addNodesImport]) add(nounCommand(program, "nodes"), frame)
   program.commandsGroup("Log in:")
-  for (const add of [addLogin, addContexts]) add(program, frame)
+  for (const add of [addLogin, addContexts, addWhoami, addChangePassword]) add(program, frame)
   program.commandsGroup("Run the parts:")
   for (const add of [addServe, addAgent, addDemo, addDatabase]) add(program, frame)
   program.commandsGroup("Help:")

@@ -1,8 +1,11 @@
-import { AppError } from "@signalbox/kernel/app-error"
+import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import type { Command } from "commander"
 import { addCommand, type CommandContext, type CommandFrame, onRun } from "../command.ts"
 import { type ContextFile, contextFilePath, readContexts, writeContexts } from "../contexts.ts"
+import { printLine } from "../io.ts"
+import { safeLine } from "../output/safe-text.ts"
 import { renderTable } from "../output/table.ts"
+import { isSession, logOutAtServer } from "./login-user.ts"
 
 /** Stored logins: list, choose, remove. */
 export function addContexts(program: Command, frame: CommandFrame): void {
@@ -13,10 +16,27 @@ export function addContexts(program: Command, frame: CommandFrame): void {
     run: (context) => change(context, (file, name) => ({ ...file, current: name })),
   })
   onRun(addCommand(contexts, "remove <name>", "Remove a stored login"), frame, { connects: false, run: remove })
-  onRun(addCommand(program, "logout [name]", "Remove a stored login, the current one unless it is named"), frame, {
-    connects: false,
-    run: remove,
-  })
+  const logout = "End a stored login's session and remove it, the current one unless it is named"
+  onRun(addCommand(program, "logout [name]", logout), frame, { connects: false, run: logOut })
+}
+
+/** The session ends at the server first; a server that can't be reached doesn't keep the stored login. */
+async function logOut(context: CommandContext): Promise<void> {
+  const file = await readContexts(contextFilePath(context.io.environment))
+  const [given] = context.words
+  const stored = file.contexts[typeof given === "string" ? given : (file.current ?? "")]
+  if (stored && isSession(stored)) {
+    try {
+      const logoutUrl = await logOutAtServer(stored)
+      if (logoutUrl !== undefined)
+        await printLine(context.io.stderr, `to log out of the identity provider too, open ${safeLine(logoutUrl)}`)
+    } catch (error) {
+      if (!isAppError(error)) throw error
+      const ended = error.code === "identity.invalid-credentials"
+      if (!ended) await printLine(context.io.stderr, `the session could not be ended: ${safeLine(error.message)}`)
+    }
+  }
+  await remove(context)
 }
 
 async function list(context: CommandContext): Promise<void> {

@@ -10,6 +10,23 @@ export async function askForKey(io: Io): Promise<string> {
   return answer.trim()
 }
 
+/** Asks for a password without showing it. @throws cli.usage where nobody can answer */
+export async function askForPassword(io: Io, message: string): Promise<string> {
+  if (!canAsk(io)) throw new AppError("cli.usage", "give the password in a file; - is standard input")
+  const { isCancel, password } = await import("@clack/prompts")
+  const answer = await password({ message, input: io.stdin, output: io.stderr })
+  if (isCancel(answer) || !answer) throw new AppError("cli.usage", "no password was given")
+  return answer
+}
+
+/** Asks twice. @throws cli.usage where the answers differ, or nobody can answer */
+export async function askForNewPassword(io: Io): Promise<string> {
+  const first = await askForPassword(io, "New password")
+  const second = await askForPassword(io, "The same again")
+  if (first !== second) throw new AppError("cli.usage", "the two passwords differ")
+  return first
+}
+
 /** Shows a fingerprint that nothing vouches for. @throws cli.certificate-untrusted unless somebody confirms it */
 export async function askToTrust(
   io: Io,

@@ -9,10 +9,12 @@ import { addCommand, type CommandContext, type CommandFrame, onRun, textOption }
 import { type Context, contextFilePath, readContexts, writeContexts } from "../contexts.ts"
 import { readInputFile } from "../input-file.ts"
 import { safeLine } from "../output/safe-text.ts"
+import { loginByProvider, providerOption } from "./login-provider.ts"
 import { askForKey, askToTrust } from "./login-questions.ts"
+import { loginByPassword, withClient } from "./login-user.ts"
 
 export function addLogin(program: Command, frame: CommandFrame): void {
-  const command = addCommand(program, "login", "Store the way to a server and the key to use there")
+  const command = addCommand(program, "login", "Log in to a server, and store the way to it")
     .option("--local", "the server on this machine, as its first administrator")
     .option("--data <directory>", "with --local: the server's data directory, where it isn't the usual one")
     .option("--server <url>", "the server's URL [SIGNALBOX_SERVER]")
@@ -20,7 +22,19 @@ export function addLogin(program: Command, frame: CommandFrame): void {
     .option("--key-file <file>", "file with the API key; - for standard input")
     .option("--ca-fingerprint <sha256>", "fingerprint of the server's own CA, which is then the only one trusted")
     .option("--ca-file <file>", "the server's CA in PEM [SIGNALBOX_CA_FILE]")
-    .option("--name <name>", "name of the stored login (default: local, or the server's host)")
+    .option("--user <name>", "log in as this user, with a password")
+    .option("--password-file <file>", "with --user: file with the password; - for standard input; else it is asked for")
+    .option("--code <code>", "with --user: a one-time code, by which the password is set as a new one first")
+    .option("--oidc [provider]", "log in by an identity provider, in a browser")
+    .option(
+      "--callback-port <port>",
+      "with --oidc: where the browser comes back to, if the provider takes only one port",
+    )
+    .option("--account <id>", "with --user and --oidc: the account (default: main)")
+    .option(
+      "--name <name>",
+      "name of the stored login (default: local or the server's host; USER@ before it for a user)",
+    )
   onRun(command, frame, { connects: false, run: login })
 }
 
@@ -29,8 +43,15 @@ interface Draft {
   readonly context: Context
 }
 
+/** A server and how to trust it; with `--local` the first administrator's key too. */
+interface Place {
+  readonly name: string
+  readonly context: Omit<Context, "key"> & { readonly key?: string }
+}
+
 async function login(context: CommandContext): Promise<void> {
-  const draft = context.options["local"] === true ? await localContext(context) : await remoteContext(context)
+  const place = context.options["local"] === true ? await localPlace(context) : await remotePlace(context)
+  const draft = await enter(context, place)
   const who = await whoami(draft.context)
   const name = textOption(context, "name") ?? draft.name
   const path = contextFilePath(context.io.environment)
@@ -39,11 +60,30 @@ async function login(context: CommandContext): Promise<void> {
   const { url, caFingerprint } = draft.context
   const shown = { name, url, ...(caFingerprint ? { caFingerprint } : {}), ...who }
   const { account, principal, roles } = who
+  const person = who.name === undefined ? principal : `${who.name} (${principal})`
   await context.show(
     shown,
-    () =>
-      safeLine(`logged in to ${url} as ${principal} of ${account} (${roles.join(", ")}); stored as "${name}"`) + "\n",
+    () => safeLine(`logged in to ${url} as ${person} of ${account} (${roles.join(", ")}); stored as "${name}"`) + "\n",
   )
+}
+
+/** By password, by a provider, or by a key. */
+async function enter(context: CommandContext, { name, context: place }: Place): Promise<Draft> {
+  const user = textOption(context, "user")
+  const provider = providerOption(context)
+  const only = (option: string, needs: boolean): void => {
+    if (context.options[option] !== undefined && !needs)
+      throw new AppError("cli.usage", `--${option} goes with ${option === "code" ? "--user" : "--user or --oidc"}`)
+  }
+  if (user !== undefined && provider) throw new AppError("cli.usage", "give --user or --oidc, not both")
+  only("code", user !== undefined)
+  only("account", user !== undefined || provider !== undefined)
+  if (user === undefined && !provider)
+    return { name, context: { ...place, key: place.key ?? (await readKey(context)) } }
+  const person = provider
+    ? await loginByProvider(context, place, provider.name)
+    : await loginByPassword(context, place, user ?? "")
+  return { name: `${person.user}@${name}`, context: { ...place, key: person.token } }
 }
 
 const adminFile = z.object({
@@ -54,7 +94,7 @@ const adminFile = z.object({
 })
 
 /** A server leaves its address and its first key where only its own user can read them. */
-async function localContext(context: CommandContext): Promise<Draft> {
+async function localPlace(context: CommandContext): Promise<Place> {
   const { defaultDataDirectory } = await import("@signalbox/server/settings")
   const data = textOption(context, "data") ?? (context.io.environment["SIGNALBOX_DATA"] || defaultDataDirectory())
   const path = join(data, "admin.json")
@@ -85,15 +125,14 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function remoteContext(context: CommandContext): Promise<Draft> {
+async function remotePlace(context: CommandContext): Promise<Place> {
   const { environment } = context.io
   const server = textOption(context, "server") ?? environment["SIGNALBOX_SERVER"]
   if (!server) throw new AppError("cli.usage", "give --server URL, or --local for the server on this machine")
   const url = URL.parse(server)
   if (!url) throw new AppError("cli.usage", `"${server}" is no URL; write https://HOST:PORT`)
   const authority = url.protocol === "https:" ? await trustedAuthority(context, server) : undefined
-  const key = await readKey(context)
-  return { name: url.hostname, context: { url: server.replace(/\/+$/, ""), key, ...authority } }
+  return { name: url.hostname, context: { url: server.replace(/\/+$/, ""), ...authority } }
 }
 
 async function readKey(context: CommandContext): Promise<string> {
@@ -146,12 +185,5 @@ async function isPubliclyTrusted(server: string): Promise<boolean> {
 }
 
 async function whoami(context: Context): Promise<OutputOf<typeof authWhoami>> {
-  const { createClient } = await import("@signalbox/sdk/client")
-  const { url, key, caPem } = context
-  const client = createClient({ url, ...(key ? { key } : {}), ...(caPem ? { caPem } : {}), userAgent: "signalbox-cli" })
-  try {
-    return await client.call(authWhoami, {})
-  } finally {
-    await client.close()
-  }
+  return await withClient(context, (client) => client.call(authWhoami, {}))
 }

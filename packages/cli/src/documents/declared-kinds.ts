@@ -2,6 +2,11 @@ import { schedulesApply, schedulesGet, scheduleFields } from "@signalbox/contrac
 import { windowsApply, windowsGet, windowFields } from "@signalbox/contracts/calendars/windows"
 import { groupsGet, groupsPut } from "@signalbox/contracts/fleet/operations"
 import {
+  identityProviderFields,
+  identityProvidersApply,
+  identityProvidersGet,
+} from "@signalbox/contracts/identity/identity-providers"
+import {
   channelFields,
   channelsApply,
   channelsGet,
@@ -17,6 +22,7 @@ import type { Client } from "@signalbox/sdk/client"
 import { z } from "zod"
 import { channelText, subscriptionText } from "./notification-text.ts"
 import { groupText } from "./group-text.ts"
+import { identityProviderText } from "./identity-provider-text.ts"
 import { scheduleText } from "./schedule-text.ts"
 import { windowText } from "./window-text.ts"
 
@@ -76,6 +82,9 @@ type Group = z.output<typeof group>
 const schedule = z.strictObject({ kind: z.literal("Schedule"), ...scheduleFields }).transform(withoutKind)
 const channel = z.strictObject({ kind: z.literal("Channel"), ...channelFields }).transform(withoutKind)
 const subscription = z.strictObject({ kind: z.literal("Subscription"), ...subscriptionFields }).transform(withoutKind)
+const identityProvider = z
+  .strictObject({ kind: z.literal("IdentityProvider"), ...identityProviderFields })
+  .transform(withoutKind)
 const window = z.strictObject({ kind: z.literal("Window"), ...windowFields }).transform(withoutKind)
 
 export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
@@ -114,6 +123,16 @@ export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
       return stored && windowText(stored)
     },
     apply: async (client, value) => outcomeOf(await client.call(windowsApply, value)),
+  }),
+  IdentityProvider: declare<z.output<typeof identityProvider>>({
+    noun: "identity provider",
+    schema: identityProvider,
+    text: identityProviderText,
+    async findText(client, { name }) {
+      const stored = await findUnless(client.call(identityProvidersGet, { name }), "identity.provider-not-found")
+      return stored && identityProviderText(stored)
+    },
+    apply: async (client, value) => outcomeOf(await client.call(identityProvidersApply, value)),
   }),
   Channel: declare<z.output<typeof channel>>({
     noun: "channel",
