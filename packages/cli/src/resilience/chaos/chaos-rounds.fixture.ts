@@ -36,7 +36,8 @@ export interface ChaosWorld {
 }
 
 /** The lease of an execution is 8 s, and owners look for lapsed ones every half second. */
-const takeoverMillisecondsMax = 30_000
+const leaseMilliseconds = 8_000
+const takeoverMillisecondsMax = 60_000
 const pollMilliseconds = 100
 
 async function addHosts(installation: TestInstallation, size: ChaosSize): Promise<TestHost[]> {
@@ -148,7 +149,10 @@ export async function openDatabaseStops(size: ChaosSize): Promise<ChaosWorld> {
   }
 }
 
-/** Two servers of one installation; the one that has the run stands still until the other has taken it over. */
+/**
+ * Two servers of one installation; the one that has the runs stands still until the other has taken over all of them: an
+ * owner reaches only nodes whose sessions it has itself.
+ */
 export async function openTakeovers(size: ChaosSize): Promise<ChaosWorld> {
   const [one, two] = [await TestInstallation.create(), await TestInstallation.create()]
   const postgres = await startPrivatePostgres({ dataDirectory: join(one.directory, "database") })
@@ -164,28 +168,32 @@ export async function openTakeovers(size: ChaosSize): Promise<ChaosWorld> {
   const hosts = await addHosts(one, size)
   const nodes = hosts.flatMap(nodesOf)
   let [awake, next] = [one, two]
-  const owners = async (): Promise<string> => {
+  const owners = async (): Promise<{ readonly names: string; readonly live: boolean }> => {
     const client = await connectDirect(postgres.connection)
     try {
       const { rows } = await client.query(
-        "select coalesce(string_agg(id || ' ' || owner || ' ' || epoch, ', ' order by id), '') as text from executions where finished_at is null",
+        `select coalesce(string_agg(id || ' ' || owner || ' ' || epoch, ', ' order by id), '') as names,
+           coalesce(bool_and(owner is not null and leased_until > clock_timestamp()), true) as live
+         from executions where finished_at is null`,
       )
-      return (rows[0] as { text: string }).text
+      return rows[0] as { names: string; live: boolean }
     } finally {
       await client.end()
     }
   }
   const freeze = async (): Promise<string> => {
     ;[awake, next] = [next, awake]
-    const before = await owners()
+    const { names: before } = await owners()
     relay.switchTo(awake.port)
     next.server.child.kill("SIGSTOP")
     try {
+      // What it had renewed last has lapsed by then, so a lease that is good is the other's.
+      await delay(leaseMilliseconds)
       const deadline = performance.now() + takeoverMillisecondsMax
-      while ((await owners()) === before && performance.now() < deadline) await delay(pollMilliseconds)
-      return (await owners()) === before
-        ? "froze the server that had nothing"
-        : "froze the server until the other had its runs"
+      while (!(await owners()).live && performance.now() < deadline) await delay(pollMilliseconds)
+      const { names, live } = await owners()
+      if (!live) throw new Error(`nobody took over ${names}`)
+      return names === before ? "froze the server that had nothing" : "froze the server until the other had its runs"
     } finally {
       next.server.child.kill("SIGCONT")
     }

@@ -1,6 +1,7 @@
 /** A run of a drawn kind over many nodes: what it asks for, how it is followed while servers come and go, and its verdict. */
 import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
+import { setTimeout as delay } from "node:timers/promises"
 import type { SeededRandom } from "@signalbox/engine/simulator/seeded-random"
 import { executionsAbort, executionsCreate, executionsGet, tasksList } from "@signalbox/contracts/workflows/operations"
 import type { Client } from "@signalbox/sdk/client"
@@ -32,7 +33,10 @@ export interface DrawnRun {
 }
 
 const kinds = ["all", "limit", "strict", "racks", "unavailable", "finish", "kill"] as const
-const runEndMilliseconds = 300_000
+const runEndMilliseconds = 600_000
+/** A node that was given up goes back once it has its server again. */
+const goBackMilliseconds = 90_000
+const lookAgainMilliseconds = 500
 /** No agent and no server is away for so long that the run gives a node up. */
 const patience = "20m"
 
@@ -106,19 +110,24 @@ export async function playRun(
       }),
     runEndMilliseconds,
   )
+  const deadline = performance.now() + goBackMilliseconds
+  for (;;) {
+    const witnesses = await readWitnesses(nodes, id, file)
+    const faults = judgeRun({ ...ended, limits, witnesses, before, neverStartedAtStop })
+    if (faults.length === 0 || performance.now() > deadline) return { id, state: ended.run.state, faults }
+    await delay(lookAgainMilliseconds)
+  }
+}
+
+async function readWitnesses(nodes: readonly ChaosNode[], id: string, file: string): Promise<NodeWitness[]> {
   const evidence = await readNodesEvidence(nodes, id)
-  const witnesses = await Promise.all(
+  return await Promise.all(
     nodes.map(async ({ rack, root }, index): Promise<NodeWitness> => {
       const one = evidence[index]
       if (!one) throw new Error("a node was not read")
       return { ...one, rack, content: await readFile(join(root, file), "utf8") }
     }),
   )
-  const faults = judgeRun({
-    ...{ ...ended, limits, witnesses, before, neverStartedAtStop },
-    isKilled: abort?.mode === "kill",
-  })
-  return { id, state: ended.run.state, faults }
 }
 
 /** With one idempotency key, so that a call whose answer was lost makes no second run. */

@@ -43,8 +43,6 @@ export interface JudgedRun {
   readonly before: string
   /** Nodes that were told as never started when the run's stop was first seen; undefined where none was. */
   readonly neverStartedAtStop: readonly string[] | undefined
-  /** A person ended it with `kill`: who gives no word within the grace is given up. */
-  readonly isKilled: boolean
 }
 
 const taskEnds = new Set(["succeeded", "failed", "aborted", "interrupted", "unreachable", "skipped", "never-started"])
@@ -69,10 +67,10 @@ export function judgeRun(judged: JudgedRun): string[] {
   return [...faults, ...judgeCounts(judged), ...judgeLimits(judged)]
 }
 
-/** What the server calls a task of which it had no word in time, as after an abort that killed: it knows no more. */
+/** What the server calls a task of which it had no word in time, as after an abort that killed. */
 const givenUp = new Set(["unreachable", "interrupted"])
 
-function judgeNode(task: ToldTask, witness: NodeWitness, { before, isKilled }: JudgedRun): string[] {
+function judgeNode(task: ToldTask, witness: NodeWitness, { before }: JudgedRun): string[] {
   const { entries, begun, content } = witness
   const faults: string[] = []
   const last = entries.at(-1)
@@ -83,9 +81,9 @@ function judgeNode(task: ToldTask, witness: NodeWitness, { before, isKilled }: J
   hold(entries.length <= task.attempt, `has ${entries.length} attempts on record, ${task.attempt} are told`)
   if (task.state === "never-started") hold(entries.length === 0, "started, and is told as never started")
   if (entries.length === 0) hold(begun.length === 0, "ran what its journal does not know")
-  if (isKilled && givenUp.has(task.state) && last?.state !== task.state) return faults
-  // An order that a kill overtook is barred: it has a record, no end, and never began.
-  hold(last?.state === task.state || begun.length === 0, `ended ${last?.state}, told is ${task.state}`)
+  // Whoever was given up and had ended otherwise has gone back (I29); of an order that never began nothing is to be said.
+  const wentBack = givenUp.has(task.state) && last?.rollback === "rolled-back"
+  hold(last?.state === task.state || wentBack || begun.length === 0, `ended ${last?.state}, told is ${task.state}`)
   if (task.state === "succeeded") {
     hold(begun.length === 1 && content === `${begun[0]}\n`, `holds ${JSON.stringify(content)} of ${begun.join(" ")}`)
   } else {

@@ -28,7 +28,6 @@ const good: JudgedRun = {
   witnesses: [witness("a", 0), witness("b", 100)],
   before,
   neverStartedAtStop: undefined,
-  isKilled: false,
 }
 const first = good.witnesses[0]?.entries[0]
 if (!first) throw new Error("the first node has an attempt")
@@ -51,6 +50,10 @@ const bad: Readonly<Record<string, readonly [JudgedRun, RegExp]>> = {
   "a failed node that was not put back": [
     { ...withA({ entries: [lost] }), tasks: [task("a", { state: "failed", rollback: "rolled-back" }), task("b")] },
     /is told as failed, rolled-back and holds/,
+  ],
+  "a node that was given up and stays as it is": [
+    { ...good, tasks: [task("a", { state: "unreachable" }), task("b")] },
+    /ended succeeded, told is unreachable\na is told as unreachable, none and holds/,
   ],
   "counts that are not those of the tasks": [
     { ...good, run: { ...good.run, counts: { ...none, succeeded: 3 } } },
@@ -83,6 +86,13 @@ const bad: Readonly<Record<string, readonly [JudgedRun, RegExp]>> = {
 describe("the judge of runs among faults", () => {
   test("has nothing to say of a run that kept all promises", () => {
     expect(judgeRun(good)).toEqual([])
+  })
+
+  test("has nothing to say of a node that was given up, had ended well and went back", () => {
+    const wentBack = withA({ entries: [{ ...first, rollback: "rolled-back" }], content: before })
+    const tasks = [task("a", { state: "unreachable" }), task("b")]
+    const run = { ...good.run, counts: { ...none, succeeded: 1, unreachable: 1 } }
+    expect(judgeRun({ ...wentBack, tasks, run })).toEqual([])
   })
 
   test.each(Object.entries(bad))("sees %s", (_name, [judged, fault]) => {
