@@ -19,7 +19,7 @@ describe("X4: whose change it was", () => {
     ["the machine does not say when, and no run was at work", change, [], "outside", undefined],
     ["the machine's clock is wrong by hours", { ...change, changedAt: at(-600) }, [early], "maybe-run", "early"],
     ["a run ended before what was seen last", { ...change, seenAfter: at(20) }, [early], "outside", undefined],
-  ] as const)("%s", (_, given, runs, kind, id) => {
+  ] as const)("%s", (...[, given, runs, kind, id]) => {
     const found = attributeChange(given, runs)
     expect(found.kind).toBe(kind)
     expect(found.kind === "outside" ? undefined : found.run.id).toBe(id)
