@@ -287,7 +287,7 @@ export const errorCatalogue = {
   ),
   "calendars.author-refused": entry(
     "forbidden",
-    "A schedule fires in the name of an API key that is in force; apply it again with such a key.",
+    "A schedule fires in the name of a user, a service account or an API key that is in force; apply it again as such.",
   ),
   "calendars.schedule-paused": entry("conflict", "Resume the schedule with `signalbox schedules resume NAME` first."),
   "calendars.firing-pending": entry(
