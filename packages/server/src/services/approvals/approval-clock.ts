@@ -69,7 +69,7 @@ export class ApprovalClock {
   async #fire(id: string): Promise<boolean> {
     const { database, clock, logger } = this.#context
     const now = clock.now()
-    const hints: Array<() => void> = []
+    const hints: Hint[] = []
     try {
       const isFired = await database.transaction(async (tx) => {
         hints.length = 0
@@ -78,7 +78,7 @@ export class ApprovalClock {
         await fireTimers(this.#context, tx, { row, now, hints })
         return true
       })
-      for (const hint of hints) hint()
+      for (const hint of hints) await hint()
       return isFired
     } catch (error) {
       logger.error({ err: error, request: id }, "a due approval could not be decided about; it is tried again later")
@@ -88,30 +88,35 @@ export class ApprovalClock {
   }
 }
 
-async function fireTimers(
-  context: ApprovalsContext,
-  tx: Tx,
-  due: { readonly row: RequestRow; readonly now: number; readonly hints: Array<() => void> },
-): Promise<void> {
-  const { row, now, hints } = due
-  await inBackground(context, tx, { row, now, hints }, async (sink) => {
+async function fireTimers(context: ApprovalsContext, tx: Tx, due: BackgroundChange): Promise<void> {
+  const { row, now } = due
+  const work = async (sink: EventSink): Promise<void> => {
     let present = row
     for (let firing = 0; firing < firingsMax; firing++) {
       present = await changeRequest(context, sink, { row: present, input: { type: "timer" } })
       if (present.nextTimerAt === null || present.nextTimerAt > now) return
     }
     await postponeTimer(tx, row.id, now + postponedMilliseconds)
-  })
+  }
+  await inBackground(context, tx, { ...due, work })
+}
+
+export type Hint = Parameters<EventSink["afterCommit"]>[0]
+
+interface BackgroundChange {
+  readonly row: RequestRow
+  readonly now: number
+  /** What to do after the commit is put here. */
+  readonly hints: Hint[]
 }
 
 /** Does work on a request for nobody in particular: its events are the service's, and follow from the request. */
 export async function inBackground(
   context: ApprovalsContext,
   tx: Tx,
-  of: { readonly row: RequestRow; readonly now: number; readonly hints: Array<() => void> },
-  work: (sink: EventSink) => Promise<unknown>,
+  of: BackgroundChange & { readonly work: (sink: EventSink) => Promise<unknown> },
 ): Promise<void> {
-  const { row, now, hints } = of
+  const { row, now, hints, work } = of
   const events: NewEvent[] = []
   await work({
     tx,

@@ -96,7 +96,9 @@ function callsOn(server: ServerFixture): Pick<ApprovalsFixture, "call" | "refusa
     })
     if (operation.method !== "GET" && operation.method !== "DELETE")
       return await server.call(key, operation.method, path, rest)
-    const query = new URLSearchParams(Object.entries(rest).map(([name, value]) => [name, String(value)])).toString()
+    const query = new URLSearchParams(
+      Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, String(value)])),
+    ).toString()
     return await server.call(key, operation.method, query === "" ? path : `${path}?${query}`)
   }
   return {

@@ -4,10 +4,10 @@ import { isAppError } from "@signalbox/kernel/app-error"
 import type { CronTask } from "../../storage/background-queue.ts"
 import type { Database } from "../../storage/database.ts"
 import type { Consumer, ConsumerContext } from "../../storage/dispatcher.ts"
-import { inBackground } from "./approval-clock.ts"
+import { inBackground, type Hint } from "./approval-clock.ts"
 import { closeDelegations } from "./delegation-store.ts"
 import type { ApprovalsContext } from "./options.ts"
-import { changeRequest } from "./request-change.ts"
+import { changeRequest, type EventSink } from "./request-change.ts"
 import { listUnmatched, listWithSeats, removeOldRequests } from "./request-lists.ts"
 import { lockRequest, readContent } from "./request-store.ts"
 
@@ -88,20 +88,19 @@ async function changeLater(
   input: Input,
 ): Promise<void> {
   const { database, clock } = context
-  const hints: Array<() => void> = []
+  const hints: Hint[] = []
   try {
     await database.transaction(async (tx) => {
       hints.length = 0
       const row = await lockRequest(tx, of.account, of.id)
       if (!row || row.decidedAt !== null) return
-      await inBackground(context, tx, { row, now: clock.now(), hints }, (sink) =>
-        changeRequest(context, sink, { row, input }),
-      )
+      const work = (sink: EventSink) => changeRequest(context, sink, { row, input })
+      await inBackground(context, tx, { row, now: clock.now(), hints, work })
     })
   } catch (error) {
     if (!isAppError(error) || !error.code.startsWith("approvals.")) throw error
   }
-  for (const hint of hints) hint()
+  for (const hint of hints) await hint()
 }
 
 async function eachPage(signal: AbortSignal, work: (after: string) => Promise<readonly string[]>): Promise<void> {

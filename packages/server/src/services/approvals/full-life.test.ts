@@ -1,11 +1,7 @@
 import { approvalRequestsApprove, approvalRequestsDeny } from "@signalbox/contracts/approvals/answers"
 import { associationsApply } from "@signalbox/contracts/approvals/associations"
 import { approvalGroupsApply } from "@signalbox/contracts/approvals/groups"
-import {
-  approvalRequestsGet,
-  approvalRequestsList,
-  approvalRequestsSubmit,
-} from "@signalbox/contracts/approvals/requests"
+import { approvalRequestsGet, approvalRequestsList } from "@signalbox/contracts/approvals/requests"
 import { approvalResultsGet } from "@signalbox/contracts/approvals/results"
 import { templatesApply } from "@signalbox/contracts/approvals/templates"
 import { afterAll, beforeAll, expect, test } from "vitest"

@@ -77,7 +77,7 @@ async function make(path: Path, { levels, rule = {}, by = backend, requester }: 
   }
   await fixture.call(admin, templatesApply, {
     name,
-    levels: groups.map((group) => ({ name: group, group, strategy: { kind: "any" }, ...rule })),
+    levels: groups.map((group) => ({ name: group, group, strategy: { kind: "any" as const }, ...rule })),
   })
   await fixture.call(admin, associationsApply, { name, template: name, selector: { type: name } })
   const asked = { type: name, title: name, content: { name }, ...(requester ? { requester } : {}) }

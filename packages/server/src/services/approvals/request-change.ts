@@ -119,7 +119,9 @@ function emitEffects(
   for (const effect of effects) {
     if (effect.type === "event") emit(effect.name, { ...effect.data, title: row.title, requestType: row.type })
   }
-  const notices = effects.filter((effect) => effect.type === "notice").map(({ type: _, ...notice }) => notice)
+  const notices = effects
+    .filter((effect) => effect.type === "notice")
+    .map(({ kind, level, to, text }) => ({ kind, level, to, ...(text === undefined ? {} : { text }) }))
   if (notices.length > 0) emit(noticesEvent, { notices })
   return version
 }

@@ -45,7 +45,7 @@ export function requestHandlers(context: ApprovalsContext): Handler[] {
       return toRequestDetails(row, { url: requestUrl(context.publicUrl, row.id), content, votes })
     }),
     onRead(approvalRequestsWait, async (input, ctx) =>
-      shown(await waitFor(context, ctx, input, () => getRequest(ctx.sql, ctx.account, input.request))),
+      shown(await waitFor(context, ctx, { ...input, read: () => getRequest(ctx.sql, ctx.account, input.request) })),
     ),
     onChange(approvalRequestsEdit, (input, ctx) => edit(context, input, ctx)),
     onChange(approvalRequestsCancel, async (input, ctx) => {
@@ -147,11 +147,14 @@ export async function getRequest(sql: Sql, account: string, id: string): Promise
 export async function waitFor(
   context: ApprovalsContext,
   ctx: ReadContext,
-  input: { readonly seconds: number; readonly version?: number | undefined },
-  read: () => Promise<RequestRow>,
+  of: {
+    readonly seconds: number
+    readonly version?: number | undefined
+    readonly read: () => Promise<RequestRow>
+  },
 ): Promise<RequestRow> {
+  const { seconds, version, read } = of
   const row = await read()
-  const { seconds, version } = input
   if (row.decidedAt !== null || (version !== undefined && version !== row.version)) return row
   await context.waiters.wait(row.id, { version, milliseconds: seconds * 1000, signal: ctx.signal })
   return await read()

@@ -267,7 +267,7 @@ test("A16: what its groups can never satisfy is refused: of templates, of groups
 test("A11: criteria decide at once, and only where they can be evaluated", async () => {
   await associate([{}], { approveWhen: "has(request.cost) && request.cost < 50.0" })
   await submit()
-  const ask = (attributes: object) =>
+  const ask = (attributes: { cost?: number }) =>
     fixture.call(backend.key, approvalRequestsSubmit, { type, title: type, content: 1, attributes })
   expect(await ask({ cost: 49 })).toMatchObject({ state: "approved", outcome: { reason: "criteria" } })
   expect(await ask({ cost: 50 })).toMatchObject({ state: "open" })

@@ -19,7 +19,7 @@ export function resultHandlers(context: ApprovalsContext): Handler[] {
     }),
     onRead(approvalResultsGet, async ({ request }, ctx) => shown(await getOwn(ctx, request))),
     onRead(approvalResultsWait, async (input, ctx) =>
-      shown(await waitFor(context, ctx, input, () => getOwn(ctx, input.request))),
+      shown(await waitFor(context, ctx, { ...input, read: () => getOwn(ctx, input.request) })),
     ),
   ]
 }
