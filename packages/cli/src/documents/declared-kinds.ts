@@ -1,3 +1,6 @@
+import { associationFields, associationsApply, associationsGet } from "@signalbox/contracts/approvals/associations"
+import { approvalGroupFields, approvalGroupsApply, approvalGroupsGet } from "@signalbox/contracts/approvals/groups"
+import { templateFields, templatesApply, templatesGet } from "@signalbox/contracts/approvals/templates"
 import { schedulesApply, schedulesGet, scheduleFields } from "@signalbox/contracts/calendars/schedules"
 import { windowsApply, windowsGet, windowFields } from "@signalbox/contracts/calendars/windows"
 import { groupsGet, groupsPut } from "@signalbox/contracts/fleet/operations"
@@ -6,6 +9,7 @@ import {
   identityProvidersApply,
   identityProvidersGet,
 } from "@signalbox/contracts/identity/identity-providers"
+import { principalsGet } from "@signalbox/contracts/identity/people"
 import {
   channelFields,
   channelsApply,
@@ -20,6 +24,7 @@ import { hasCode } from "@signalbox/kernel/app-error"
 import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import type { Client } from "@signalbox/sdk/client"
 import { z } from "zod"
+import { approvalGroupText, associationText, templateText } from "./approval-text.ts"
 import { channelText, subscriptionText } from "./notification-text.ts"
 import { groupText } from "./group-text.ts"
 import { identityProviderText } from "./identity-provider-text.ts"
@@ -87,6 +92,12 @@ const identityProvider = z
   .transform(withoutKind)
 const window = z.strictObject({ kind: z.literal("Window"), ...windowFields }).transform(withoutKind)
 
+const approvalGroup = z
+  .strictObject({ kind: z.literal("ApprovalGroup"), ...approvalGroupFields })
+  .transform(withoutKind)
+const template = z.strictObject({ kind: z.literal("ApprovalTemplate"), ...templateFields }).transform(withoutKind)
+const association = z.strictObject({ kind: z.literal("Association"), ...associationFields }).transform(withoutKind)
+
 export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
   NodeGroup: declare<Group>({
     noun: "group",
@@ -144,6 +155,39 @@ export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
     },
     apply: async (client, value) => outcomeOf(await client.call(channelsApply, value)),
   }),
+  ApprovalGroup: declare<z.output<typeof approvalGroup>>({
+    noun: "approval group",
+    schema: approvalGroup,
+    text: (value) => approvalGroupText(value),
+    async findText(client, value) {
+      const stored = await findUnless(client.call(approvalGroupsGet, { name: value.name }), "approvals.group-not-found")
+      if (!stored) return undefined
+      // The server keeps ids; the document may name people, and is compared as it is written.
+      const names = await namesOfPrincipals(client, value.members)
+      return approvalGroupText(stored, (id) => names.get(id) ?? id)
+    },
+    apply: async (client, value) => outcomeOf(await client.call(approvalGroupsApply, value)),
+  }),
+  ApprovalTemplate: declare<z.output<typeof template>>({
+    noun: "approval template",
+    schema: template,
+    text: templateText,
+    async findText(client, { name }) {
+      const stored = await findUnless(client.call(templatesGet, { name }), "approvals.template-not-found")
+      return stored && templateText(stored)
+    },
+    apply: async (client, value) => outcomeOf(await client.call(templatesApply, value)),
+  }),
+  Association: declare<z.output<typeof association>>({
+    noun: "association",
+    schema: association,
+    text: associationText,
+    async findText(client, { name }) {
+      const stored = await findUnless(client.call(associationsGet, { name }), "approvals.association-not-found")
+      return stored && associationText(stored)
+    },
+    apply: async (client, value) => outcomeOf(await client.call(associationsApply, value)),
+  }),
   Subscription: declare<z.output<typeof subscription>>({
     noun: "subscription",
     schema: subscription,
@@ -154,6 +198,20 @@ export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
     },
     apply: async (client, value) => outcomeOf(await client.call(subscriptionsApply, value)),
   }),
+}
+
+/** What a document calls the principals of its members, by their ids. */
+async function namesOfPrincipals(
+  client: Client,
+  members: ReadonlyArray<{ readonly principal?: string | undefined }>,
+): Promise<ReadonlyMap<string, string>> {
+  const names = new Map<string, string>()
+  for (const { principal } of members) {
+    if (principal === undefined) continue
+    const found = await findUnless(client.call(principalsGet, { principal }), "identity.principal-not-found")
+    if (found) names.set(found.id, principal)
+  }
+  return names
 }
 
 async function findGroupText(client: Client, { name }: Group): Promise<string | undefined> {
