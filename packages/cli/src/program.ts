@@ -5,6 +5,7 @@ import { createBaseProgram } from "./base-program.ts"
 import { addCommand, type CommandFrame } from "./command.ts"
 import { addAgent } from "./commands/agent.ts"
 import { addApply } from "./commands/apply.ts"
+import { addCalendarsImport } from "./commands/calendars-import.ts"
 import { addAudit } from "./commands/audit.ts"
 import { addChangePassword } from "./commands/change-password.ts"
 import { addContexts } from "./commands/contexts.ts"
@@ -35,6 +36,7 @@ export function createProgram(frame: CommandFrame, version: string): Command {
   addWhy(program, frame)
   addAudit(nounCommand(program, "audit"), frame)
   addPushArtifact(nounCommand(program, "artifacts"), frame)
+  addCalendarsImport(nounCommand(program, "calendars"), frame)
   for (const add of [addNodesInstall, addNodesImport]) add(nounCommand(program, "nodes"), frame)
   program.commandsGroup("Log in:")
   for (const add of [addLogin, addContexts, addWhoami, addChangePassword]) add(program, frame)

@@ -248,10 +248,10 @@ function makeServices(
     expanders,
     configurationChanged,
     people: identity.keys,
-    listeners: identity.listeners,
+    listeners: [...identity.listeners, calendars.calendars],
     windows: calendars.windows,
     table: routing.table,
-    authenticators: [...identity.authenticators, ...fleet.authenticators],
+    authenticators: [...identity.authenticators, ...fleet.authenticators, ...calendars.authenticators],
   }
 }
 

@@ -1,6 +1,12 @@
 import { associationFields, associationsApply, associationsGet } from "@signalbox/contracts/approvals/associations"
 import { approvalGroupFields, approvalGroupsApply, approvalGroupsGet } from "@signalbox/contracts/approvals/groups"
 import { templateFields, templatesApply, templatesGet } from "@signalbox/contracts/approvals/templates"
+import {
+  calendarsApply,
+  calendarsDocument,
+  calendarsGet,
+  changeCalendarFields,
+} from "@signalbox/contracts/calendars/change-calendars"
 import { schedulesApply, schedulesGet, scheduleFields } from "@signalbox/contracts/calendars/schedules"
 import { windowsApply, windowsGet, windowFields } from "@signalbox/contracts/calendars/windows"
 import { groupsGet, groupsPut } from "@signalbox/contracts/fleet/operations"
@@ -26,6 +32,7 @@ import type { Client } from "@signalbox/sdk/client"
 import { z } from "zod"
 import { approvalGroupText, associationText, templateText } from "./approval-text.ts"
 import { channelText, subscriptionText } from "./notification-text.ts"
+import { changeCalendarText } from "./change-calendar-text.ts"
 import { groupText } from "./group-text.ts"
 import { identityProviderText } from "./identity-provider-text.ts"
 import { scheduleText } from "./schedule-text.ts"
@@ -98,6 +105,10 @@ const approvalGroup = z
 const template = z.strictObject({ kind: z.literal("ApprovalTemplate"), ...templateFields }).transform(withoutKind)
 const association = z.strictObject({ kind: z.literal("Association"), ...associationFields }).transform(withoutKind)
 
+const changeCalendar = z
+  .strictObject({ kind: z.literal("ChangeCalendar"), ...changeCalendarFields })
+  .transform(withoutKind)
+
 export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
   NodeGroup: declare<Group>({
     noun: "group",
@@ -144,6 +155,19 @@ export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
       return stored && identityProviderText(stored)
     },
     apply: async (client, value) => outcomeOf(await client.call(identityProvidersApply, value)),
+  }),
+  ChangeCalendar: declare<z.output<typeof changeCalendar>>({
+    noun: "calendar",
+    schema: changeCalendar,
+    text: changeCalendarText,
+    async findText(client, { name }) {
+      const stored = await findUnless(client.call(calendarsGet, { name }), "calendars.calendar-not-found")
+      if (!stored) return undefined
+      if (stored.subscription) return changeCalendarText({ ...stored, ...stored.subscription })
+      const { document } = await client.call(calendarsDocument, { name })
+      return changeCalendarText({ ...stored, document })
+    },
+    apply: async (client, value) => outcomeOf(await client.call(calendarsApply, value)),
   }),
   Channel: declare<z.output<typeof channel>>({
     noun: "channel",

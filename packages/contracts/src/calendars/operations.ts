@@ -1,4 +1,13 @@
+import { breakGlassReviewsOperations } from "./break-glass-reviews.ts"
+import { calendarFeedsOperations } from "./calendar-feeds.ts"
+import { changeCalendarsOperations } from "./change-calendars.ts"
 import { schedulesOperations } from "./schedules.ts"
 import { windowsOperations } from "./windows.ts"
 
-export const calendarsOperations = [...schedulesOperations, ...windowsOperations] as const
+export const calendarsOperations = [
+  ...schedulesOperations,
+  ...windowsOperations,
+  ...changeCalendarsOperations,
+  ...calendarFeedsOperations,
+  ...breakGlassReviewsOperations,
+] as const

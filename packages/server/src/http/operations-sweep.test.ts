@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto"
+import { breakGlassReviewsOpen } from "@signalbox/contracts/calendars/break-glass-reviews"
 import { operations } from "@signalbox/contracts/operations"
 import { pathFields, type AnyOperation } from "@signalbox/contracts/operation"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -8,7 +9,9 @@ import { newPublicKey, startServerFixture, type ServerFixture } from "./edge.fix
  * A sweep over every operation there is, generated from the declarations: refused without a key, with a key of too
  * low a role, and for another account's ids. An operation that the tables below can't call fails the sweep.
  */
-const http = operations.filter((operation) => operation.effect !== "session")
+const http = operations.filter((operation) => operation.effect !== "session" && operation.tokenInput === undefined)
+/** Operations whose credential stands in the path. */
+const byToken = operations.filter((operation) => operation.tokenInput !== undefined)
 /** All but those by which people log in: they take no credentials. */
 const closed = http.filter((operation) => operation.anonymous !== true)
 const document = `kind: Workflow
@@ -20,6 +23,7 @@ steps:
 
 const schedule = { every: "30d", call: { input: { workflow: "own", targets: { all: true } } } }
 
+const calendar = "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n"
 const channel = { via: "webhook", url: "http://127.0.0.1:9/secret-url-of-one", signingSecret: "own" }
 const subscription = { channel: "own", events: ["key.*"], description: "secret-subscription-of-one" }
 const provider = { issuer: "https://one.example.org", clientId: "secret-provider-of-one" }
@@ -31,6 +35,9 @@ const secretsOfOne = [
   "query",
   "key",
   "window",
+  "calendar",
+  "feed",
+  "review",
   "schedule",
   "url",
   "subscription",
@@ -103,8 +110,10 @@ async function fill(key: string): Promise<Record<string, string>> {
   expect((await server.call(key, "PUT", "/v1/identity-providers/own", provider)).status).toBe(200)
   const apiKey = await server.call(key, "POST", "/v1/keys", { name: "secret-key-of-one", roles: ["viewer"] })
   const approvals = await fillApprovals(key)
+  const calendars = await fillCalendars(key)
   return {
     ...approvals,
+    ...calendars,
     node: enrolled.body["node"] as string,
     execution: run.body["id"] as string,
     delivery: tested.body["id"] as string,
@@ -138,6 +147,22 @@ async function fillApprovals(key: string): Promise<Record<string, string>> {
   return { request: request.body["id"] as string, delegation: delegation.body["id"] as string }
 }
 
+async function fillCalendars(key: string): Promise<Record<string, string>> {
+  const described = { document: calendar, description: "secret-calendar-of-one" }
+  expect((await server.call(key, "PUT", "/v1/calendars/own", described)).status).toBe(200)
+  const feed = await server.call(key, "POST", "/v1/calendar-feeds", { calendar: "own", note: "secret-feed-of-one" })
+  expect(feed.status, JSON.stringify(feed.body)).toBe(200)
+  const review = await server.composition.router.call(
+    breakGlassReviewsOpen,
+    {
+      ...{ requestId: "req_1", operation: "executions.create", principal: "key:x", calendars: ["own"] },
+      reason: "secret-review-of-one",
+    },
+    { account: "one", service: "approvals", roles: ["gate"], cause: "req_1", depth: 0 },
+  )
+  return { feed: feed.body["id"] as string, review: review.id }
+}
+
 async function until(condition: () => Promise<boolean>): Promise<void> {
   const end = Date.now() + 10_000
   while (!(await condition())) expect(Date.now(), "the condition holds in time").toBeLessThan(end)
@@ -160,6 +185,10 @@ const bodies: Record<string, unknown> = {
   "resources.apply": { kind: "database" },
   "workflows.apply": { document },
   "windows.apply": { cron: "0 1 * * *", zone: "UTC", duration: "1h" },
+  "calendars.apply": { document: calendar },
+  "calendars.refresh": {},
+  "calendar-feeds.revoke": {},
+  "break-glass-reviews.close": { comment: "seen" },
   "schedules.apply": schedule,
   "schedules.pause": {},
   "schedules.resume": {},
@@ -251,7 +280,7 @@ describe("X2: every operation is refused", () => {
         name === "groups.put" ||
         name === "resources.apply" ||
         name === "workflows.apply" ||
-        /^(?:schedules|windows|channels|subscriptions|identity-providers|approval-groups)\.(?:apply|get|remove|test)$/.test(
+        /^(?:schedules|windows|channels|subscriptions|identity-providers|approval-groups|calendars)\.(?:apply|get|remove|test)$/.test(
           name,
         ) ||
         name === "secrets.put" ||
@@ -265,6 +294,18 @@ describe("X2: every operation is refused", () => {
       else if (!creates)
         expect([answer.status, answer.body.code]).toEqual([404, expect.stringMatching(/not-found|unknown-subject/)])
       expect(await snapshot()).toEqual(before)
+    },
+  )
+
+  test.each(byToken.map((operation) => [operation.name, operation] as const))(
+    "%s with a token that nobody gave out, whatever key comes with it",
+    async (_name, operation) => {
+      const member = operation.tokenInput ?? ""
+      const forged = `sbx_one_cfd${"0".repeat(26)}_${"0".repeat(52)}`
+      for (const token of [forged, "nonsense"]) {
+        const answer = await server.call(one.key, operation.method, pathOf(operation, { ...one.ids, [member]: token }))
+        expect([answer.status, answer.body.code]).toEqual([401, "identity.invalid-credentials"])
+      }
     },
   )
 
@@ -303,6 +344,9 @@ async function snapshot(): Promise<unknown> {
     database.query("select name, version from subscriptions where account = 'one'"),
     database.query("select count(*) from deliveries where account = 'one'"),
     database.query("select wish from executions where account = 'one'"),
+    database.query("select name, version from change_calendars where account = 'one'"),
+    database.query("select id from calendar_feeds where account = 'one'"),
+    database.query("select id, closed_at from break_glass_reviews where account = 'one'"),
     database.query("select name, version from approval_templates where account = 'one'"),
     database.query("select name, version from approval_groups where account = 'one'"),
     database.query("select name, version from approval_associations where account = 'one'"),

@@ -1,34 +1,71 @@
 import type { Service } from "../../router/handler.ts"
-import type { WindowState } from "../../router/ports.ts"
+import type { Authenticator, CalendarState, ChangeFreezes, WindowState } from "../../router/ports.ts"
+import type { ConfigurationListener } from "../../storage/configuration-versions.ts"
 import { firingsRetention, ScheduleClock } from "./background.ts"
+import { CalendarCompiler } from "./calendar-compiler.ts"
+import { CalendarDirectory } from "./calendar-directory.ts"
+import { changeCalendarHandlers } from "./change-calendar-handlers.ts"
+import { createFeedAuthenticator } from "./feed-authenticator.ts"
+import { feedHandlers } from "./feed-handlers.ts"
 import { firingConsumer } from "./firing-runner.ts"
 import type { CalendarsContext, CalendarsOptions } from "./options.ts"
+import { reviewHandlers } from "./review-handlers.ts"
 import { scheduleHandlers } from "./schedule-handlers.ts"
+import { SubscriptionClock } from "./subscription-clock.ts"
 import { createWindowDirectory, type WindowDirectory } from "./window-directory.ts"
 import { windowHandlers } from "./window-handlers.ts"
 
 export interface CalendarsService {
   readonly service: Service
   readonly windows: WindowDirectory & WindowState
+  readonly calendars: CalendarState & ChangeFreezes & ConfigurationListener
+  readonly authenticators: readonly Authenticator[]
 }
 
-/** Schedules, which call operations in time, and maintenance windows, in which work may start. */
+/**
+ * Schedules, which call operations in time; maintenance windows, in which work may start; change calendars, which hold
+ * changes.
+ */
 export function createCalendarsService(options: CalendarsOptions): CalendarsService {
-  const windows = createWindowDirectory(options.database)
-  const clock: ScheduleClock = new ScheduleClock(() => context)
-  const context: CalendarsContext = { ...options, windows, hint: () => clock.hint() }
+  const { database, clock, logger } = options
+  const windows = createWindowDirectory(database)
+  const compiler = new CalendarCompiler()
+  const calendars = new CalendarDirectory({ sql: database, clock, logger, compiler })
+  const schedules: ScheduleClock = new ScheduleClock(() => context)
+  const subscriptions: SubscriptionClock = new SubscriptionClock(() => context)
+  const context: CalendarsContext = {
+    ...options,
+    windows,
+    compiler,
+    calendars,
+    hint: () => schedules.hint(),
+    fetchHint: () => subscriptions.hint(),
+  }
   return {
     service: {
       name: "calendars",
-      handlers: [...scheduleHandlers(context), ...windowHandlers(context)],
+      handlers: [
+        ...scheduleHandlers(context),
+        ...windowHandlers(context),
+        ...changeCalendarHandlers(context),
+        ...feedHandlers(context),
+        ...reviewHandlers(),
+      ],
       consumers: [firingConsumer(context)],
-      cronTasks: [firingsRetention(() => options.clock.now())],
+      cronTasks: [firingsRetention(() => clock.now())],
       start: () => {
-        clock.start()
+        schedules.start()
+        subscriptions.start()
+        calendars.start()
         return Promise.resolve()
       },
-      stop: () => clock.stop(),
+      stop: async () => {
+        calendars.stop()
+        await Promise.all([schedules.stop(), subscriptions.stop()])
+      },
     },
     windows,
+    calendars,
+    authenticators: [createFeedAuthenticator(database)],
   }
 }

@@ -24,8 +24,8 @@ function formatterOf(zone: string): Intl.DateTimeFormat {
   return made
 }
 
-/** The clock of the zone, as if it were UTC. */
-function wallTime(at: number, zone: string): number {
+/** The clock of the zone at an instant of whole seconds, as if it were UTC. */
+export function wallTime(at: number, zone: string): number {
   const parts = new Map(
     formatterOf(zone)
       .formatToParts(at)
