@@ -4,6 +4,8 @@ import { fileURLToPath } from "node:url"
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { settleOutbox } from "@signalbox/testkit/settle-outbox"
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
+import { ChainCheck, chainStart } from "../../storage/audit-chain.ts"
+import { findChainLink, findStretch, readChainPage } from "../../storage/audit-pages.ts"
 import { verifyAuditChains } from "../../storage/audit-verify.ts"
 import { newSigningKey, recordSigningKey } from "../../storage/signing-key.ts"
 import { systemClock } from "../../system.ts"
@@ -150,6 +152,40 @@ describe("X3: sealing", () => {
       expect(twice).toBeUndefined()
     },
   )
+})
+
+describe("X3: a stretch of the chain", () => {
+  const begin = Date.UTC(2030, 0, 1)
+  const hour = 3_600_000
+  const hours = 200
+
+  beforeEach(async () => {
+    await query(
+      `insert into audit (aggregate_id, id, account, time, principal, operation, subject, outcome, cause, input_digest)
+       select 'grp_1', 'req_' || lpad(n::text, 6, '0'), 'main', to_timestamp($1::float8 / 1000) + make_interval(hours => n),
+         'p', 'o', 's', 'done', 'c', 'd' from generate_series(1, $2::int) n`,
+      [begin, hours],
+    )
+    await seal()
+  })
+
+  test.each([
+    [undefined, undefined, 1, hours],
+    [begin + 20 * hour, begin + 30 * hour, 20, 30],
+    [begin + 20.5 * hour, undefined, 21, hours],
+    [undefined, begin + 20.5 * hour, 1, 20],
+    [begin - 5 * hour, begin - hour, 1, 0],
+    [begin + 500 * hour, undefined, hours + 1, hours],
+  ])("from %s to %s holds every record of that time, and fits by itself", async (...[from, to, first, last]) => {
+    const stretch = await findStretch(test_.database, { account, from, to })
+    expect(stretch).toEqual({ first, last })
+    const start = await findChainLink(test_.database, account, first - 1)
+    const check = new ChainCheck({ account, start: start ?? chainStart })
+    const page = { account, afterNumber: first - 1, upToNumber: last, limit: 1000 }
+    const { items, unsealed } = await readChainPage(test_.database, page)
+    for (const item of items) expect(check.check(item)).toBeUndefined()
+    expect({ unsealed, last: check.last.number }).toEqual({ unsealed: [], last })
+  })
 })
 
 describe("X3: tampering is found", () => {
