@@ -2,8 +2,8 @@ import { assert } from "@signalbox/kernel/assert"
 import { decide } from "./decide.ts"
 import type { Delegation, GroupRule, Identity, LevelRule, MemberRule, TemplateRule } from "./template-rules.ts"
 import type {
-  ApprovalEvent,
   ApprovalEventName,
+  ApprovalEvents,
   Decision,
   Effect,
   Input,
@@ -152,12 +152,11 @@ export class ApprovalRun {
     return outcome ? `${state} by ${outcome.reason}` : level === 0 ? state : `${state} at ${level}`
   }
 
-  events<Name extends ApprovalEventName>(name: Name): ReadonlyArray<Extract<ApprovalEvent, { name: Name }>["data"]> {
-    return this.effects.flatMap((effect) =>
-      effect.type === "event" && effect.name === name
-        ? [effect.data as Extract<ApprovalEvent, { name: Name }>["data"]]
-        : [],
-    )
+  events<Name extends ApprovalEventName>(name: Name): ReadonlyArray<ApprovalEvents[Name]> {
+    // An event's data go with its name, which a filter can't say.
+    return this.effects.flatMap((each) => (each.type === "event" && each.name === name ? [each.data] : [])) as Array<
+      ApprovalEvents[Name]
+    >
   }
 
   /** Who was told, and in whose place: "ann", "bea for ann". */

@@ -123,9 +123,12 @@ export function recipientsOf(seats: readonly Seat[]): Recipient[] {
   ])
 }
 
+function nameOf({ person, seat }: Recipient): string {
+  return JSON.stringify([person.key, seat])
+}
+
 /** Whose turn it is after a change, and was not before. */
 export function turnsGained(before: readonly Seat[], after: readonly Seat[]): Recipient[] {
-  const nameOf = ({ person, seat }: Recipient): string => JSON.stringify([person.key, seat])
   const had = new Set(recipientsOf(waitingSeats(before)).map(nameOf))
   return recipientsOf(waitingSeats(after)).filter((recipient) => !had.has(nameOf(recipient)))
 }
@@ -142,21 +145,30 @@ export function requesterOf({ requester }: RequestState): Recipient {
   return { person: personOf(requester), seat: null }
 }
 
-/** What is still to be told: nobody is called to a vote that is over. */
-export function effectsOf({ state, effects }: Draft): Effect[] {
-  const isOver = (level: number | null): boolean => isRequestEnded(state.state) || level !== state.level
-  return effects.filter((effect) => {
-    if (effect.type !== "notice") return true
+/** What is still to be told: nobody is called to a vote that is over by now, and nobody twice. */
+export function effectsOf({ state, effects }: Pick<Draft, "state" | "effects">): Effect[] {
+  const isGoingOn = state.state === "open" || state.state === "asking"
+  const turns = isGoingOn ? recipientsOf(waitingSeats(levelOf(state, state.level).seats)) : []
+  const waiting = new Set(turns.map(nameOf))
+  const called = new Set<string>()
+  return effects.flatMap((effect): Effect[] => {
+    if (effect.type !== "notice") return [effect]
     switch (effect.kind) {
       case "decide":
-      case "reminder":
+      case "reminder": {
+        const isCall = effect.kind === "decide"
+        const isOver = effect.level !== state.level
+        const to = effect.to.filter((each) => !isOver && waiting.has(nameOf(each)) && !called.has(nameOf(each)))
+        if (isCall) for (const each of to) called.add(nameOf(each))
+        return to.length > 0 ? [{ ...effect, to }] : []
+      }
       case "question":
-        return !isOver(effect.level)
+        return state.state === "asking" ? [effect] : []
       case "pre-notice":
       case "escalation":
-        return !isRequestEnded(state.state)
+        return isRequestEnded(state.state) ? [] : [effect]
       default:
-        return true
+        return [effect]
     }
   })
 }

@@ -15,7 +15,7 @@ import {
   type Refusal,
 } from "./draft.ts"
 import { end, openLevel, overtakeQuestion, seatsToOpen } from "./level-steps.ts"
-import { isAsker, personOf, pinSeats } from "./seats.ts"
+import { personOf, pinSeats } from "./seats.ts"
 import type { Identity, Person, PinnedTemplate } from "./template-rules.ts"
 import { resumeClocks } from "./timers.ts"
 import type { Input, LevelState, RequestState, Seat, VoteMention, World } from "./types.ts"
@@ -112,8 +112,9 @@ function sendPreNotices(draft: Draft): void {
   }
 }
 
-function refuseStranger({ state }: Draft, actor: Identity): Refusal | undefined {
-  if (isAsker(state, actor)) return undefined
+/** By the one key: bans look at all of them, rights never do. */
+function refuseStranger({ state: { requester, submitter } }: Draft, { key }: Identity): Refusal | undefined {
+  if (key === requester.key || key === submitter.key) return undefined
   return refuse("approvals.not-the-requester", "only who asked for this approval can do that")
 }
 

@@ -22,7 +22,7 @@ function haveCommon(a: readonly string[], b: readonly string[]): boolean {
   return a.some((each) => b.includes(each))
 }
 
-export function isAsker({ requester, submitter }: Askers, { keys }: Identity): boolean {
+function isAsker({ requester, submitter }: Askers, { keys }: Identity): boolean {
   return haveCommon(keys, requester.keys) || haveCommon(keys, submitter.keys)
 }
 
