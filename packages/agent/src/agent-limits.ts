@@ -86,6 +86,8 @@ export const agentRunLimits = {
 
   /** So long after the last task or connecting, unused memory is given back. */
   idleMilliseconds: 20_000,
+  /** From a task's end to the look at what it changed. */
+  inventoryDelayMilliseconds: 2_000,
   inventoryIntervalMilliseconds: 6 * 3_600_000,
   inventoryCommandMilliseconds: 60_000,
 } as const satisfies Record<string, number>

@@ -37,6 +37,8 @@ export class AttemptExecutor {
   readonly #lanes: AttemptLanes
   /** By key and phase. */
   readonly #secrets = new Map<string, Secrets>()
+  /** What was taken a moment ago, by key: what waits is read from the journal when its turn comes. */
+  readonly #ordersAtHand = new Map<string, TaskOrder>()
   /** Taken by an agent before this one, and past their time when this one began. */
   readonly #lateKeys = new Set<string>()
   #stopping = false
@@ -97,7 +99,7 @@ export class AttemptExecutor {
     assert(Number.isFinite(startBefore), "the session has checked startBefore")
     this.#keepSecrets(key, "task", frame.secrets)
     const accepted = await journal.append(key, { type: "accepted", phase: "task", startBefore, order })
-    this.#context.send({ type: "accepted", key, phase: "task" })
+    if (!this.#beginsAtOnce(accepted, order)) this.#context.send({ type: "accepted", key, phase: "task" })
     if (known?.damaged) return await this.#finishTask(key, damagedOutcome(order))
     if (accepted.killedReason !== undefined) {
       return await this.#finishTask(key, killedBefore(accepted.killedReason, order))
@@ -107,7 +109,14 @@ export class AttemptExecutor {
       const message = `${limits.queueMax} orders wait on this node already`
       return await this.#finishTask(key, failed(order, { class: "refused", message, steps: [] }))
     }
+    this.#ordersAtHand.set(key, order)
     this.#enqueue(accepted, "task")
+    this.#ordersAtHand.delete(key)
+  }
+
+  /** Then `started`, or the end, follows so soon that it says that the order has arrived. */
+  #beginsAtOnce({ key, exclusive }: Attempt, { save, whole }: TaskOrder): boolean {
+    return save.length === 0 && whole !== true && this.#lanes.hasRoomFor({ key, exclusive })
   }
 
   async rollback({ key, secrets }: RollbackFrame): Promise<void> {
@@ -162,7 +171,8 @@ export class AttemptExecutor {
     const { journal } = this.#context
     const known = journal.find(key)
     if (!known || known.acknowledged[phase] || known.phases[phase] !== "finished") return
-    const attempt = await journal.append(key, { type: "acknowledged", phase })
+    // Where it is lost, the result is sent once more, and acknowledged once more.
+    const attempt = await journal.append(key, { type: "acknowledged", phase }, { volatile: true })
     if (attempt.phases.rollback === "finished" && isSettled(attempt)) {
       await rm(savedDirectory(this.#context, key), { recursive: true, force: true })
     }
@@ -218,7 +228,7 @@ export class AttemptExecutor {
   }
 
   async #runTask(key: string, stop: AbortSignal): Promise<void> {
-    const order = await this.#readOrder(key)
+    const order = this.#ordersAtHand.get(key) ?? (await this.#readOrder(key))
     const attempt = this.#context.journal.find(key)
     if (attempt?.phases.task !== "accepted") return
     if (attempt.killedReason !== undefined)

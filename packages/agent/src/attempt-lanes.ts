@@ -47,6 +47,11 @@ export class AttemptLanes {
     return this.#waiting.length
   }
 
+  /** True where it would begin as soon as it is added. */
+  hasRoomFor(item: Pick<LaneItem, "key" | "exclusive">): boolean {
+    return this.#waiting.length === 0 && !this.#stopped && this.#mayRun(item)
+  }
+
   isRunning(key: string, phase: AttemptPhase): boolean {
     return this.#findRunning(key, phase) !== undefined
   }
@@ -113,7 +118,7 @@ export class AttemptLanes {
     }
   }
 
-  #mayRun(item: LaneItem): boolean {
+  #mayRun(item: Pick<LaneItem, "key" | "exclusive">): boolean {
     let beside = 0
     for (const running of this.#running) {
       if (running.key === item.key || (item.exclusive && running.exclusive)) return false

@@ -19,7 +19,7 @@ export interface InventoryReporterOptions {
 }
 
 /**
- * Collects the inventory at start, after each task, every few hours and on request, one collection at a time, and sends
+ * Collects the inventory at start, soon after tasks, every few hours and on request, one collection at a time, and sends
  * it when it differs from the one that reached the server last (free disk space alone is no difference).
  */
 export class InventoryReporter {
@@ -32,19 +32,21 @@ export class InventoryReporter {
   #forced = false
   #stopped = false
   #timer: NodeJS.Timeout | undefined
+  #soon: NodeJS.Timeout | undefined
 
   constructor(options: InventoryReporterOptions) {
     this.#options = options
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.collectSoon(), this.#options.limits.inventoryIntervalMilliseconds)
-    this.collectSoon()
+    this.#timer = setInterval(() => this.#begin(), this.#options.limits.inventoryIntervalMilliseconds)
+    this.#begin()
   }
 
   stop(): void {
     this.#stopped = true
     clearInterval(this.#timer)
+    clearTimeout(this.#soon)
   }
 
   onSession(): void {
@@ -54,10 +56,19 @@ export class InventoryReporter {
   /** Asked for by the server: sent whether or not it changed. */
   collectNow(): void {
     this.#forced = true
-    this.collectSoon()
+    this.#begin()
   }
 
+  /** After a task: once for all that end within a moment, and not beside what comes next. */
   collectSoon(): void {
+    if (this.#stopped) return
+    this.#soon ??= setTimeout(() => {
+      this.#soon = undefined
+      this.#begin()
+    }, this.#options.limits.inventoryDelayMilliseconds)
+  }
+
+  #begin(): void {
     if (this.#collecting) this.#again = true
     if (this.#collecting || this.#stopped) return
     this.#collecting = true

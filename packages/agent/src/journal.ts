@@ -1,5 +1,7 @@
-import { mkdir, open, readdir, readFile, rename, rm, truncate, type FileHandle } from "node:fs/promises"
+import { appendFileSync, closeSync, fdatasync, fstatSync, fsync, ftruncateSync, openSync } from "node:fs"
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, truncate } from "node:fs/promises"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import { crc32 } from "node:zlib"
 import { attemptKey } from "@signalbox/contracts/fleet/agent-protocol"
 import type { Clock } from "@signalbox/kernel/clock"
@@ -15,9 +17,9 @@ import {
 /**
  * Owns `journal/`: one append-only file per attempt, one record a line: CRC-32 in hex, space, JSON. Only the attempt's
  * lane and the frame handlers of this process write, one record after the other. Invariants: a record is on disk
- * before `append` returns (unless `volatile`); a torn last line was never acted upon and is cut off; a bad line
- * elsewhere marks the attempt `damaged` (the file is set aside), and what follows it is not believed. Removing a file is
- * the compaction.
+ * before `append` returns (unless `volatile`: then with the next that isn't); a torn last line was never acted upon and is
+ * cut off; a bad line elsewhere marks the attempt `damaged` (the file is set aside), and what follows it is not believed.
+ * Removing a file is the compaction. Only syncs leave this thread: a trip to the pool costs ten times a short write.
  */
 export class Journal {
   readonly directory: string
@@ -48,7 +50,7 @@ export class Journal {
     this.#attempts.set(key, records.reduce(applyRecord, newAttempt(key)))
     if (!damaged) return
     await rename(path, `${path}.damaged`)
-    for (const record of records) await this.#write(key, formatRecord(record), { isNew: false, sync: false })
+    for (const record of records) await this.#write(key, formatRecord(record), { isNew: false, isVolatile: true })
     await this.append(key, { type: "damaged" })
     await syncDirectory(this.directory)
   }
@@ -65,33 +67,48 @@ export class Journal {
     return this.#attempts.get(key)
   }
 
-  /** The attempt with the record applied. `volatile` skips the fsync: for what only matters while this machine is up. */
+  /**
+   * The attempt with the record applied. `volatile` leaves the sync to the next record of the attempt: for what only
+   * matters while this machine is up, and for what another record says again before anything follows from it.
+   */
   append(key: string, record: NewRecord, options: { volatile?: boolean } = {}): Promise<Attempt> {
     return this.#enqueue(async () => {
       const full = { ...record, at: this.#clock.now() } as JournalRecord
       const known = this.#attempts.get(key)
-      await this.#write(key, formatRecord(full), { isNew: known === undefined, sync: !options.volatile })
+      await this.#write(key, formatRecord(full), { isNew: known === undefined, isVolatile: options.volatile === true })
       const attempt = applyRecord(known ?? newAttempt(key), full)
       this.#attempts.set(key, attempt)
       return attempt
     })
   }
 
-  async #write(key: string, line: string, options: { isNew: boolean; sync: boolean }): Promise<void> {
-    const file = await open(this.#path(key), "a", 0o600)
+  async #write(key: string, line: string, options: { isNew: boolean; isVolatile: boolean }): Promise<void> {
+    const file = openSync(this.#path(key), "a", 0o600)
     try {
-      const before = (await file.stat()).size
+      const before = fstatSync(file).size
       try {
-        await file.appendFile(line)
-        if (options.sync) await file.datasync()
+        appendFileSync(file, line)
+        await this.#sync(file, options)
       } catch (error) {
-        await file.truncate(before).catch(() => undefined)
+        cutBack(file, before)
         throw error
       }
     } finally {
-      await file.close()
+      closeSync(file)
     }
-    if (options.isNew) await syncDirectory(this.directory)
+  }
+
+  /** The record, and the name of a new file, which are two things to make durable: beside one another. */
+  async #sync(file: number, { isNew, isVolatile }: { isNew: boolean; isVolatile: boolean }): Promise<void> {
+    const directory = isNew ? openSync(this.directory, "r") : undefined
+    try {
+      const syncs: Array<Promise<void>> = []
+      if (!isVolatile) syncs.push(syncData(file))
+      if (directory !== undefined) syncs.push(syncAll(directory))
+      for (const result of await Promise.allSettled(syncs)) if (result.status === "rejected") throw result.reason
+    } finally {
+      if (directory !== undefined) closeSync(directory)
+    }
   }
 
   /** The records of an attempt, read from disk: memory holds no orders and no outputs. */
@@ -163,6 +180,17 @@ function parseRecord(line: string): JournalRecord | undefined {
     return JSON.parse(json) as JournalRecord
   } catch {
     return undefined
+  }
+}
+
+const syncData = promisify(fdatasync)
+const syncAll = promisify(fsync)
+
+function cutBack(file: number, bytes: number): void {
+  try {
+    ftruncateSync(file, bytes)
+  } catch {
+    return // The next start cuts off what is torn.
   }
 }
 

@@ -36,14 +36,14 @@ function plainPath({ PATH }: TaskOrder["steps"][number]["environment"]): { PATH?
 export async function performPlaybook(attempt: StepTry, playbook: PlaybookOrder): Promise<TryResult> {
   const { inputs, step, context } = attempt
   const owner = await findProcessOwner(step.user)
-  const place = await makeWorkPlace(attempt, owner)
+  const place = makeWorkPlace(attempt, owner)
   try {
     const variables = Object.entries(playbook.variables).map(([name, value]) => [
       name,
       typeof value === "number" || typeof value === "boolean" ? value : fillText(value, inputs),
     ])
-    await putWorkFile(join(place, "variables.json"), JSON.stringify(Object.fromEntries(variables)), owner)
-    if (playbook.content !== undefined) await putWorkFile(join(place, "playbook.yml"), playbook.content, owner)
+    putWorkFile(join(place, "variables.json"), JSON.stringify(Object.fromEntries(variables)), owner)
+    if (playbook.content !== undefined) putWorkFile(join(place, "playbook.yml"), playbook.content, owner)
     const path =
       playbook.path === undefined ? join(place, "playbook.yml") : await findPlaybook(context.root, playbook.path)
     const tags = playbook.tags.length === 0 ? [] : ["--tags", playbook.tags.join(",")]

@@ -11,8 +11,12 @@ export interface ProcessIdentity {
 /** Names every process of an attempt, so that what a killed agent left behind can be found. */
 export const attemptMarker = "SIGNALBOX_ATTEMPT"
 
+let bootId: { readonly value: string | undefined } | undefined
+
+/** The same for as long as this process lives. */
 export function readBootId(): string | undefined {
-  return readText("/proc/sys/kernel/random/boot_id")?.trim()
+  bootId ??= { value: readText("/proc/sys/kernel/random/boot_id")?.trim() }
+  return bootId.value
 }
 
 function readText(path: string): string | undefined {
@@ -31,8 +35,8 @@ function readStat(pid: number): string[] | undefined {
 
 export function identifyProcess(pid: number): ProcessIdentity {
   const startTime = readStat(pid)?.[19]
-  const bootId = readBootId()
-  return { pid, ...(startTime !== undefined && { startTime }), ...(bootId !== undefined && { bootId }) }
+  const boot = readBootId()
+  return { pid, ...(startTime !== undefined && { startTime }), ...(boot !== undefined && { bootId: boot }) }
 }
 
 /** True while exactly this process lives (a zombie does not). */

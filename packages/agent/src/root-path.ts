@@ -28,6 +28,7 @@ export async function resolveInRoot(root: string, path: string): Promise<string>
 
 /** As `resolveInRoot`, but the last name is followed too: for a working directory. */
 export async function resolveDirectoryInRoot(root: string, path: string): Promise<string> {
+  if (path === "") return await realpath(root)
   const resolved = await resolveInRoot(root, path)
   const real = await realpath(resolved).catch(() => undefined)
   if (real === undefined) throw new AppError("agent.path-refused", `the directory "${path}" doesn't exist`)

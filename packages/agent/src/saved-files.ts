@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs"
 import { mkdir, open, readFile, realpath, rename, rm, rmdir } from "node:fs/promises"
 import { basename, join } from "node:path"
 import type { AgentRunLimits } from "./agent-limits.ts"
@@ -45,7 +46,7 @@ export interface SaveOptions {
  */
 export async function saveFiles(options: SaveOptions): Promise<number> {
   const { into, root, limits, stop } = options
-  await rm(into, { recursive: true, force: true })
+  if (existsSync(into)) await rm(into, { recursive: true, force: true })
   if (options.paths.length === 0) return 0
   await mkdir(into, { recursive: true, mode: 0o700 })
   const content = await open(join(into, "content"), "wx", 0o600)

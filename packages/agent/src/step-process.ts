@@ -6,7 +6,7 @@ import { baseEnvironment, findProcessOwner, type ProcessOwner } from "./process-
 import { resolveDirectoryInRoot } from "./root-path.ts"
 import { fillText, isOwnOutput, type StepTry } from "./step-try.ts"
 import type { TryResult } from "./try-result.ts"
-import { makeWorkPlace, putWorkFile, readOutputFile, removeWorkPlace } from "./output-file.ts"
+import { makeWorkPlace, outputFileOf, putWorkFile, readOutputFile, removeWorkPlace } from "./output-file.ts"
 
 /** Where a process of a step runs, and what it finds there. */
 export interface ProcessPlace {
@@ -65,14 +65,14 @@ export async function performCommand(attempt: StepTry, command: CommandOrder): P
   const words: CommandWords =
     "shell" in command ? command : { argv: command.argv.map((word) => fillText(word, inputs)) }
   const owner = await findProcessOwner(step.user)
-  const place = await makeWorkPlace(attempt, owner)
+  const place = makeWorkPlace(attempt, owner)
   try {
-    const outputFile = `${place}/output`
-    await putWorkFile(outputFile, "", owner)
+    const outputFile = outputFileOf(place)
+    putWorkFile(outputFile, "", owner)
     const result = await runProcess(attempt, words, { owner, environment: { SIGNALBOX_OUTPUT: outputFile } })
     if (result.state !== "succeeded") return result
     try {
-      return { ...result, values: await readOutputFile(outputFile) }
+      return { ...result, values: readOutputFile(outputFile) }
     } catch (error) {
       return { ...result, state: "failed", message: errorText(error) }
     }

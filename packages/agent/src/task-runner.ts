@@ -43,7 +43,8 @@ export async function runTask(run: TaskRun): Promise<TaskOutcome> {
   }
   if (run.stop.aborted) return stopped(run, [])
   const startedAt = context.clock.now()
-  await context.journal.append(key, { type: "started", phase: "task", savedBytes })
+  // Durable with the record of the first step, before which nothing is done.
+  await context.journal.append(key, { type: "started", phase: "task", savedBytes }, { volatile: true })
   context.send({ type: "started", key, phase: "task", at: toInstant(startedAt) })
   const deadline = context.uptime() + order.timeoutMilliseconds
   const outcome = await new StepSequence(run, mask, deadline).run()
