@@ -71,6 +71,9 @@ export interface OperationDeclaration<
 /** Any operation, where its own types don't matter. */
 export type AnyOperation = OperationDeclaration
 
+/** What a call takes of a declaration; see `routes.ts` of a service. */
+export type OperationRoute = Pick<AnyOperation, "name" | "method" | "path" | "effect">
+
 export type InputOf<O> = O extends OperationDeclaration<infer I, z.ZodType> ? z.output<I> : never
 /** What a caller writes: defaults may be left out. */
 export type CallInputOf<O> = O extends OperationDeclaration<infer I, z.ZodType> ? z.input<I> : never

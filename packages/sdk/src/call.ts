@@ -1,4 +1,4 @@
-import type { AnyOperation } from "@signalbox/contracts/operation"
+import type { OperationRoute } from "@signalbox/contracts/operation"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { randomUUID } from "node:crypto"
@@ -24,7 +24,7 @@ interface Answer {
 /** Calls a reading or a changing operation, again where that can help. */
 export async function callOperation(
   connection: Connection,
-  operation: AnyOperation,
+  operation: OperationRoute,
   call: CallOptions & { readonly input: Input },
 ): Promise<unknown> {
   assert(operation.effect === "read" || operation.effect === "change", `${operation.name} is not called but watched`)
@@ -53,8 +53,8 @@ async function attemptCall(
     const response = await send(connection, target, { ...options, accept: "application/json" })
     const retryAfter = Number(header(response, "retry-after"))
     answer = {
-      status: response.statusCode,
-      body: await readText(response.body),
+      status: response.statusCode ?? 0,
+      body: await readText(response),
       location: header(response, "location"),
       retryAfterSeconds: Number.isFinite(retryAfter) && retryAfter > 0 ? retryAfter : undefined,
     }

@@ -51,6 +51,16 @@ test("a read returns the output and sends the key", async () => {
   expect(requests[0]?.headers["idempotency-key"]).toBeUndefined()
 })
 
+test("a route stands for its operation, and a closed client sends nothing", async () => {
+  const { client, requests } = await serve(json({ id: "nod_1" }))
+  const route = { name: "nodes.get", method: "GET", path: "/v1/nodes/{node}", effect: "read" } as const
+  expect(await client.call<typeof nodesGet>(route, { node: "web-1" })).toEqual({ id: "nod_1" })
+  expect(requests[0]?.url).toBe("/v1/nodes/web-1")
+  await client.close()
+  await expect(client.call(nodesGet, { node: "web-1" })).rejects.toThrow("is closed")
+  expect(requests).toHaveLength(1)
+})
+
 test("a change returns done, or held with the place of the request", async () => {
   const { client } = await serve(json({ name: "g" }), json({ requestUrl: "/v1/requests/1" }, 202))
   expect(await client.call(groupsRemove, { name: "g" })).toEqual({ status: "done", value: { name: "g" } })

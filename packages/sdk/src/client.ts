@@ -1,7 +1,7 @@
 import type {
-  AnyOperation,
   CallInputOf,
   OperationDeclaration,
+  OperationRoute,
   OutputOf,
   ResultOf,
 } from "@signalbox/contracts/operation"
@@ -14,6 +14,12 @@ import { type StreamItem, type WatchOptions, watchOperation } from "./watch.ts"
 
 type Declaration = OperationDeclaration<z.ZodObject, z.ZodType>
 
+/** An operation, or its route alone: `client.call<typeof executionsCreate>(executionsCreateRoute, input)` loads no schema. */
+type Called<O extends Declaration> = O | Pick<O, keyof OperationRoute>
+
+/** Streams that go on after a cursor need their declaration, which says so. */
+type Watched<O extends Declaration> = "cursor" extends keyof CallInputOf<O> ? O : Called<O>
+
 export interface Client {
   readonly url: string
   /**
@@ -23,15 +29,19 @@ export interface Client {
    * @throws the server's code; cli.no-server, cli.certificate-untrusted
    * @example const page = await client.call(nodesList, { query: "role=web" })
    */
-  call<O extends Declaration>(operation: O, input: CallInputOf<O>, options?: CallOptions): Promise<ResultOf<O>>
+  call<O extends Declaration>(operation: Called<O>, input: CallInputOf<O>, options?: CallOptions): Promise<ResultOf<O>>
   /** Follows a stream; a lost connection is resumed after the last message that came. */
   watch<O extends Declaration>(
-    operation: O,
+    operation: Watched<O>,
     input: CallInputOf<O>,
     options?: WatchOptions<OutputOf<O>>,
   ): AsyncGenerator<StreamItem<OutputOf<O>>>
   /** All pages of a list, one after another. */
-  pages<O extends Declaration>(operation: O, input: CallInputOf<O>, options?: CallOptions): AsyncGenerator<OutputOf<O>>
+  pages<O extends Declaration>(
+    operation: Called<O>,
+    input: CallInputOf<O>,
+    options?: CallOptions,
+  ): AsyncGenerator<OutputOf<O>>
   /** Closes the connections; calls that run are cut. */
   close(): Promise<void>
 }
@@ -39,7 +49,7 @@ export interface Client {
 /** A client of one server. It holds connections: close it. @throws cli.usage where the URL is none */
 export function createClient(options: ClientOptions): Client {
   const connection = connect(options)
-  const call = (operation: AnyOperation, input: unknown, callOptions?: CallOptions) =>
+  const call = (operation: OperationRoute, input: unknown, callOptions?: CallOptions) =>
     callOperation(connection, operation, { input: input as Input, ...callOptions })
   return {
     url: connection.url.href.replace(/\/$/, ""),
@@ -51,7 +61,7 @@ export function createClient(options: ClientOptions): Client {
       }) as never,
     pages: (operation, input, callOptions) =>
       readPages((page) => call(operation, page, callOptions), input as Input) as never,
-    close: () => connection.dispatcher.destroy(),
+    close: async () => connection.transport.close(),
   }
 }
 

@@ -1,7 +1,7 @@
 import { AppError } from "@signalbox/kernel/app-error"
-import type { Dispatcher } from "undici"
+import type { IncomingMessage } from "node:http"
 import type { RequestTarget } from "./request-target.ts"
-import { createDispatcher } from "./transport.ts"
+import { createTransport, type Transport } from "./transport.ts"
 
 export interface ClientOptions {
   /** As in `https://signalbox.example:7443`; a path before `/v1` is kept. */
@@ -18,13 +18,13 @@ export interface ClientOptions {
 export interface Connection {
   readonly url: URL
   readonly options: ClientOptions
-  readonly dispatcher: Dispatcher
+  readonly transport: Transport
 }
 
 /** @throws cli.usage where the URL is none */
 export function connect(options: ClientOptions): Connection {
   const url = baseUrl(options.url)
-  return { url, options, dispatcher: createDispatcher(url, options.caPem) }
+  return { url, options, transport: createTransport(url, { caPem: options.caPem }) }
 }
 
 function baseUrl(text: string): URL {
@@ -41,10 +41,9 @@ export function send(
   connection: Connection,
   target: RequestTarget,
   options: { headers: Record<string, string>; accept: string; signal: AbortSignal | undefined },
-): Promise<Dispatcher.ResponseData> {
-  const { url, options: client, dispatcher } = connection
-  return dispatcher.request({
-    origin: url.origin,
+): Promise<IncomingMessage> {
+  const { url, options: client, transport } = connection
+  return transport.send({
     path: url.pathname.replace(/\/$/, "") + target.path,
     method: target.method,
     headers: {
@@ -55,11 +54,11 @@ export function send(
       ...options.headers,
     },
     ...(target.body === undefined ? {} : { body: target.body }),
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    signal: options.signal,
   })
 }
 
-export function header(response: Dispatcher.ResponseData, name: string): string | undefined {
+export function header(response: IncomingMessage, name: string): string | undefined {
   const value = response.headers[name]
   return Array.isArray(value) ? value[0] : value
 }

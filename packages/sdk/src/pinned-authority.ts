@@ -1,7 +1,6 @@
 import { AppError } from "@signalbox/kernel/app-error"
 import { X509Certificate } from "node:crypto"
-import { Agent } from "undici"
-import { readText, transportFailure, transportLimits } from "./transport.ts"
+import { createTransport, readText, transportFailure } from "./transport.ts"
 
 /** A fingerprint in any usual writing (colons, `sha256:`, upper case) as 64 hexadecimal characters; else undefined. */
 export function normalizeFingerprint(text: string): string | undefined {
@@ -29,14 +28,11 @@ export function fingerprintOf(caPem: string): string {
  */
 export async function fetchAuthority(serverUrl: string): Promise<{ caPem: string; fingerprint: string }> {
   const url = new URL(serverUrl)
-  const agent = new Agent({
-    connect: { rejectUnauthorized: false, timeout: transportLimits.connectTimeoutMilliseconds },
-    headersTimeout: transportLimits.replyTimeoutMilliseconds,
-  })
+  const transport = createTransport(url, { isUnverified: true })
   try {
     const path = `${url.pathname.replace(/\/$/, "")}/v1/ca.pem`
-    const response = await agent.request({ origin: url.origin, path, method: "GET" })
-    const caPem = await readText(response.body)
+    const response = await transport.send({ path, method: "GET", headers: {} })
+    const caPem = await readText(response)
     if (response.statusCode !== 200) {
       throw new AppError("cli.certificate-untrusted", `${url.origin} has no CA of its own to give`)
     }
@@ -45,6 +41,6 @@ export async function fetchAuthority(serverUrl: string): Promise<{ caPem: string
     if (error instanceof AppError) throw error
     throw transportFailure(error, url).error
   } finally {
-    await agent.destroy()
+    transport.close()
   }
 }

@@ -1,4 +1,4 @@
-import { type AnyOperation, pathFields } from "@signalbox/contracts/operation"
+import { type AnyOperation, type OperationRoute, pathFields } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 
 export type Input = Readonly<Record<string, unknown>>
@@ -17,7 +17,7 @@ export interface RequestTarget {
  *
  * @throws request.invalid-input where a path field is missing or empty
  */
-export function requestTarget(operation: AnyOperation, input: Input): RequestTarget {
+export function requestTarget(operation: OperationRoute, input: Input): RequestTarget {
   const inPath = new Set(pathFields(operation.path))
   const path = operation.path.replaceAll(/\{([a-zA-Z]+)\}/g, (_, field: string) => pathSegment(operation, field, input))
   const rest = Object.entries(input).filter(([field, value]) => !inPath.has(field) && value !== undefined)
@@ -32,7 +32,7 @@ export function requestTarget(operation: AnyOperation, input: Input): RequestTar
   return { method: operation.method, path, body: JSON.stringify(Object.fromEntries(rest)) }
 }
 
-function pathSegment(operation: AnyOperation, field: string, input: Input): string {
+function pathSegment(operation: OperationRoute, field: string, input: Input): string {
   const value = input[field]
   if ((typeof value !== "string" && typeof value !== "number") || value === "" || value === "." || value === "..") {
     const message = `${operation.name} needs a ${field} in its path`

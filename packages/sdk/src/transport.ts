@@ -1,6 +1,7 @@
 import { AppError } from "@signalbox/kernel/app-error"
+import { Agent as HttpAgent, type IncomingMessage, request as requestPlain } from "node:http"
+import { Agent as HttpsAgent, request as requestTls } from "node:https"
 import { isIP } from "node:net"
-import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici"
 import type { Failure } from "./retry.ts"
 
 export const transportLimits = {
@@ -12,31 +13,86 @@ export const transportLimits = {
   replyBytesMax: 256 * 1024 * 1024,
 } as const
 
-/** Connections to one server: its pinned CA where there is one, the environment's proxy unless it is this machine. */
-export function createDispatcher(url: URL, caPem: string | undefined): Dispatcher {
-  const tls = caPem === undefined ? {} : { ca: caPem }
-  const options: Agent.Options = {
-    connect: { ...tls, timeout: transportLimits.connectTimeoutMilliseconds },
-    headersTimeout: transportLimits.replyTimeoutMilliseconds,
-    bodyTimeout: transportLimits.streamSilenceMilliseconds,
-  }
-  return isLoopback(url.hostname) ? new Agent(options) : new EnvHttpProxyAgent({ ...options, requestTls: tls })
+export interface TransportRequest {
+  readonly method: string
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: string
+  readonly signal?: AbortSignal | undefined
 }
+
+/** Connections to one server, kept for the next call. */
+export interface Transport {
+  /** Resolves when the reply begins. Rejects as `transportFailure` takes it. */
+  send(request: TransportRequest): Promise<IncomingMessage>
+  /** Cuts what runs. Afterwards nothing can be sent. */
+  close(): void
+}
+
+export interface TransportOptions {
+  /** The only CA that is trusted; absent, the system's are. */
+  readonly caPem?: string | undefined
+  /** True: whoever answers is believed. */
+  readonly isUnverified?: boolean
+}
+
+/**
+ * Node's own HTTP: a command line is started often, and loading another client takes longer than most calls. The
+ * environment's proxy is used unless the server is this machine.
+ */
+export function createTransport(url: URL, { caPem, isUnverified }: TransportOptions): Transport {
+  const proxy = isLoopback(url.hostname) ? {} : { proxyEnv: process.env }
+  const tls = { ...(caPem === undefined ? {} : { ca: caPem }), rejectUnauthorized: isUnverified !== true }
+  const isTls = url.protocol === "https:"
+  const agent = isTls
+    ? new HttpsAgent({ keepAlive: true, ...proxy, ...tls })
+    : new HttpAgent({ keepAlive: true, ...proxy })
+  let isClosed = false
+  return {
+    send(request) {
+      if (isClosed) throw new AppError("cli.no-server", `the client of ${url.origin} is closed`)
+      return sendRequest(url, agent, request)
+    },
+    close() {
+      isClosed = true
+      agent.destroy()
+    },
+  }
+}
+
+function sendRequest(url: URL, agent: HttpAgent | HttpsAgent, sent: TransportRequest): Promise<IncomingMessage> {
+  const { method, path, headers, body, signal } = sent
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  const isTls = url.protocol === "https:"
+  const options = { agent, method, path, headers, ...(signal ? { signal } : {}) }
+  const request = (isTls ? requestTls : requestPlain)(url, options)
+  const giveUp = (code: string) => request.destroy(Object.assign(new Error(code), { code }))
+  const connecting = setTimeout(() => giveUp("ETIMEDOUT"), transportLimits.connectTimeoutMilliseconds)
+  const connected = () => clearTimeout(connecting)
+  request.once("socket", (socket) => {
+    if (request.reusedSocket) connected()
+    else socket.once(isTls ? "secureConnect" : "connect", connected)
+  })
+  request.once("finish", connected)
+  request.once("close", connected)
+  request.setTimeout(transportLimits.replyTimeoutMilliseconds, () => giveUp(silenceCode))
+  request.on("error", reject)
+  request.once("response", (response) => {
+    request.setTimeout(transportLimits.streamSilenceMilliseconds)
+    resolve(response)
+  })
+  request.end(body)
+  return promise
+}
+
+const silenceCode = "ESILENT"
 
 function isLoopback(hostname: string): boolean {
   if (hostname === "localhost" || hostname === "[::1]") return true
   return isIP(hostname) === 4 && hostname.startsWith("127.")
 }
 
-const refusedCodes = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "ETIMEDOUT",
-  "UND_ERR_CONNECT_TIMEOUT",
-])
+const refusedCodes = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ETIMEDOUT"])
 const untrustedCodes =
   /^(?:CERT_|ERR_TLS_CERT|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO_SELF_SIGNED|INVALID_CA|HOSTNAME_MISMATCH|INVALID_PURPOSE)/
 

@@ -1,4 +1,4 @@
-import type { AnyOperation } from "@signalbox/contracts/operation"
+import type { AnyOperation, OperationRoute } from "@signalbox/contracts/operation"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { type Connection, header, send } from "./connection.ts"
@@ -26,13 +26,13 @@ export interface StreamItem<T> {
 /** Follows a stream over as many connections as it takes. */
 export async function* watchOperation(
   connection: Connection,
-  operation: AnyOperation,
+  operation: OperationRoute & Partial<Pick<AnyOperation, "input">>,
   watch: WatchOptions<unknown> & { readonly input: Input },
 ): AsyncGenerator<StreamItem<unknown>> {
   assert(operation.effect === "stream", `${operation.name} is no stream`)
   const target = requestTarget(operation, watch.input)
   // A stream without a cursor begins with the whole state at each connection.
-  const resumes = "cursor" in operation.input.shape
+  const resumes = operation.input !== undefined && "cursor" in operation.input.shape
   const position: Position = { resumes, lastEventId: watch.lastEventId, fruitless: 0 }
   while (true) {
     watch.signal?.throwIfAborted()
@@ -76,11 +76,11 @@ async function* readStream(
       position.resumes && position.lastEventId !== undefined ? { "last-event-id": position.lastEventId } : {}
     const response = await send(connection, target, { headers, accept: "text/event-stream", signal: watch.signal })
     if (response.statusCode !== 200) {
-      const error = replyError(response.statusCode, await readText(response.body), url.origin)
+      const error = replyError(response.statusCode ?? 0, await readText(response), url.origin)
       const seconds = Number(header(response, "retry-after"))
       return seconds > 0 ? { error, retryAfterSeconds: Math.min(seconds, retryLimits.retryAfterSecondsMax) } : { error }
     }
-    for await (const event of readServerSentEvents(response.body)) {
+    for await (const event of readServerSentEvents(response)) {
       const data = parse(event.data, url)
       if (event.event === "error") return { error: problemError({ status: 500, ...(data as object) }) }
       if (event.event === "end") return undefined

@@ -3,6 +3,7 @@ import { nodeReference } from "../fleet/operations.ts"
 import { defineOperation } from "../operation.ts"
 import { countOrPercent, instant, limits, resourceName } from "../schemas.ts"
 import { execution, executionInput, parameterValues, targets } from "./execution.ts"
+import { executionsCreateRoute } from "./routes.ts"
 import { strategyFields } from "./strategy.ts"
 
 /** The operations that begin an execution, and the one that says beforehand what it would do. */
@@ -40,14 +41,11 @@ const runErrors = [
 ] as const
 
 export const executionsCreate = defineOperation({
-  name: "executions.create",
+  ...executionsCreateRoute,
   service: "workflows",
   summary: "Start a workflow over targets",
   description:
     "Targets are resolved once, when the run is planned; the run uses that frozen set. Members of the strategy take the place of the workflow's.",
-  method: "POST",
-  path: "/v1/executions",
-  effect: "change",
   permission: "executions.run",
   gateAttributes: { workflow: "workflow" },
   input: z.strictObject({

@@ -1,20 +1,11 @@
 import { z } from "zod"
 import { nodeReference, tagQuery } from "../fleet/operations.ts"
 import { instant, limits, resourceName } from "../schemas.ts"
+import { executionStates, executionStatesTerminal } from "./execution-states.ts"
 
 /** Executions and their tasks as callers see them; the operations are in `operations.ts`. */
-export const executionStates = [
-  "planning",
-  "running",
-  "pausing",
-  "paused",
-  "aborting",
-  "succeeded",
-  "incomplete",
-  "failed",
-  "aborted",
-] as const
-export const executionStatesTerminal = ["succeeded", "incomplete", "failed", "aborted"] as const
+export { executionStates, executionStatesTerminal }
+
 export const taskStates = [
   "queued",
   "starting",

@@ -11,6 +11,7 @@ import {
   executionsRetry,
   executionsRollback,
 } from "./execution-starts.ts"
+import { executionsWatchRoute, tasksGetRoute, tasksListRoute, tasksOutputRoute } from "./routes.ts"
 
 export { executionsCreate, executionsPlan, executionsResize, executionsRetry, executionsRollback }
 export * from "./execution.ts"
@@ -145,12 +146,22 @@ export const executionsGet = defineOperation({
   errors: ["executions.not-found"],
 })
 
+const kept = z
+  .object({ digest: z.string(), bytes: z.int() })
+  .optional()
+  .describe("Outputs are shortened here; tasks.output has all of them")
+
+export const taskDetails = task.extend({
+  outcome: taskOutcome.extend({ kept }).optional(),
+  rollbackOutcome: rollbackOutcome.extend({ kept }).optional(),
+})
+
 /** One message of `executions.watch`: the whole execution, then what changed. */
 const count = z.int().min(0)
 export const executionUpdate = z.object({
   execution,
   tasks: z.array(
-    task
+    taskDetails
       .extend({ step: z.string().optional(), progress: z.number().optional() })
       .describe("Tasks that changed since the message before"),
   ),
@@ -158,16 +169,14 @@ export const executionUpdate = z.object({
 })
 
 export const executionsWatch = defineOperation({
-  name: "executions.watch",
+  ...executionsWatchRoute,
   service: "workflows",
   summary: "Follow an execution live until it ends",
-  method: "GET",
-  path: "/v1/executions/{execution}:watch",
-  effect: "stream",
   permission: "executions.read",
   input: z.strictObject({
     ...executionInput,
-    output: z.enum(["true", "false"]).default("false").describe("With the tasks' output"),
+    output: z.enum(["true", "false"]).default("false").describe("With a sample of what running tasks write"),
+    outcomes: z.enum(["true", "false"]).default("false").describe("With the results of tasks that have ended"),
   }),
   output: executionUpdate,
   errors: ["executions.not-found"],
@@ -221,12 +230,9 @@ export const executionsAbort = defineOperation({
 })
 
 export const tasksList = defineOperation({
-  name: "tasks.list",
+  ...tasksListRoute,
   service: "workflows",
   summary: "List the tasks of an execution",
-  method: "GET",
-  path: "/v1/executions/{execution}/tasks",
-  effect: "read",
   permission: "executions.read",
   input: z.strictObject({ ...executionInput, ...pageInput, state: z.enum(taskStates).optional() }),
   output: pageOf(task),
@@ -234,38 +240,24 @@ export const tasksList = defineOperation({
   table: { rows: "items", columns: ["ordinal", "nodeName", "state", "rollback", "class", "attempt", "message"] },
 })
 
-const kept = z
-  .object({ digest: z.string(), bytes: z.int() })
-  .optional()
-  .describe("Outputs are shortened here; tasks.output has all of them")
-
 export const tasksGet = defineOperation({
-  name: "tasks.get",
+  ...tasksGetRoute,
   service: "workflows",
   summary: "Show a task with the result and output of each step",
-  method: "GET",
-  path: "/v1/executions/{execution}/tasks/{task}",
-  effect: "read",
   permission: "executions.read",
   input: z.strictObject({
     ...executionInput,
     task: z.string().max(128).describe("The task's number, id or node name"),
   }),
-  output: task.extend({
-    outcome: taskOutcome.extend({ kept }).optional(),
-    rollbackOutcome: rollbackOutcome.extend({ kept }).optional(),
-  }),
+  output: taskDetails,
   errors: ["executions.not-found", "executions.task-not-found"],
 })
 
 export const tasksOutput = defineOperation({
-  name: "tasks.output",
+  ...tasksOutputRoute,
   service: "workflows",
   summary: "Show all that is kept of what a task's steps wrote",
   description: "Where tasks.get shows only the head and tail of long outputs, this shows all that the node kept.",
-  method: "GET",
-  path: "/v1/executions/{execution}/tasks/{task}/output",
-  effect: "read",
   permission: "executions.read",
   input: z.strictObject({
     ...executionInput,

@@ -32,6 +32,8 @@ export interface OwnerOptions extends Omit<RunnerDependencies, "onCommit"> {
   /** Progress and output of running tasks, for those who follow an execution here. */
   readonly onLive: (executionId: string, ordinal: number, report: ExecutorReport) => void
   readonly onCommit: (executionId: string) => void
+  /** The last of an execution is committed. */
+  readonly onEnd: (executionId: string) => void
   readonly steps: ServerSteps
 }
 
@@ -160,6 +162,7 @@ export class ExecutionOwner {
     const { claimed } = runner
     const end = await runner.run()
     try {
+      if (end === "ended") this.#options.onEnd(claimed.id)
       if (end === "stopped") await releaseExecution(this.#options.database, claimed)
       // Kept in the map meanwhile, so that it is not claimed again at once.
       if (end === "failed") await delay(retryMilliseconds, undefined, { signal: this.#stop.signal }).catch(() => {})

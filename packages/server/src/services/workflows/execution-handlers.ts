@@ -13,7 +13,7 @@ import { onRead, onStream, type Handler, type ReadContext } from "../../router/h
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql } from "../../storage/database.ts"
 import { findExecution, findTask, listExecutions, listTasks, type ExecutionRow } from "./execution-store.ts"
-import { toExecution, toTask } from "./presentation.ts"
+import { toExecution, toTask, toTaskDetails } from "./presentation.ts"
 import type { WorkflowsContext } from "./handler-context.ts"
 import { pageOutput, readWhole } from "./task-output.ts"
 
@@ -36,6 +36,7 @@ export function executionHandlers(context: WorkflowsContext): Handler[] {
         account: ctx.account,
         execution: input.execution,
         withOutput: input.output === "true",
+        withOutcomes: input.outcomes === "true",
         signal: ctx.signal,
       }),
     ),
@@ -76,11 +77,7 @@ function taskHandlers(): Handler[] {
       const { id } = await getExecution(ctx.sql, ctx.account, input.execution)
       const row = await findTask(ctx.sql, { account: ctx.account, execution: id, ...readTask(id, input.task) })
       if (!row) throw new AppError("executions.task-not-found", `execution ${id} has no task "${input.task}"`)
-      return {
-        ...toTask(id, row),
-        ...(row.outcome === null ? {} : { outcome: row.outcome }),
-        ...(row.rollbackOutcome === null ? {} : { rollbackOutcome: row.rollbackOutcome }),
-      }
+      return toTaskDetails(id, row)
     }),
   ]
 }
@@ -91,7 +88,7 @@ function outputHandler({ blobs }: WorkflowsContext): Handler {
     const row = await findTask(ctx.sql, { account: ctx.account, execution: id, ...readTask(id, input.task) })
     if (!row) throw new AppError("executions.task-not-found", `execution ${id} has no task "${input.task}"`)
     const outcome = input.phase === "task" ? row.outcome : row.rollbackOutcome
-    return outcome === null ? { items: [] } : pageOutput(await readWhole(outcome, blobs), input.cursor)
+    return !outcome ? { items: [] } : pageOutput(await readWhole(outcome, blobs), input.cursor)
   })
 }
 

@@ -187,16 +187,16 @@ export const taskTables = `executions e join execution_targets g on g.execution_
 /** A page of tasks by ordinal. */
 export async function listTasks(
   sql: Sql,
-  page: {
+  page: WithOutcomes & {
     readonly account: string
     readonly execution: string
     readonly after: number
     readonly limit: number
     readonly state?: TaskState | undefined
   },
-): Promise<TaskRow[]> {
-  return sql.query<TaskRow>(
-    `select ${taskColumns} from ${taskTables} and g.ordinal > $3 and ($4::text is null or ${shownTaskState} = $4)
+): Promise<TaskDetail[]> {
+  return sql.query<TaskDetail>(
+    `select ${columnsOf(page)} from ${taskTables} and g.ordinal > $3 and ($4::text is null or ${shownTaskState} = $4)
      order by g.ordinal limit $5`,
     [page.execution, page.account, page.after, page.state ?? null, page.limit],
   )
@@ -204,18 +204,30 @@ export async function listTasks(
 
 export async function listTasksOf(
   sql: Sql,
-  tasks: { readonly account: string; readonly execution: string; readonly ordinals: readonly number[] },
-): Promise<TaskRow[]> {
-  return sql.query<TaskRow>(
-    `select ${taskColumns} from ${taskTables} and g.ordinal = any ($3::int[]) order by g.ordinal`,
+  tasks: WithOutcomes & {
+    readonly account: string
+    readonly execution: string
+    readonly ordinals: readonly number[]
+  },
+): Promise<TaskDetail[]> {
+  return sql.query<TaskDetail>(
+    `select ${columnsOf(tasks)} from ${taskTables} and g.ordinal = any ($3::int[]) order by g.ordinal`,
     [tasks.execution, tasks.account, tasks.ordinals],
   )
 }
 
+/** Without outcomes where they were not asked for: they are most of a row. */
 export interface TaskDetail extends TaskRow {
-  readonly outcome: TaskOutcome | null
-  readonly rollbackOutcome: RollbackOutcome | null
+  readonly outcome?: TaskOutcome | null
+  readonly rollbackOutcome?: RollbackOutcome | null
 }
+
+interface WithOutcomes {
+  readonly withOutcomes?: boolean
+}
+
+const detailColumns = `${taskColumns}, t.outcome, t.rollback_outcome as "rollbackOutcome"`
+const columnsOf = ({ withOutcomes }: WithOutcomes) => (withOutcomes ? detailColumns : taskColumns)
 
 /** A task by its number, or by its node's name or id. */
 export async function findTask(
@@ -223,7 +235,7 @@ export async function findTask(
   key: { readonly account: string; readonly execution: string; readonly ordinal?: number; readonly node?: string },
 ): Promise<TaskDetail | undefined> {
   const [row] = await sql.query<TaskDetail>(
-    `select ${taskColumns}, t.outcome, t.rollback_outcome as "rollbackOutcome" from ${taskTables}
+    `select ${detailColumns} from ${taskTables}
        and ${key.ordinal === undefined ? "(g.node_name = $3 or g.node_id = $3)" : "g.ordinal = $3"}
      order by g.ordinal limit 1`,
     [key.execution, key.account, key.ordinal ?? key.node ?? ""],

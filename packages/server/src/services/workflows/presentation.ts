@@ -1,18 +1,19 @@
 /** Rows as callers see them. Pure. */
-import type { execution, task, workflow } from "@signalbox/contracts/workflows/operations"
+import type { execution, task, taskDetails, workflow } from "@signalbox/contracts/workflows/operations"
 import { isExecutionEnded } from "@signalbox/engine/execution-machine"
 import { isTaskEnded } from "@signalbox/engine/task-machine"
 import type { ClassCounts, RollbackCounts, TaskCounts } from "@signalbox/engine/types"
 import { toInstant } from "@signalbox/kernel/clock"
 import { taskId } from "@signalbox/kernel/id"
 import type { z } from "zod"
-import type { ExecutionRow, TaskRow } from "./execution-store.ts"
+import type { ExecutionRow, TaskDetail, TaskRow } from "./execution-store.ts"
 import type { WorkflowRow } from "./store.ts"
 import { describeStrategy } from "./strategy-summary.ts"
 import { reviveDocument } from "./workflow-text.ts"
 
 export type Execution = z.output<typeof execution>
 export type Task = z.output<typeof task>
+export type TaskDetails = z.output<typeof taskDetails>
 export type Workflow = z.output<typeof workflow>
 
 export function toExecution(row: ExecutionRow): Execution {
@@ -151,6 +152,12 @@ export function toTask(executionId: string, row: TaskRow): Task {
     ...(row.startedAt === null ? {} : { startedAt: toInstant(row.startedAt) }),
     ...(row.finishedAt === null ? {} : { finishedAt: toInstant(row.finishedAt) }),
   }
+}
+
+/** With the outcomes, where the row was read with them. */
+export function toTaskDetails(executionId: string, row: TaskDetail): TaskDetails {
+  const { outcome, rollbackOutcome } = row
+  return { ...toTask(executionId, row), ...(outcome && { outcome }), ...(rollbackOutcome && { rollbackOutcome }) }
 }
 
 const withResult = (result: Task["result"]): Pick<Task, "result"> => (result === undefined ? {} : { result })

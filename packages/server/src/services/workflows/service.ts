@@ -67,6 +67,7 @@ export function createWorkflowsService(options: WorkflowsOptions): WorkflowsServ
     askHealth: (check, { account, cause, depth }, signal) =>
       askHealth({ egress, probes, operations }, check, { account, cause, depth, signal }),
     onCommit: (executionId) => watches.hear(executionId),
+    onEnd: (executionId) => watches.hearEnd(executionId),
     onLive: (executionId, ordinal, report) => watches.hearLive(executionId, ordinal, report),
   })
   const { secrets, artifacts } = options

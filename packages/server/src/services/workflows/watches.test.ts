@@ -1,7 +1,7 @@
 import { executionsCreate, executionsGet } from "@signalbox/contracts/workflows/operations"
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
-import type { ExecutionUpdate } from "./watches.ts"
+import { type ExecutionUpdate, outcomesPerMessage } from "./watches.ts"
 import { documentOf, eventually, makeNodes, openFixture, succeeded, type Fixture } from "./workflows.fixture.ts"
 
 describe("following an execution", () => {
@@ -85,6 +85,21 @@ describe("following an execution", () => {
     })
     begin.abort()
     await done
+  })
+
+  it("brings the outcome of each task that ends, where outcomes are asked for, however many", async () => {
+    const count = 2 * outcomesPerMessage + 50
+    fixture = await openFixture({ database: test.database, nodes: makeNodes(count) })
+    const { id } = await fixture.call(executionsCreate, run(count))
+    const outcomes = new Map<number, string>()
+    for await (const { data } of fixture.stream<ExecutionUpdate>("executions.watch", {
+      ...{ execution: id, output: "false", outcomes: "true" },
+    })) {
+      expect(data.tasks.length).toBeLessThanOrEqual(outcomesPerMessage)
+      for (const { ordinal, outcome } of data.tasks) if (outcome) outcomes.set(ordinal, outcome.state)
+    }
+    expect([...outcomes.keys()].toSorted((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, n) => n))
+    expect(new Set(outcomes.values())).toEqual(new Set(["succeeded"]))
   })
 
   it("gives one message for an execution that has ended, and refuses an unknown one", async () => {

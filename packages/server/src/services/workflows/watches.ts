@@ -3,7 +3,6 @@
  * every server; the owner's commits are only a hint to look sooner, and a scan finds what was not hinted. Progress and
  * output of running tasks are seen on the server that owns the execution, are kept for a moment, and may be dropped.
  */
-import { setTimeout as delay } from "node:timers/promises"
 import type { executionUpdate } from "@signalbox/contracts/workflows/operations"
 import { isExecutionEnded } from "@signalbox/engine/execution-machine"
 import { AppError } from "@signalbox/kernel/app-error"
@@ -12,17 +11,19 @@ import type { StreamMessage } from "../../router/handler.ts"
 import type { ExecutorReport } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
 import { findExecution, listProgress, listTasks, listTasksOf, type ExecutionRow } from "./execution-store.ts"
-import { toExecution, toTask } from "./presentation.ts"
+import { toExecution, toTaskDetails, type TaskDetails } from "./presentation.ts"
 import { ordinalsOf } from "./progress-event.ts"
 
 export type ExecutionUpdate = z.output<typeof executionUpdate>
 
-/** At most five messages a second for each follower. */
+/** At most five messages a second for each follower, but for the last and for what doesn't fit into one. */
 export const messageMilliseconds = 200
 /** How soon a change is seen that another server made. */
 export const scanMilliseconds = 500
 /** Tasks in one message; further changes come with the next. */
 export const tasksPerMessage = 1_000
+/** With outcomes: a message has 16 million characters at most, an outcome 64 thousand. */
+export const outcomesPerMessage = 200
 export const eventsPerMessage = 200
 export const outputLengthMax = 256 * 1024
 export const followersMax = 1_000
@@ -39,6 +40,8 @@ interface Follower {
   output: ExecutionUpdate["output"]
   outputLength: number
   changed: boolean
+  /** Known of an execution that this server owns. */
+  ended: boolean
   wake: (() => void) | undefined
 }
 
@@ -47,6 +50,7 @@ export interface FollowOptions {
   readonly account: string
   readonly execution: string
   readonly withOutput: boolean
+  readonly withOutcomes: boolean
   readonly signal: AbortSignal
 }
 
@@ -58,6 +62,16 @@ export class Watches {
   hear(executionId: string): void {
     for (const follower of this.#followers) {
       if (follower.execution !== executionId) continue
+      follower.changed = true
+      follower.wake?.()
+    }
+  }
+
+  /** All of this execution is committed. */
+  hearEnd(executionId: string): void {
+    for (const follower of this.#followers) {
+      if (follower.execution !== executionId) continue
+      follower.ended = true
       follower.changed = true
       follower.wake?.()
     }
@@ -88,7 +102,8 @@ export class Watches {
   async *follow(options: FollowOptions): AsyncGenerator<StreamMessage<ExecutionUpdate>> {
     if (this.#followers.size >= followersMax)
       throw new AppError("request.rate-limited", `${followersMax} followers are the most that one server has`)
-    const { sql, account, execution, signal } = options
+    const { sql, account, execution, signal, withOutcomes } = options
+    const tasksMax = withOutcomes ? outcomesPerMessage : tasksPerMessage
     const follower: Follower = {
       execution,
       withOutput: options.withOutput,
@@ -96,6 +111,7 @@ export class Watches {
       output: [],
       outputLength: 0,
       changed: false,
+      ended: false,
       wake: undefined,
     }
     this.#followers.add(follower)
@@ -103,10 +119,10 @@ export class Watches {
     signal.addEventListener("abort", onAbort)
     try {
       let row = await getRow(options)
-      const first = await listTasks(sql, { account, execution, after: -1, limit: tasksPerMessage })
+      const first = await listTasks(sql, { account, execution, after: -1, limit: tasksMax, withOutcomes })
       yield toMessage(
         row,
-        first.map((task) => toTask(execution, task)),
+        first.map((task) => toTaskDetails(execution, task)),
         follower,
       )
       const pending = new Set<number>()
@@ -125,16 +141,19 @@ export class Watches {
           if (isExecutionEnded(row.shown)) return
           continue
         }
-        const ordinals = [...pending].slice(0, tasksPerMessage)
+        const ordinals = [...pending].slice(0, tasksMax)
         for (const ordinal of ordinals) pending.delete(ordinal)
-        const tasks = await listTasksOf(sql, { account, execution, ordinals })
+        const tasks = await listTasksOf(sql, { account, execution, ordinals, withOutcomes })
         yield toMessage(
           row,
-          tasks.map((task) => toTask(execution, task)),
+          tasks.map((task) => toTaskDetails(execution, task)),
           follower,
         )
         if (pending.size > 0) follower.changed = true
-        await delay(messageMilliseconds, undefined, { signal }).catch(() => {})
+        // Of many tasks so many a second, whatever a message holds.
+        const share = pending.size > 0 ? ordinals.length / tasksPerMessage : 1
+        if (!isExecutionEnded(row.shown))
+          await this.#pause(follower, { signal, milliseconds: messageMilliseconds * share })
       }
     } finally {
       signal.removeEventListener("abort", onAbort)
@@ -143,18 +162,32 @@ export class Watches {
   }
 
   async #waitForChange(follower: Follower, signal: AbortSignal): Promise<void> {
-    if (!follower.changed && !signal.aborted && !this.#closed) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, scanMilliseconds)
-        follower.wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
-      follower.wake = undefined
-    }
+    if (!follower.changed && !signal.aborted && !this.#closed) await sleep(follower, scanMilliseconds)
     follower.changed = false
   }
+
+  /** Keeps to the pace of messages; of an execution that has ended the rest is told at once. */
+  async #pause(follower: Follower, of: { signal: AbortSignal; milliseconds: number }): Promise<void> {
+    const { signal } = of
+    const until = performance.now() + of.milliseconds
+    while (!follower.ended && !signal.aborted && !this.#closed) {
+      const left = until - performance.now()
+      if (left <= 0) return
+      await sleep(follower, left)
+    }
+  }
+}
+
+/** Until the follower is woken, or for so long. */
+async function sleep(follower: Follower, milliseconds: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, milliseconds)
+    follower.wake = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+  })
+  follower.wake = undefined
 }
 
 async function getRow({ sql, account, execution }: FollowOptions): Promise<ExecutionRow> {
@@ -166,7 +199,7 @@ async function getRow({ sql, account, execution }: FollowOptions): Promise<Execu
 /** Takes the follower's live findings into the message and empties them. */
 function toMessage(
   row: ExecutionRow,
-  tasks: ReadonlyArray<ReturnType<typeof toTask>>,
+  tasks: readonly TaskDetails[],
   follower: Follower,
 ): StreamMessage<ExecutionUpdate> {
   const data: ExecutionUpdate = {
