@@ -3,6 +3,7 @@ import type { Command } from "commander"
 import { type CommandFrame, type Outcome, UsageError } from "./command.ts"
 import { exitCodes } from "./exit-codes.ts"
 import type { Io } from "./io.ts"
+import { createLoneProgram } from "./lone-program.ts"
 import { printError } from "./output/print-error.ts"
 
 /** Runs one command line; returns its exit code. Nothing is thrown and the process is not ended. */
@@ -23,8 +24,8 @@ export async function runCli(words: readonly string[], io: Io, version: string):
 }
 
 async function loadProgram(words: readonly string[], of: { frame: CommandFrame; version: string }): Promise<Command> {
-  if (words[0] === "agent") return (await import("./agent-program.ts")).createAgentProgram(of.frame, of.version)
-  return (await import("./program.ts")).createProgram(of.frame, of.version)
+  const lone = await createLoneProgram(words[0], of.frame, of.version)
+  return lone ?? (await import("./program.ts")).createProgram(of.frame, of.version)
 }
 
 /** `signalbox nodes` means `signalbox nodes list`. */

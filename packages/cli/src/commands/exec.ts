@@ -1,16 +1,15 @@
-import { executionsCreate } from "@signalbox/contracts/workflows/operations"
+import type { executionsCreate } from "@signalbox/contracts/workflows/operations"
+import { executionsCreateRoute } from "@signalbox/contracts/workflows/routes"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Command } from "commander"
-import { stringify } from "yaml"
 import { addCommand, type CommandContext, type CommandFrame, onRun, printJson, textOption } from "../command.ts"
 import { exitCodes } from "../exit-codes.ts"
-import { showHeld } from "../generated/run-operation.ts"
 import { print, printLine } from "../io.ts"
 import { followExecution } from "../rollout/follow-execution.ts"
 import { FinishedTasks, type FinishedTask } from "../rollout/finished-tasks.ts"
 import { renderNodeOutput } from "../output/render-node-output.ts"
-import { conclusion } from "../rollout/plain-rollout.ts"
-import { exitCodeOfExecution } from "../rollout/watch-execution.ts"
+import { showHeld } from "../output/show-held.ts"
+import { conclusion, exitCodeOfExecution } from "../rollout/conclusion.ts"
 import { addRunOptions, readRunOptions } from "./run-options.ts"
 
 export function addExec(program: Command, frame: CommandFrame): void {
@@ -27,7 +26,7 @@ async function exec(context: CommandContext): Promise<number> {
   const { io } = context
   const input = { document: commandDocument(context), ...readRunOptions(context) }
   const client = await context.client()
-  const reply = await client.call(executionsCreate, input)
+  const reply = await client.call<typeof executionsCreate>(executionsCreateRoute, input)
   if (reply.status === "held") return await showHeld(context, reply.requestUrl)
   const executionId = reply.value.id
   const finished = new FinishedTasks(client, executionId)
@@ -43,11 +42,11 @@ async function exec(context: CommandContext): Promise<number> {
   try {
     const execution = await followExecution(client, {
       executionId,
-      output: false,
+      outcomes: true,
       signal: stop.signal,
       onUpdate: async (update) => show(await finished.of(update)),
     })
-    for await (const tasks of finished.rest()) await show(tasks)
+    for await (const tasks of finished.rest(execution)) await show(tasks)
     if (context.json) await printJson(io, execution)
     else await printLine(io.stderr, conclusion(execution))
     return exitCodeOfExecution(execution)
@@ -63,7 +62,7 @@ async function exec(context: CommandContext): Promise<number> {
   }
 }
 
-/** The same engine as any workflow: a document with one step. */
+/** The same engine as any workflow: a document with one step. JSON is YAML. */
 function commandDocument(context: CommandContext): string {
   const argv = context.words[0] as string[]
   const shell = textOption(context, "shell")
@@ -79,5 +78,5 @@ function commandDocument(context: CommandContext): string {
     ...(timeout === undefined ? {} : { timeout }),
     outputLimit: "1MiB",
   }
-  return stringify({ kind: "Workflow", name: "exec", steps: [step] })
+  return JSON.stringify({ kind: "Workflow", name: "exec", steps: [step] })
 }

@@ -12,7 +12,7 @@ import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import type { Client } from "@signalbox/sdk/client"
 import type { Command } from "commander"
 import { addCommand, type CommandContext, type CommandFrame, onRun } from "../command.ts"
-import { showHeld } from "../generated/run-operation.ts"
+import { showHeld } from "../output/show-held.ts"
 
 type Artifact = OutputOf<typeof artifactsBegin>
 

@@ -4,8 +4,7 @@ import { AppError } from "@signalbox/kernel/app-error"
 import { addCommand, type CommandContext, type CommandFrame, onRun, textOption } from "../command.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { followExecution } from "../rollout/follow-execution.ts"
-import { conclusion } from "../rollout/plain-rollout.ts"
-import { exitCodeOfExecution } from "../rollout/watch-execution.ts"
+import { conclusion, exitCodeOfExecution } from "../rollout/conclusion.ts"
 
 const timeoutDaysMax = 24
 

@@ -3,6 +3,7 @@ import type { Client } from "@signalbox/sdk/client"
 import type { CommandContext } from "../command.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { print, printLine } from "../io.ts"
+import { showHeld } from "../output/show-held.ts"
 import { memberAt } from "../output/cell-text.ts"
 import { renderDetails } from "../output/details.ts"
 import { renderTable } from "../output/table.ts"
@@ -30,12 +31,6 @@ export async function runOperation(context: CommandContext, operation: AnyOperat
 
 export function isPaged(operation: AnyOperation): boolean {
   return operation.effect === "read" && "cursor" in operation.input.shape
-}
-
-/** A change that waits for approval. */
-export async function showHeld(context: CommandContext, requestUrl: string): Promise<number> {
-  await context.show({ status: "held", requestUrl }, () => `held for approval: ${requestUrl}\n`)
-  return exitCodes.held
 }
 
 async function showValue(

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest"
-import { conclusion, PlainRollout } from "./plain-rollout.ts"
+import { conclusion } from "./conclusion.ts"
+import { PlainRollout } from "./plain-rollout.ts"
 import { testExecution, testTask, testUpdate } from "./rollout.fixture.ts"
 
 test("a run in a pipe: one line for each change worth telling", () => {

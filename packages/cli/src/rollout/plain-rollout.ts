@@ -1,4 +1,3 @@
-import { formatDuration } from "@signalbox/kernel/duration"
 import { safeLine } from "../output/safe-text.ts"
 import { paceText } from "../output/strategy-text.ts"
 import { countsText } from "./counts-text.ts"
@@ -68,14 +67,4 @@ function introduction(execution: Execution): string {
 
 function stateLine(execution: Execution): string {
   return safeLine(`${execution.id}: ${execution.state}${execution.reason ? `: ${execution.reason}` : ""}`)
-}
-
-/** How a run ended, in one line. */
-export function conclusion(execution: Execution): string {
-  const { startedAt, finishedAt, createdAt } = execution
-  const took =
-    finishedAt === undefined ? "" : formatDuration(Date.parse(finishedAt) - Date.parse(startedAt ?? createdAt))
-  const facts = [countsText(execution.counts), took].filter((fact) => fact !== "").join(", ")
-  const reason = execution.reason ? `: ${execution.reason}` : ""
-  return safeLine(`${execution.id} ${execution.state}${reason}${facts === "" ? "" : ` (${facts})`}`)
 }

@@ -1,4 +1,5 @@
-import { executionStatesTerminal, type executionUpdate } from "@signalbox/contracts/workflows/operations"
+import { executionStatesTerminal } from "@signalbox/contracts/workflows/execution-states"
+import type { executionUpdate } from "@signalbox/contracts/workflows/operations"
 import type { z } from "zod"
 import { isFinished, markIndex, markOf, type TaskUpdate } from "./node-mark.ts"
 

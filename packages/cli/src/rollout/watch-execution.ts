@@ -5,7 +5,8 @@ import { exitCodes } from "../exit-codes.ts"
 import { hasColour, print, printLine } from "../io.ts"
 import { fit } from "../output/table.ts"
 import { followExecution } from "./follow-execution.ts"
-import { PlainRollout, conclusion } from "./plain-rollout.ts"
+import { conclusion, exitCodeOfExecution } from "./conclusion.ts"
+import { PlainRollout } from "./plain-rollout.ts"
 import { renderRollout } from "./render-rollout.ts"
 import { type Execution, type ExecutionUpdate, finishedCountOf, RolloutFold } from "./rollout-fold.ts"
 
@@ -77,11 +78,6 @@ async function tellHistory(client: Client, executionId: string, shown: Shown): P
     pages += 1
     if (pages >= historyPagesMax) return
   }
-}
-
-/** Zero only where the run succeeded. */
-export function exitCodeOfExecution(execution: Execution): number {
-  return execution.state === "succeeded" ? exitCodes.ok : exitCodes.negative
 }
 
 interface Shown {
