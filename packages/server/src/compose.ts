@@ -32,6 +32,7 @@ import { watchConfiguration, type ConfigurationWatcher } from "./storage/configu
 import type { BlobStore } from "./storage/blob-store.ts"
 import { blobCollection, createBlobs, type Blobs } from "./storage/blobs.ts"
 import { Notifier } from "./storage/notifier.ts"
+import { outboxChannel } from "./storage/dispatcher.ts"
 import { startBackgroundQueue } from "./storage/background-queue.ts"
 import type { Connection, Database } from "./storage/database.ts"
 import type { Expander } from "./storage/outbox.ts"
@@ -116,17 +117,19 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     blobs,
   })
   const { expanders } = parts
+  const notifier = await Notifier.start(options.connection, logger)
+  const eventsWritten = (): void => notifier.notify(outboxChannel)
   const notifications = createNotificationsService({
     ...{ clock, random, logger, egress },
     operations: lateCaller(late),
     secrets: secrets.reader,
     sealer: secrets.sealer,
     publicUrl: options.publicUrl,
+    eventsWritten,
     ...(options.mail === undefined ? {} : { mail: options.mail }),
   })
-  const notifier = await Notifier.start(options.connection, logger)
   const approvals = createApprovalsService({
-    ...{ database, clock, random, logger, notifier, publicUrl: options.publicUrl },
+    ...{ database, clock, random, logger, notifier, eventsWritten, publicUrl: options.publicUrl },
     operations: lateCaller(late),
     standing: lateCaller(late),
     principals: parts.people,
@@ -183,9 +186,7 @@ function makeServices(
   const handlers: Handler[] = []
   const expanders = new Map<string, Expander>()
   const configurationChanged = async (): Promise<void> => {
-    await late.watcher
-      ?.refresh()
-      .catch((error: unknown) => logger.warn({ err: error }, "loading configuration failed"))
+    await late.watcher?.refresh().catch((error: unknown) => logger.warn({ err: error }, "loading configuration failed"))
   }
   const caller = lateCaller(late)
   const { secrets, egress } = ready
@@ -295,6 +296,7 @@ async function startParts(
       serverId,
       blobStoreId: options.blobs.store.id,
       logger,
+      notifier: parts.notifier,
       expanders: parts.expanders,
       consumers: services.flatMap((service) => service.consumers ?? []),
       tasks: services.flatMap((service) => service.tasks ?? []),

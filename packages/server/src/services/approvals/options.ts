@@ -17,6 +17,8 @@ export interface ApprovalsOptions {
   readonly principals: PeopleDirectory
   /** Tells other servers of changes, so that a wait there ends at once; a wait ends without it too. */
   readonly notifier?: Pick<Notifier, "notify" | "subscribe">
+  /** Told after a commit whose events somebody waits for: a hint that spares them the dispatcher's next look. */
+  readonly eventsWritten?: () => void
   /** How people and backends reach this server: the URL of a request begins with it. */
   readonly publicUrl: string
   /** Called after a commit that changed configuration, so that this server doesn't wait for its next poll. */

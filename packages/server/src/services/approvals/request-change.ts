@@ -71,6 +71,7 @@ export async function changeRequest(
   await insertVotes(sink.tx, row, votesOf(effects))
   await replaceWaits(sink.tx, row, { ...findWaitChange(row.stateData, stateData), now: sink.now })
   sink.afterCommit(() => context.waiters.changed(row.id))
+  sink.afterCommit(() => context.eventsWritten?.())
   return saved
 }
 
@@ -97,6 +98,7 @@ export async function createRequest(
   await insertRequest(sink.tx, request)
   await insertVotes(sink.tx, request, votesOf(effects))
   await replaceWaits(sink.tx, request, { gone: [], come: waitsOf(stateData), now: sink.now })
+  sink.afterCommit(() => context.eventsWritten?.())
   return {
     ...rest,
     ...{ stateData, version, state: stateData.state, attributes: stateData.attributes },

@@ -15,6 +15,8 @@ export interface NotificationsOptions {
   readonly egress: Pick<Egress, "request">
   /** Absent where the server has no mail server: then there are no mail channels. */
   readonly mail?: MailSettings
+  /** Told after a commit that asks for a delivery: a hint that spares it the dispatcher's next look. */
+  readonly eventsWritten?: () => void
   /** How people reach this server: links in messages begin with it. */
   readonly publicUrl: string
   /** Pauses between tries; `retryPausesMilliseconds` unless a test shortens them. */

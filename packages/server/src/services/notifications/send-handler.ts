@@ -13,7 +13,10 @@ import type { NotificationsOptions } from "./options.ts"
 import { recipientText } from "./recipient.ts"
 
 /** deliveries.send: what another service tells somebody. Its id is made of the dedupe key, so it is written once. */
-export function sendHandler({ sealer }: Pick<NotificationsOptions, "sealer">): Handler {
+export function sendHandler({
+  sealer,
+  eventsWritten,
+}: Pick<NotificationsOptions, "sealer" | "eventsWritten">): Handler {
   return onChange(deliveriesSend, async (input, ctx) => {
     const { to, dedupeKey } = input
     const via = "channel" in to ? (await getChannel(ctx.tx, ctx.account, to.channel)).via : "mail"
@@ -33,6 +36,7 @@ export function sendHandler({ sealer }: Pick<NotificationsOptions, "sealer">): H
       createdAt: ctx.now,
     })
     if (isNew) await requestDelivery(ctx, id)
+    ctx.afterCommit(() => eventsWritten?.())
     return { delivery: id, isNew }
   })
 }
