@@ -139,7 +139,12 @@ test("X1: an identity provider is a document; a person logs in by it in a browse
 
   const here = await browsing((url) => oidc.browse(url).then((callback) => fetch(callback)))
   expect(here).toMatchObject({ code: 0 })
-  expect(JSON.parse(here.stdout)).toMatchObject({ name: "ada@local", roles: ["member", "operator"], teams: ["sre"] })
+  expect(JSON.parse(here.stdout)).toMatchObject({
+    name: "ada@local",
+    user: "ada",
+    roles: ["member", "operator"],
+    teams: ["sre"],
+  })
   expect((await jsonOf(["whoami"])).name).toBe("ada")
   const out = await cli(["logout"])
   expect(out.stderr).toContain("to log out of the identity provider too")

@@ -58,9 +58,10 @@ async function login(context: CommandContext): Promise<void> {
   const file = await readContexts(path)
   await writeContexts(path, { current: name, contexts: { ...file.contexts, [name]: draft.context } })
   const { url, caFingerprint } = draft.context
-  const shown = { name, url, ...(caFingerprint ? { caFingerprint } : {}), ...who }
+  const { name: user, ...rest } = who
+  const shown = { name, url, ...(caFingerprint ? { caFingerprint } : {}), ...(user ? { user } : {}), ...rest }
   const { account, principal, roles } = who
-  const person = who.name === undefined ? principal : `${who.name} (${principal})`
+  const person = user === undefined ? principal : `${user} (${principal})`
   await context.show(
     shown,
     () => safeLine(`logged in to ${url} as ${person} of ${account} (${roles.join(", ")}); stored as "${name}"`) + "\n",

@@ -132,7 +132,7 @@ async function browse(authorizationUrl: string): Promise<string> {
     if (location === null)
       throw new Error(`the provider stopped at ${url}: ${response.status} ${await response.text()}`)
     url = new URL(location, url).href
-    if (url.startsWith(redirectUri)) return url
+    if (new URL(url).pathname === new URL(redirectUri).pathname) return url
   }
   throw new Error("the provider redirects for ever")
 }
