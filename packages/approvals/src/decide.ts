@@ -52,6 +52,7 @@ function refreshLevel(draft: Draft): void {
   if (state !== "open" && state !== "asking") return
   const { number, level } = inHand(draft)
   const seats = refreshSeats(draft.state, level.seats, draft.world)
+  if (seats === level.seats) return
   setLevel(draft, number, { seats })
   notify(draft, { kind: "decide", level: number, to: turnsGained(level.seats, seats) })
 }

@@ -112,10 +112,10 @@ describe("A16, V23: a template that can never be satisfied is refused", () => {
     )
     const toGroup = (name: string, [made, weights, disabled]: [string[], number[], boolean[]]): GroupRule =>
       group(name, ...made.map((key, n) => member(key, { weight: weights[n] ?? 1, disabled: disabled[n] ?? false })))
-    const property = fc.property(strategies, someone, someone, fc.boolean(), (strategy, own, more, escalates) => {
-      const world = new TestWorld(toGroup("g1", own), toGroup("boss", more))
+    const property = fc.property(strategies, someone, fc.option(someone), (strategy, own, more) => {
+      const world = new TestWorld(toGroup("g1", own), toGroup("boss", more ?? [[], [], []]))
       const escalation = { escalation: { afterMilliseconds: day, group: "boss" } }
-      const rule = level({ strategy, ...(escalates && escalation) })
+      const rule = level({ strategy, ...(more && escalation) })
       const issues = judgeTemplate({ levels: [rule] }, (name) => world.findGroup(name))
       // Counted by a real request in which everybody says yes, at once or after the escalation.
       const run = new ApprovalRun(world, [rule], { submit: { requester, submitter: requester } })

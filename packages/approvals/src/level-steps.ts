@@ -24,7 +24,7 @@ import type { LevelRule, Person } from "./template-rules.ts"
 import type { LevelTimers, Outcome, OutcomeReason, RequestState, Seat, World } from "./types.ts"
 
 /** A level's seats as they would be pinned now, with the votes of before that count for the present content. */
-export function seatsToOpen(state: RequestState, number: number, world: World): Seat[] {
+export function seatsToOpen(state: RequestState, number: number, world: World): readonly Seat[] {
   const rule = ruleOf(state, number)
   const votes = new Map(levelOf(state, number).seats.map((seat) => [seat.key, seat]))
   const pinned = pinSeats({ rule, askers: state, world }, rule.group).map((seat) => {

@@ -44,14 +44,15 @@ interface Seen {
 const ann = { key: "ann", keys: ["ann"], teams: [] }
 const bob = { key: "bob", keys: ["bob"], teams: [] }
 
-function vote(run: ApprovalRun, actor: typeof ann, choice: VoteChoice, seen: Seen): string {
-  return run.do({ type: "vote", actor, choice, via: "api", ...seen })
-}
+const vote =
+  (actor: typeof ann, choice: VoteChoice) =>
+  (run: ApprovalRun, seen: Seen): string =>
+    run.do({ type: "vote", actor, choice, via: "api", ...seen })
 
 const acts: Readonly<Record<string, (run: ApprovalRun, seen: Seen) => string>> = {
-  approve: (run, seen) => vote(run, ann, "approve", seen),
-  deny: (run, seen) => vote(run, ann, "deny", seen),
-  "bob abstains": (run, seen) => vote(run, bob, "abstain", seen),
+  approve: vote(ann, "approve"),
+  deny: vote(ann, "deny"),
+  "bob abstains": vote(bob, "abstain"),
   ask: (run, seen) => run.do({ type: "ask", actor: ann, text: "?", ...seen }),
   answer: (run) => run.answer(),
   edit: (run) => run.edit("d2"),

@@ -102,8 +102,23 @@ function findDelegate(
   return inForce.toSorted((a, b) => b.from - a.from)[0]
 }
 
-/** The seats as the directory is now: who has left is removed and their vote with them; who came back votes anew. */
-export function refreshSeats(state: RequestState, seats: readonly Seat[], world: World): Seat[] {
+function isSamePerson(a: Person | null, b: Person | null): boolean {
+  return a?.key === b?.key && a?.name === b?.name
+}
+
+/** Who may vote in the member's place now, and whether nobody does. */
+function withDelegate(state: RequestState, seat: Seat, world: World): Seat {
+  const delegation = findDelegate(state, seat.key, world)
+  const delegate = delegation?.to && delegation.to.key !== seat.key ? personOf(delegation.to) : null
+  const absent = delegation !== undefined && delegation.to === null
+  return absent === seat.absent && isSamePerson(delegate, seat.delegate) ? seat : { ...seat, delegate, absent }
+}
+
+/**
+ * The seats as the directory is now: who has left is removed and their vote with them; who came back votes anew. What
+ * has not changed is the same object.
+ */
+export function refreshSeats(state: RequestState, seats: readonly Seat[], world: World): readonly Seat[] {
   const names = new Set(seats.flatMap(({ groups }) => groups))
   const present = new Map(
     [...names].map((name) => {
@@ -111,14 +126,12 @@ export function refreshSeats(state: RequestState, seats: readonly Seat[], world:
       return [name, new Set(members.map(({ key }) => key))]
     }),
   )
-  return seats.map((seat) => {
+  const refreshed = seats.map((seat) => {
     const isMember = seat.groups.some((name) => present.get(name)?.has(seat.key))
     const stays = seat.state === "barred" || isMember === isSeatLive(seat.state)
-    const moved = stays ? seat : moveSeat(seat, isMember ? "return" : "remove")
-    const delegation = findDelegate(state, seat.key, world)
-    const delegate = delegation?.to && delegation.to.key !== seat.key ? personOf(delegation.to) : null
-    return { ...moved, delegate, absent: delegation !== undefined && delegation.to === null }
+    return withDelegate(state, stays ? seat : moveSeat(seat, isMember ? "return" : "remove"), world)
   })
+  return refreshed.every((seat, index) => seat === seats[index]) ? seats : refreshed
 }
 
 /** Whether somebody may vote on the seat as its member or, once removed from it, as the member's delegate. */
