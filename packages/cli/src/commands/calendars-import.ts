@@ -4,7 +4,7 @@ import type { CallInputOf } from "@signalbox/contracts/operation"
 import type { Command } from "commander"
 import { addCommand, type CommandContext, type CommandFrame, onRun, textOption } from "../command.ts"
 import { findUnless } from "../documents/declared-kinds.ts"
-import { showHeld } from "../generated/run-operation.ts"
+import { showHeld } from "../output/show-held.ts"
 import { readInputFile } from "../input-file.ts"
 
 type Settings = Omit<CallInputOf<typeof calendarsApply>, "name" | "document">
