@@ -233,6 +233,8 @@ export interface Executor {
   acknowledge(
     reports: ReadonlyArray<{ readonly nodeId: string; readonly key: string; readonly phase: "task" | "rollback" }>,
   ): void
+  /** Another server runs this execution now: orders of it that no node has confirmed go out no more. */
+  forget(executionId: string): void
   /** What came of a step that the node asked the server to perform; lost where the node has no session, and asked again. */
   answer(nodeId: string, answer: StepAnswer): void
   /** Whoever owns executions listens here; there is one listener. */

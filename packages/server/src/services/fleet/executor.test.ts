@@ -257,4 +257,12 @@ describe("the order book", () => {
     book.expire(orderLimits.killMilliseconds)
     expect(book.size).toBe(0)
   })
+
+  test("W9: forgets the orders of an execution that another server runs, so that no node gets them once it is back", () => {
+    const book = new OrderBook()
+    const kill = (key: string): ExecutorOrder => ({ type: "kill", nodeId: "nod_x", key, reason: "abort" })
+    for (const key of ["exe_1/0/1", "exe_1/7/2", "exe_10/0/1"]) book.add(kill(key), 0)
+    book.forget("exe_1")
+    expect(book.unconfirmed("nod_x", 0).map(({ key }) => key)).toEqual(["exe_10/0/1"])
+  })
 })

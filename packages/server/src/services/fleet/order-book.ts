@@ -49,6 +49,14 @@ export class OrderBook {
     }
   }
 
+  /** Of this execution nothing is to be sent any more. */
+  forget(executionId: string): void {
+    for (const [nodeId, ofNode] of this.#byNode) {
+      for (const [name, { order }] of ofNode) if (order.key.startsWith(`${executionId}/`)) ofNode.delete(name)
+      if (ofNode.size === 0) this.#byNode.delete(nodeId)
+    }
+  }
+
   get size(): number {
     let size = 0
     for (const ofNode of this.#byNode.values()) size += ofNode.size

@@ -55,6 +55,10 @@ export class SessionExecutor implements Executor, RegistryListener {
     }
   }
 
+  forget(executionId: string): void {
+    this.#orders.forget(executionId)
+  }
+
   stop(): void {
     this.#removed.stop()
   }

@@ -166,7 +166,10 @@ export class ExecutionOwner {
       if (end === "stopped") await releaseExecution(this.#options.database, claimed)
       // Kept in the map meanwhile, so that it is not claimed again at once.
       if (end === "failed") await delay(retryMilliseconds, undefined, { signal: this.#stop.signal }).catch(() => {})
-      if (end === "lost") this.#options.logger.warn({ execution: claimed.id }, "another server runs this execution now")
+      if (end === "lost") {
+        this.#options.executor.forget(claimed.id)
+        this.#options.logger.warn({ execution: claimed.id }, "another server runs this execution now")
+      }
     } catch (error) {
       this.#warn(error)
     } finally {

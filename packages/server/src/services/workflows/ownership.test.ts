@@ -139,6 +139,7 @@ describe("the ownership of executions", () => {
     expect(await test.database.query("select 1 from execution_tasks where execution_id = $1", [id])).toEqual([])
     expect(fixture.executor.acknowledged).toEqual([])
     expect(fixture.executor.runs.size).toBe(10)
+    expect(fixture.executor.forgotten).toEqual([id])
     await fixture.stop()
     await test.database.query("delete from executions where id = $1", [id])
   })

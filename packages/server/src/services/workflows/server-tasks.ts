@@ -63,6 +63,7 @@ export class ServerTasks {
         const others = reports.filter(({ nodeId }) => nodeId !== serverRunner)
         if (others.length > 0) nodes.acknowledge(others)
       },
+      forget: (executionId) => nodes.forget(executionId),
       answer: (nodeId, answer) => nodes.answer(nodeId, answer),
       listen: (listener) => {
         this.#listener = listener

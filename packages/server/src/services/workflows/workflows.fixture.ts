@@ -109,6 +109,7 @@ export class FixtureExecutor implements Executor {
   copies = 1
   readonly orders: ExecutorOrder[] = []
   readonly acknowledged: string[] = []
+  readonly forgotten: string[] = []
   readonly runs = new Map<string, number>()
   readonly #journal = new Map<string, Promise<ExecutorReport> | "stall">()
   #listener: (report: ExecutorReport) => void = () => {}
@@ -138,6 +139,10 @@ export class FixtureExecutor implements Executor {
       if (order.type === "rollback") void this.#rollBack(order)
       if (order.type === "kill") void this.#kill(order)
     }
+  }
+
+  forget(executionId: string): void {
+    this.forgotten.push(executionId)
   }
 
   answer(): void {
