@@ -10,6 +10,8 @@ import type { DemoScreen } from "./demo-screen.ts"
 import { type DemoContext, type DemoServer, startAgent, startServer, waitForAgents } from "./demo-server.ts"
 import { FleetHealth } from "./fleet-health.ts"
 import { type FleetNode, makeNodes, startService } from "./fleet-node.ts"
+import { Mailbox } from "./mailbox.ts"
+import { requireApproval } from "./members.ts"
 import { Prober } from "./prober.ts"
 import { workflowDocument, workflowName } from "./web-config-workflow.ts"
 
@@ -20,6 +22,8 @@ export interface DemoFleet {
   readonly nodes: readonly FleetNode[]
   readonly prober: Prober
   readonly health: FleetHealth
+  readonly mailbox: Mailbox
+  readonly caPem: string
   /** The value of the secret `web-token`. */
   readonly secret: string
   readonly agentProcessIds: readonly number[]
@@ -31,11 +35,13 @@ export async function startFleet(context: DemoContext, screen: DemoScreen): Prom
   const nodes = await makeNodes(workspace)
   const prober = new Prober()
   const health = new FleetHealth(prober, nodes)
+  const mailbox = new Mailbox()
   const secret = randomBytes(16).toString("hex")
   let client: Client | undefined
   try {
     await health.listen()
-    const starting = startServer(context, health.address)
+    await mailbox.listen()
+    const starting = startServer(context, { healthAddress: health.address, smtpUrl: mailbox.url })
     starting.catch(() => undefined)
     await atMost(demoLimits.startsAtOnce, nodes, async (node) => {
       await startService(workspace, node, context)
@@ -54,10 +60,12 @@ export async function startFleet(context: DemoContext, screen: DemoScreen): Prom
     screen.done(`${nodes.length} agents, enrolled with one key that was good for ${nodes.length}, are online`)
     await client.call(workflowsApply, { name: workflowName, document: workflowDocument }, { signal })
     await client.call(secretsPut, { name: "web-token", value: secret }, { signal })
-    return { server, client, nodes, prober, health, secret, agentProcessIds }
+    await requireApproval({ client, signal })
+    return { server, caPem: server.caPem, client, nodes, prober, health, mailbox, secret, agentProcessIds }
   } catch (error) {
     prober.stop()
     health.stop()
+    mailbox.stop()
     await client?.close()
     throw error
   }

@@ -2,8 +2,11 @@
 export const demoPlan = {
   nodesCount: 12,
   concurrency: 4,
-  /** Begins with two at once and is widened to `concurrency` when so many nodes are done. */
-  firstRun: { version: "v2", workers: 2, errorLimit: 2, width: 2, strict: false, widenAfter: 3 },
+  /**
+   * Begins with two at once and is widened to `concurrency` when so many nodes are done. It was asked for with another
+   * error limit: that is changed between the two levels of its approval.
+   */
+  firstRun: { version: "v2", workers: 2, errorLimit: 2, width: 2, strict: false, widenAfter: 3, errorLimitAsked: 6 },
   /** No workers: the service of every node that takes it answers 503. */
   secondRun: { version: "v3", workers: 0, errorLimit: 1, width: 4, strict: true },
   /** The first wave is one node; so long it bakes. */
@@ -16,6 +19,8 @@ export const demoLimits = {
   serverReadyMilliseconds: 60_000,
   servicesReadyMilliseconds: 30_000,
   agentsReadyMilliseconds: 60_000,
+  /** Until a mail is there, a page answers, or an approved run has begun. */
+  mailMilliseconds: 30_000,
   executionMilliseconds: 90_000,
   /** From the server's word that a run has ended until nodes, journals and services must show it too. */
   settleMilliseconds: 10_000,

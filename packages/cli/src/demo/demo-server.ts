@@ -42,12 +42,13 @@ export function cleanEnvironment(workspace: Workspace): NodeJS.ProcessEnv {
 }
 
 /**
- * A server with its own database, TLS and a free port, whose health checks may reach one address of this machine.
+ * A server with its own database, TLS and a free port, whose health checks may reach one address of this machine, and
+ * whose mail goes to the demo.
  * Resolves when it answers. @throws demo.part-failed
  */
 export async function startServer(
   { workspace, environment, signal }: DemoContext,
-  healthAddress: string,
+  { healthAddress, smtpUrl }: { readonly healthAddress: string; readonly smtpUrl: string },
 ): Promise<DemoServer> {
   const data = workspace.path("server")
   const words = signalboxCommand(
@@ -60,6 +61,12 @@ export async function startServer(
     "warn",
     "--egress-allow",
     healthAddress,
+    "--smtp-url",
+    smtpUrl,
+    "--smtp-starttls",
+    "never",
+    "--smtp-from",
+    "Signalbox <signalbox@example.org>",
   )
   const child = workspace.start("server", words, environment)
   const deadline = performance.now() + demoLimits.serverReadyMilliseconds

@@ -13,6 +13,7 @@ import {
   judgeSecret,
   judgeServer,
 } from "./claims.ts"
+import { judgeApprovals } from "./approval-claims.ts"
 import { type DemoFleet, startFleet } from "./demo-fleet.ts"
 import { demoPlan } from "./demo-plan.ts"
 import { type DemoReport, type KeptDemo, showClaims, showFigures, showNext } from "./demo-report.ts"
@@ -84,7 +85,10 @@ async function play(options: DemoOptions, screen: DemoScreen, signal: AbortSigna
   try {
     const context: DemoContext = { workspace, signal, environment: cleanEnvironment(workspace) }
     screen.line(
-      screen.paint("bold", "Signalbox demo: 12 machines, a change that goes wrong on two, a run that stops itself"),
+      screen.paint(
+        "bold",
+        "Signalbox demo: 12 machines, a change that needs two yeses and goes wrong on two, a run that stops itself",
+      ),
     )
     screen.line(`Everything runs in ${workspace.directory}, and is removed at the end.`)
     screen.line()
@@ -112,6 +116,7 @@ async function play(options: DemoOptions, screen: DemoScreen, signal: AbortSigna
   } finally {
     fleet?.prober.stop()
     fleet?.health.stop()
+    fleet?.mailbox.stop()
     await fleet?.client.close()
     await workspace.remove()
   }
@@ -148,7 +153,13 @@ function judge(runs: Runs, secret: SecretEvidence, shown: { prober: Prober; scre
   const probing = { probesCount: prober.probesCount, pauseMaxMilliseconds: prober.pauseMaxMilliseconds }
   prober.stop()
   const ofRuns = [...judgeFirstRun(first), ...judgeSecondRun(second)]
-  const claims = [...ofRuns, judgeSecret(secret), judgeProbing(runs, probing), judgeServer(runs)]
+  const claims = [
+    ...judgeApprovals(runs),
+    ...ofRuns,
+    judgeSecret(secret),
+    judgeProbing(runs, probing),
+    judgeServer(runs),
+  ]
   showClaims(screen, "Proof, from outside the server", claims)
   return claims
 }

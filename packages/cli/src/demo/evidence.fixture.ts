@@ -57,12 +57,25 @@ function nodeOf(run: { version: string; workers: number }, number: number, end: 
 
 const numbers = Array.from({ length: demoPlan.nodesCount }, (_, index) => index + 1)
 
+function approvalOf(edited: boolean): RunEvidence["approval"] {
+  return {
+    requestId: "apr_01m80h8wm1e5t8zgx7bwjs0yvz",
+    executionId,
+    digest: "ab".repeat(32),
+    linksOpened: 6,
+    votesByOpening: 0,
+    ...(edited ? { votesVoided: 2, oldLinkStatus: 409 } : {}),
+    approvedAt: -500,
+  }
+}
+
 export function firstRunEvidence(): RunEvidence {
   const run = demoPlan.firstRun
   const nodes = numbers.map((number) => nodeOf(run, number, faultOf(number) === "none" ? "updated" : "failed"))
   return {
     ...run,
     executionId,
+    approval: approvalOf(true),
     secret,
     widenedAt: 1295,
     health: { asked: 3, well: 3 },
@@ -78,6 +91,7 @@ export function secondRunEvidence(): RunEvidence {
   return {
     ...run,
     executionId,
+    approval: approvalOf(false),
     secret,
     health: { asked: 3, well: 3 },
     span: { from: 0, to: 1700 },

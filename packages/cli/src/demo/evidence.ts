@@ -22,6 +22,7 @@ export interface NodeEvidence {
 
 export interface RunEvidence {
   readonly executionId: string
+  readonly approval: ApprovalEvidence
   readonly version: string
   readonly workers: number
   readonly errorLimit: number
@@ -41,6 +42,22 @@ export interface RunEvidence {
     readonly rolledBack: number
     readonly neverStarted: number
   }
+}
+
+/** How a run came to be allowed. */
+export interface ApprovalEvidence {
+  readonly requestId: string
+  readonly executionId: string
+  /** SHA-256 of what was approved in the end. */
+  readonly digest: string
+  /** How often links in mails were opened before anybody answered, and how many votes that made. */
+  readonly linksOpened: number
+  readonly votesByOpening: number
+  /** Of an edit between the levels: votes that it voided, and how a link of before was answered. */
+  readonly votesVoided?: number
+  readonly oldLinkStatus?: number
+  /** When the last member pressed the button, in milliseconds since 1970. */
+  readonly approvedAt: number
 }
 
 /** Where a secret's value was looked for, and where its place is marked by `***`. */

@@ -7,9 +7,11 @@ import { overlapMax, spellsWithin, unavailableSpans } from "./availability.ts"
 import { demoLimits, demoPlan } from "./demo-plan.ts"
 import type { DemoScreen } from "./demo-screen.ts"
 import type { DemoContext } from "./demo-server.ts"
-import type { NodeEvidence, RunEvidence } from "./evidence.ts"
+import type { ApprovalEvidence, NodeEvidence, RunEvidence } from "./evidence.ts"
 import type { FleetHealth } from "./fleet-health.ts"
 import { type FleetNode, type NodeFiles, readNodeFiles } from "./fleet-node.ts"
+import type { Mailbox } from "./mailbox.ts"
+import { approveRun } from "./members.ts"
 import { isEntryOver, type JournalEntry, readNodeJournal } from "./node-journal.ts"
 import type { Prober } from "./prober.ts"
 import { workflowName } from "./web-config-workflow.ts"
@@ -22,10 +24,14 @@ export interface RunOrder {
   readonly strict: boolean
   /** Nodes that are done when the run is widened to the plan's concurrency; never where it is left out. */
   readonly widenAfter?: number
+  /** The error limit that it was asked for with; it is changed while the run waits for approval. */
+  readonly errorLimitAsked?: number
 }
 
 export interface RunParts extends DemoContext {
   readonly client: Client
+  readonly mailbox: Mailbox
+  readonly caPem: string
   readonly nodes: readonly FleetNode[]
   readonly prober: Prober
   readonly health: FleetHealth
@@ -44,22 +50,8 @@ export async function runRollout(parts: RunParts, order: RunOrder): Promise<RunE
   for (const node of nodes)
     before.set(node.name, { ...(await readNodeFiles(node)), version: prober.answer(node.name).version })
   const from = prober.now()
-  const { version, workers, errorLimit, width, strict } = order
-  const reply = await client.call(
-    executionsCreate,
-    {
-      workflow: workflowName,
-      targets: { query: "role=web" },
-      parameters: { version, workers },
-      concurrency: width,
-      errorLimit,
-      strict,
-      health: { http: { url: `http://${health.address}/` }, every: demoPlan.healthEvery },
-    },
-    { signal },
-  )
-  if (reply.status === "held") throw new AppError("demo.part-failed", "the run was held for approval")
-  const { id } = reply.value
+  const approval = await startApproved(parts, order)
+  const id = approval.executionId
   const widening = order.widenAfter === undefined ? undefined : widen(parts, id, order.widenAfter)
   // Whatever goes wrong with it is told when the run has been shown.
   widening?.catch(() => undefined)
@@ -79,6 +71,7 @@ export async function runRollout(parts: RunParts, order: RunOrder): Promise<RunE
   return {
     ...order,
     executionId: id,
+    approval,
     secret,
     span,
     nodes: evidence,
@@ -86,6 +79,24 @@ export async function runRollout(parts: RunParts, order: RunOrder): Promise<RunE
     ...(widenedAt === undefined ? {} : { widenedAt }),
     server: counts,
   }
+}
+
+/** Asks for the run, and has it approved. @throws demo.part-failed where it starts without */
+async function startApproved(parts: RunParts, order: RunOrder): Promise<ApprovalEvidence> {
+  const { client, health, signal } = parts
+  const { version, workers, errorLimit, width, strict, errorLimitAsked = errorLimit } = order
+  const input = {
+    workflow: workflowName,
+    targets: { query: "role=web" },
+    parameters: { version, workers },
+    concurrency: width,
+    strict,
+    health: { http: { url: `http://${health.address}/` }, every: demoPlan.healthEvery },
+  }
+  const reply = await client.call(executionsCreate, { ...input, errorLimit: errorLimitAsked }, { signal })
+  if (reply.status !== "held") throw new AppError("demo.part-failed", "the run started without approval")
+  const edit = { input: { ...input, errorLimit }, text: `errors tolerated: ${errorLimitAsked} to ${errorLimit}` }
+  return await approveRun(parts, reply.requestUrl, errorLimitAsked === errorLimit ? undefined : edit)
 }
 
 /** Lets more nodes in at once when some are done; gives the moment before it asked, in milliseconds since 1970. */

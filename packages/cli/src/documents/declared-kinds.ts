@@ -1,12 +1,12 @@
-import { associationFields, associationsApply, associationsGet } from "@signalbox/contracts/approvals/associations"
-import { approvalGroupFields, approvalGroupsApply, approvalGroupsGet } from "@signalbox/contracts/approvals/groups"
-import { templateFields, templatesApply, templatesGet } from "@signalbox/contracts/approvals/templates"
 import {
   calendarsApply,
   calendarsDocument,
   calendarsGet,
   changeCalendarFields,
 } from "@signalbox/contracts/calendars/change-calendars"
+import { associationFields, associationsApply, associationsGet } from "@signalbox/contracts/approvals/associations"
+import { approvalGroupFields, approvalGroupsApply, approvalGroupsGet } from "@signalbox/contracts/approvals/groups"
+import { templateFields, templatesApply, templatesGet } from "@signalbox/contracts/approvals/templates"
 import { schedulesApply, schedulesGet, scheduleFields } from "@signalbox/contracts/calendars/schedules"
 import { windowsApply, windowsGet, windowFields } from "@signalbox/contracts/calendars/windows"
 import { groupsGet, groupsPut } from "@signalbox/contracts/fleet/operations"
@@ -99,15 +99,15 @@ const identityProvider = z
   .transform(withoutKind)
 const window = z.strictObject({ kind: z.literal("Window"), ...windowFields }).transform(withoutKind)
 
+const changeCalendar = z
+  .strictObject({ kind: z.literal("ChangeCalendar"), ...changeCalendarFields })
+  .transform(withoutKind)
+
 const approvalGroup = z
   .strictObject({ kind: z.literal("ApprovalGroup"), ...approvalGroupFields })
   .transform(withoutKind)
 const template = z.strictObject({ kind: z.literal("ApprovalTemplate"), ...templateFields }).transform(withoutKind)
 const association = z.strictObject({ kind: z.literal("Association"), ...associationFields }).transform(withoutKind)
-
-const changeCalendar = z
-  .strictObject({ kind: z.literal("ChangeCalendar"), ...changeCalendarFields })
-  .transform(withoutKind)
 
 export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
   NodeGroup: declare<Group>({

@@ -60,10 +60,20 @@ export function readValue(field: Field, given: unknown, name: string): unknown {
       return readScalar(given as string)
     case "text":
       return given
+    case "json":
+      return readJson(given as string, name)
     case "list":
       return given
     case "record":
       return readRecord(given as string[], name)
+  }
+}
+
+function readJson(text: string, name: string): unknown {
+  try {
+    return JSON.parse(text) as unknown
+  } catch (cause) {
+    throw new AppError("cli.usage", `${name} takes JSON, such as '{"size": 3}'`, { cause })
   }
 }
 

@@ -4,7 +4,7 @@ import { assert } from "@signalbox/kernel/assert"
 import { z } from "zod"
 
 /** How a member of an operation's input is given on the command line. */
-export type FieldKind = "text" | "number" | "flag" | "list" | "record" | "scalar"
+export type FieldKind = "text" | "number" | "flag" | "list" | "record" | "scalar" | "json"
 
 export interface Field {
   /** Where in the input; a member of a nested object has two parts. */
@@ -79,6 +79,7 @@ type Kind = Pick<Field, "kind" | "choices" | "removable" | "flagValue">
 
 function kindOf(schema: z.ZodType, where: string): Kind {
   if (schema === countOrPercent) return { kind: "scalar" }
+  if (isJson(schema)) return { kind: "json" }
   if (schema instanceof z.ZodArray) {
     const { schema: item } = unwrap(schema.element as z.ZodType)
     return item instanceof z.ZodEnum ? { kind: "list", choices: item.options.map(String) } : { kind: "list" }
@@ -100,11 +101,18 @@ function kindOf(schema: z.ZodType, where: string): Kind {
   return { kind: "text" }
 }
 
+/** Anything at all, or an object of anything: written as JSON. */
+function isJson(schema: z.ZodType): boolean {
+  if (schema instanceof z.ZodUnknown) return true
+  return schema instanceof z.ZodRecord && unwrap(schema.valueType as z.ZodType).schema instanceof z.ZodUnknown
+}
+
 function placeholderOf(schema: z.ZodType): string {
   if (schema === countOrPercent) return "count|percent"
   if (schema === duration) return "duration"
   if (schema === instant || schema === instantInput) return "instant"
   if (schema === resourceName) return "name"
+  if (isJson(schema)) return "json"
   if (schema === tagQuery) return "query"
   if (schema instanceof z.ZodNumber) return "number"
   if (schema instanceof z.ZodRecord) return "key=value"

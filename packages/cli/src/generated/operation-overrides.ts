@@ -121,6 +121,8 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
   "identity-providers.apply": "`signalbox apply -f` calls it: its groups don't fit into options",
   "deliveries.send": "services call it; people test a channel with `signalbox channels test`",
   "audit.export": "`signalbox audit export` and `signalbox audit verify` call it",
+  "link-answers.give": "the page behind a member's link calls it",
+  "link-answers.show": "the page behind a member's link calls it",
   "nodes.enroll": "`signalbox agent enroll` calls it with the key that it makes",
   "passwords.change": "`signalbox change-password` calls it, and asks for the passwords",
   "passwords.redeem": "`signalbox login --code` calls it",

@@ -36,7 +36,8 @@ test("X6: back up under load, kill -9, lose the data directory, restore: agents 
   })
   const file = join(installation.directory, "a backup")
   const said = await installation.succeed(["database", "backup", file])
-  expect(said).toContain("admin.json, master.key, tls/authority.pem")
+  expect(said).toContain("the audit chain fits")
+  expect(said).toContain("admin.json, master.key, signing.key, tls/authority.pem")
   // The nodes go on after the backup: the restored server knows nothing of that.
   await installation.eventually("a second node to work", async () => {
     const evidence = await readEvidence(installation, open)
@@ -57,6 +58,7 @@ test("X6: back up under load, kill -9, lose the data directory, restore: agents 
   }
   expect(await waitForRunEnd(installation, done)).toMatchObject({ state: "succeeded" })
   expect(await installation.succeed(["why", done])).toContain("executions.create")
+  expect(await installation.succeed(["audit", "verify"])).toContain("the audit chain of main fits")
   await expect(access(lost)).rejects.toMatchObject({ code: "ENOENT" })
 })
 
@@ -91,6 +93,7 @@ test("X6: from the private database to another PostgreSQL while agents stay enro
     expect(await installation.succeed(["why", before])).toBe(story)
     const after = await run(3)
     expect(await waitForRunEnd(installation, after)).toMatchObject({ state: "succeeded", counts: { succeeded: 3 } })
+    expect(await installation.succeed(["audit", "verify"])).toContain("the audit chain of main fits")
     expect((await installation.run(["database", "move", "--to", url])).stderr).toContain("storage.target-not-empty")
     await installation.server.end("SIGTERM")
   } finally {

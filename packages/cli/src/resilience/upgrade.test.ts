@@ -34,6 +34,13 @@ test("X6: runs of the version before are there: state, outputs, and their storie
   expect(story).toContain("old-change")
 })
 
+test("X3, X6: audit records of the version before are sealed, and those of now after them", async () => {
+  await installation.eventually("the old records to be sealed", async () => {
+    const { records } = JSON.parse(await installation.succeed(["audit", "verify", "--json"])) as { records: number }
+    return records > 0
+  })
+})
+
 test("X6: an agent's data directory of the version before goes on: same node, new work", async () => {
   const { node } = archive
   const root = join(installation.directory, node, "root")

@@ -105,7 +105,7 @@ export const heldOperationsEdit = defineOperation({
   input: z.strictObject({
     request: requestId,
     revision: z.int().min(1).describe("The revision that was changed: nobody's edit gets lost"),
-    input: z.record(z.string(), z.unknown()).describe("The operation's whole input"),
+    newInput: z.record(z.string(), z.unknown()).describe("The operation's whole input"),
   }),
   output: heldOperation,
   errors: [

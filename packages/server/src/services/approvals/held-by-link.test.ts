@@ -190,7 +190,7 @@ describe("A7, A8: a held call that is approved by links", () => {
     const { digest } = await request(id)
     const edited = await server.call(server.platformKey, "POST", `/v1/held-operations/${id}:edit`, {
       revision: 1,
-      input: { name: "edited", cron: "0 4 * * *", zone: "UTC", duration: "2h" },
+      newInput: { name: "edited", cron: "0 4 * * *", zone: "UTC", duration: "2h" },
     })
     expect(edited.status, JSON.stringify(edited.body)).toBe(200)
     const after = await request(id)

@@ -61,7 +61,7 @@ export function heldHandlers(context: HeldContext): Handler[] {
           const held = await getHeld(ctx.sql, ctx.caller, input.request)
           checkIsCaller(held, ctx.caller)
           const { caller, cause, requestId, depth } = ctx
-          const call = { operation: held.operation, input: input.input, caller, cause, causedBy: requestId, depth }
+          const call = { operation: held.operation, input: input.newInput, caller, cause, causedBy: requestId, depth }
           planned.set(input, await context.planner.planCall(call))
         },
       },
