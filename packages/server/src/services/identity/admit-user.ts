@@ -38,13 +38,9 @@ export async function admitUser(
     before.subject === null ||
     before.claimedRoles.join() !== roles.join() ||
     before.claimedTeams.join() !== teams.join()
-  const user = await updateUser(ctx.tx, ctx.account, before, {
-    claimedRoles: roles,
-    claimedTeams: teams,
-    issuer: identity.issuer,
-    subject: identity.subject,
-    lastLoginAt: ctx.now,
-  })
+  const { issuer, subject } = identity
+  const change = { claimedRoles: roles, claimedTeams: teams, issuer, subject, lastLoginAt: ctx.now }
+  const user = await updateUser(ctx.tx, ctx.account, { row: before, change })
   if (!known || isNews) {
     emitUser(ctx, user, known ? "user.changed" : "user.created")
     await principalsChanged(context, ctx)

@@ -56,9 +56,7 @@ async function logIn(context: IdentityContext, ctx: ChangeContext, { user, rehas
   const row = await lockUser(ctx.tx, ctx.account, user.id)
   if (!row || row.disabledAt !== null || row.passwordHash !== user.passwordHash) throw loginRefused()
   const loggedIn = await openSession(context, ctx, { user: row })
-  await updateUser(ctx.tx, ctx.account, row, {
-    lastLoginAt: ctx.now,
-    ...(rehashed === undefined ? {} : { passwordHash: rehashed }),
-  })
+  const change = { lastLoginAt: ctx.now, ...(rehashed === undefined ? {} : { passwordHash: rehashed }) }
+  await updateUser(ctx.tx, ctx.account, { row, change })
   return loggedIn
 }

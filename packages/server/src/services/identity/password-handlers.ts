@@ -100,7 +100,7 @@ async function savePassword(
   { row, hash, except }: { readonly row: UserRow; readonly hash: string; readonly except?: string },
 ): Promise<{ user: string; name: string }> {
   const change = { passwordHash: hash, codeHash: null, codeExpiresAt: null }
-  const saved = await updateUser(ctx.tx, ctx.account, row, change)
+  const saved = await updateUser(ctx.tx, ctx.account, { row, change })
   emitUser(ctx, saved, "user.password-set")
   await endSessions(context, ctx, { userId: row.id, except })
   return { user: row.id, name: row.name }

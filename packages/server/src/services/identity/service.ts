@@ -15,6 +15,8 @@ import { createPeople } from "./people-directory.ts"
 import { createSessionDirectory } from "./session-directory.ts"
 import { insertAccount, insertKey } from "./store.ts"
 
+export type { IdentityOptions } from "./options.ts"
+
 /** The account that the first start makes. */
 export const firstAccount = "main"
 

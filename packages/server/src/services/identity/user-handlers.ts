@@ -134,9 +134,9 @@ async function resetPassword(context: IdentityContext, user: string, ctx: Change
 export async function saveUser(
   context: IdentityContext,
   ctx: ChangeContext,
-  save: { readonly row: UserRow; readonly change: Parameters<typeof updateUser>[3]; readonly type: string },
+  save: Parameters<typeof updateUser>[2] & { readonly type: string },
 ): Promise<User> {
-  const saved = await updateUser(ctx.tx, ctx.account, save.row, save.change)
+  const saved = await updateUser(ctx.tx, ctx.account, save)
   emitUser(ctx, saved, save.type)
   await principalsChanged(context, ctx)
   return toUser(saved)

@@ -123,7 +123,7 @@ export async function findUsersOfIdentity(
   )
 }
 
-export type UserChange = Partial<
+type UserChange = Partial<
   Pick<
     UserRow,
     | "displayName"
@@ -143,7 +143,11 @@ export type UserChange = Partial<
 >
 
 /** Writes the whole row anew: the caller holds its lock. */
-export async function updateUser(tx: Tx, account: string, row: UserRow, change: UserChange): Promise<UserRow> {
+export async function updateUser(
+  tx: Tx,
+  account: string,
+  { row, change }: { readonly row: UserRow; readonly change: UserChange },
+): Promise<UserRow> {
   const next = { ...row, ...change }
   const [updated] = await tx.query<UserRow>(
     `update users set display_name = $3, email = $4, roles = $5, teams = $6, claimed_roles = $7, claimed_teams = $8,
