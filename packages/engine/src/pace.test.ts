@@ -219,6 +219,8 @@ describe("failure domains", () => {
     const domains = Int32Array.of(0, 0, 0, -1, -1)
     expect(started({ targetsCount: 5, width: 5, domains, domainWidth: 2 }).commands()).toHaveLength(2)
     expect(started({ targetsCount: 5, width: 5, domains, domainWidth: 3 }).commands()).toHaveLength(5)
+    const none = Int32Array.of(-1, -1, -1, 0, 0)
+    expect(started({ targetsCount: 5, width: 5, domains: none }).commands()).toHaveLength(4)
   })
 
   test("I24: the least of all limits holds", () => {

@@ -290,6 +290,18 @@ describe("what is wanted of the pace", () => {
   })
 })
 
+describe("rows without the failures by class", () => {
+  test.each([{ errorsMaxByClass: { timeout: 1 } }, { stopWhen: { text: "false", test: () => false } }])(
+    "are refused where %j needs them",
+    (limits) => {
+      const run = new EngineRun(limits)
+      const { classes: _, ...rows } = run.store.rows()
+      expect(() => recoverState(run.plan, rows, 0)).toThrow("need the failures by class")
+      expect(recoverState(new EngineRun().plan, rows, 0).state.classes.timeout).toBe(0)
+    },
+  )
+})
+
 describe("a node that connects again", () => {
   test("is told what is in flight on it, once more", () => {
     const { state } = prepared()
@@ -307,11 +319,17 @@ describe("what a person wishes", () => {
   const pausing = prepared()
   pausing.step({ type: "pause" })
   const planning = newState(run.plan, 0)
+  const killing = prepared()
+  killing.step({ type: "abort", mode: "kill" })
+  const over = new EngineRun({ targetsCount: 0 })
+  over.step({ type: "planned" })
 
   test.each([
     ["running", run.state, ["", "pause", "abort finish", "abort kill"]],
     ["pausing", pausing.state, ["resume", "", "abort finish", "abort kill"]],
     ["aborting", aborting.state, ["", "", "", "abort kill"]],
+    ["killing", killing.state, ["", "", "", ""]],
+    ["over", over.state, ["", "", "", ""]],
     ["planning", planning, ["", "", "abort finish", "abort kill"]],
   ] as const)("I9: %s", (_, state, expected) => {
     const wishes = ["run", "pause", "abort-finish", "abort-kill"] as const

@@ -31,9 +31,11 @@ describe("I12: reports that mean nothing change nothing", () => {
     ["a task that is no number", report("task-started", Number.NaN), "unknown-task"],
     ["a task below 0", finished(-1, 1, { state: "failed" }), "unknown-task"],
     ["a task that was never started", finished(7, 1, { state: "failed" }), "not-started"],
+    ["the task that starts next", report("task-started", 3), "not-started"],
     ["an attempt to come", finished(2, 3, { state: "failed" }), "not-started"],
     ["an attempt that is no number", finished(2, Number.NaN, { state: "failed" }), "not-started"],
     ["an attempt that was replaced", finished(2, 1, { state: "succeeded" }), "old-attempt"],
+    ["a start of an attempt that was replaced", report("task-started", 2, 1), "old-attempt"],
     ["a task that has ended", finished(0, 1, { state: "failed" }), "ended"],
     ["a task that is being rolled back", finished(1, 1, { state: "succeeded" }), "ended"],
     ["a rollback nobody asked for", report("rollback-started", 2, 2), "no-rollback"],
@@ -60,6 +62,7 @@ describe("I12: reports that mean nothing change nothing", () => {
       const result = run.step(input)
       expect(result.ignored).toEqual([{ input, why }])
       expect(result.taskChanges).toEqual([])
+      expect(result.commands).toEqual([])
       expect(result.execution).toBeUndefined()
       expect(result.state.counts).toEqual({ ...run.state.counts })
     })
@@ -69,6 +72,12 @@ describe("I12: reports that mean nothing change nothing", () => {
     const run = prepared()
     run.step(report("task-started", 0))
     expect(run.commands()).toEqual(["kill 0/1 stale"])
+  })
+
+  test("I7: a class that goes with a success is no failure's", () => {
+    const run = started()
+    run.step(finished(0, 1, { state: "succeeded", class: "system" }))
+    expect(run.row(0)).toMatchObject({ state: "succeeded", class: null })
   })
 
   test("I4: nothing moves an execution that has ended", () => {

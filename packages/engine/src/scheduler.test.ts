@@ -173,6 +173,15 @@ describe("retries", () => {
     run.finish("succeeded", 0)
     expect(run.store.execution).toBe("paused")
   })
+
+  test("I8: so is what fails during the pause", () => {
+    const run = started({ attemptsMax: 2 })
+    run.step({ type: "pause" })
+    run.finish("failed", 0)
+    run.finish("succeeded", 1)
+    run.wait(run.plan.retryDelayMilliseconds)
+    expect(run.commands()).toEqual(["start 0/2"])
+  })
 })
 
 describe("pause and resume", () => {
