@@ -1,0 +1,232 @@
+/**
+ * Approvals from end to end: 32 clients submit requests; two members are notified and vote; the result is delivered to a
+ * service that receives. Against plain SQL that writes the same rows in as many transactions. Then what waits for one
+ * member among 100,000 open requests, and what a look for due timers reads.
+ */
+import { performance } from "node:perf_hooks"
+import pg from "pg"
+import { Pool } from "undici"
+import { figuresOf, percentile, round, withPostgres, type Connection } from "../measure.ts"
+import { startServerProcess } from "../server-process.ts"
+import { startFloor } from "./floor.ts"
+import { prepare, Receiver } from "./setup.ts"
+
+const clients = 32
+const secondsPerRun = Number(process.env["SECONDS"] ?? 10)
+const runs = Number(process.env["RUNS"] ?? 3)
+const connections = 16
+const openRequests = 100_000
+const listings = 200
+
+interface Sample {
+  readonly perSecond: number
+  readonly p50Milliseconds: number
+  readonly transactionsPerLife: number
+}
+
+/** Lives from 32 clients for a fixed time; what has begun is ended, and the time until then counts. */
+async function load(
+  transactions: () => number | Promise<number>,
+  life: (client: number, n: number) => Promise<void>,
+): Promise<Sample> {
+  const latencies: number[] = []
+  const before = await transactions()
+  const begin = performance.now()
+  const end = begin + secondsPerRun * 1000
+  const client = async (index: number): Promise<void> => {
+    for (let n = 0; performance.now() < end; n++) {
+      const from = performance.now()
+      await life(index, n)
+      latencies.push(performance.now() - from)
+    }
+  }
+  await Promise.all(Array.from({ length: clients }, (_, index) => client(index)))
+  const seconds = (performance.now() - begin) / 1000
+  const commits = (await transactions()) - before
+  return {
+    perSecond: latencies.length / seconds,
+    p50Milliseconds: percentile(latencies, 0.5),
+    transactionsPerLife: commits / latencies.length,
+  }
+}
+
+async function commitsOf(connection: Connection): Promise<number> {
+  return await query(connection, async (client) => {
+    // Sessions tell what they have counted when they are idle; the server's own looks for work count too.
+    await new Promise((resolve) => setTimeout(resolve, 2_500))
+    const { rows } = await client.query<{ count: string }>(
+      "select xact_commit::text as count from pg_stat_database where datname = current_database()",
+    )
+    return Number(rows[0]?.count)
+  })
+}
+
+async function query<T>(connection: Connection, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ ...connection, options: "-c search_path=signalbox" })
+  await client.connect()
+  try {
+    return await work(client)
+  } finally {
+    await client.end()
+  }
+}
+
+interface Measured {
+  readonly sample: Sample
+  readonly stateText: string
+  readonly list: { readonly p50: number; readonly p99: number }
+  readonly timerRows: number
+}
+
+async function ours(connection: Connection, withList: boolean): Promise<Measured> {
+  const receiver = new Receiver()
+  await receiver.start()
+  const server = await startServerProcess({
+    connection,
+    flags: {
+      "database-connections": String(connections),
+      "calls-per-second": "1000000",
+      "egress-allow": "127.0.0.1",
+    },
+  })
+  const http = new Pool(server.url, { connections: clients, pipelining: 1 })
+  let sequence = 0
+  const send = async <T>(key: string, method: "GET" | "POST", path: string, body?: object): Promise<T> => {
+    const reply = await http.request({
+      method,
+      path,
+      headers: {
+        authorization: `Bearer ${key}`,
+        ...(body
+          ? { "content-type": "application/json", "idempotency-key": `bench-${sequence++}-${Math.random()}` }
+          : {}),
+      },
+      ...(body ? { body: JSON.stringify(body) } : {}),
+    })
+    const text = await reply.body.text()
+    if (reply.statusCode !== 200) throw new Error(`${path}: ${reply.statusCode} ${text}`)
+    return JSON.parse(text) as T
+  }
+  try {
+    const { backend, voters } = await prepare(server, receiver, clients)
+    const life = async (client: number): Promise<void> => {
+      const { id, digest } = await send<{ id: string; digest: string }>(backend, "POST", "/v1/approval-requests", {
+        type: "purchase",
+        title: "200 chairs",
+        content: { chairs: 200, reason: "the new office", supplier: "sitwell" },
+        attributes: { project: `project-${client}` },
+        callback: `shop-${client}`,
+      })
+      await receiver.until(id, voters.length)
+      for (const voter of voters) await send(voter, "POST", `/v1/approval-requests/${id}:approve`, { digest })
+      await receiver.until(id, voters.length + 1)
+      receiver.forget(id)
+    }
+    await life(0)
+    const sample = await load(() => commitsOf(connection), life)
+    const stateText = await query(connection, async (client) => {
+      const { rows } = await client.query<{ text: string }>(
+        "select state_data::text as text from approval_requests order by submitted_at desc limit 1",
+      )
+      return rows[0]?.text ?? "{}"
+    })
+    if (!withList) return { sample, stateText, list: { p50: 0, p99: 0 }, timerRows: 0 }
+    await fill(connection)
+    const latencies: number[] = []
+    for (let n = 0; n < listings; n++) {
+      const from = performance.now()
+      const { items } = await send<{ items: unknown[] }>(voters[0] ?? "", "GET", "/v1/approval-requests?mine=true")
+      if (items.length !== 100) throw new Error(`${items.length} requests wait, not 100`)
+      latencies.push(performance.now() - from)
+    }
+    const list = { p50: percentile(latencies, 0.5), p99: percentile(latencies, 0.99) }
+    return { sample, stateText, list, timerRows: await rowsReadForTimers(connection) }
+  } finally {
+    await http.close()
+    await server.stop()
+    await receiver.stop()
+  }
+}
+
+/** Makes 100,000 open requests of one that was: all wait for the first voter, due in a year. */
+async function fill(connection: Connection): Promise<void> {
+  await query(connection, async (client) => {
+    await client.query("set synchronous_commit = off")
+    await client.query(
+      `insert into approval_requests
+       select made.* from approval_requests one, generate_series(1, $1::int) n,
+         jsonb_populate_record(one, jsonb_build_object('id', 'apr_open_' || lpad(n::text, 8, '0'), 'state', 'open',
+           'decided_at', null, 'next_timer_at', now() + interval '1 year')) made
+       where one.id = (select id from approval_requests order by submitted_at desc limit 1)`,
+      [openRequests],
+    )
+    await client.query(
+      `insert into approval_waits (request_id, member_key, account, level, since)
+       select r.id, v.member->>'key', 'main', 1, now() from approval_requests r,
+         (select member from approval_votes where number = 1 limit 1) v where r.id like 'apr_open_%'`,
+    )
+    await client.query("analyze approval_requests, approval_waits")
+  })
+}
+
+/** How many rows a look for what is due reads, while nothing is. */
+async function rowsReadForTimers(connection: Connection): Promise<number> {
+  return await query(connection, async (client) => {
+    const { rows } = await client.query<{ "QUERY PLAN": Array<{ Plan: PlanNode }> }>(
+      `explain (analyze, format json) select id from approval_requests where next_timer_at <= now() order by next_timer_at limit 200`,
+    )
+    const read = (node: PlanNode): number =>
+      node["Actual Rows"] +
+      (node["Rows Removed by Filter"] ?? 0) +
+      (node.Plans ?? []).reduce((sum, each) => sum + read(each), 0)
+    const plan = rows[0]?.["QUERY PLAN"][0]?.Plan
+    return plan ? read(plan) : -1
+  })
+}
+
+interface PlanNode {
+  readonly "Actual Rows": number
+  readonly "Rows Removed by Filter"?: number
+  readonly Plans?: readonly PlanNode[]
+}
+
+await withPostgres(async (fresh) => {
+  const samples: { ours: Sample[]; floor: Sample[] } = { ours: [], floor: [] }
+  let last: Measured | undefined
+  for (let run = 0; run < runs; run++) {
+    const connection = await fresh()
+    last = await ours(connection, run === runs - 1)
+    samples.ours.push(last.sample)
+    const floor = startFloor(connection, { stateText: last.stateText, connections })
+    samples.floor.push(await load(floor.transactions, (client) => floor.life(client)))
+    await floor.stop()
+    process.stderr.write(
+      `run ${run + 1}: ours ${round(samples.ours[run]?.perSecond ?? 0)}/s, plain SQL ${round(samples.floor[run]?.perSecond ?? 0)}/s\n`,
+    )
+  }
+  const of = (all: readonly Sample[], member: keyof Sample) => figuresOf(all.map((sample) => sample[member]))
+  const mine = of(samples.ours, "perSecond")
+  const plain = of(samples.floor, "perSecond")
+  const result = {
+    bench: "approvals",
+    runs,
+    unit: "requests/s",
+    clients,
+    ours: {
+      ...mine,
+      p50Milliseconds: of(samples.ours, "p50Milliseconds").median,
+      transactionsPerLife: of(samples.ours, "transactionsPerLife").median,
+    },
+    peers: [],
+    floor: {
+      name: "plain SQL, the same rows, 16 connections, no HTTP, no job queue",
+      ...plain,
+      transactionsPerLife: of(samples.floor, "transactionsPerLife").median,
+    },
+    ratioToBestPeer: null,
+    ratioToFloor: round(mine.median / plain.median),
+    listOf100000: { p50Milliseconds: round(last?.list.p50 ?? 0), p99Milliseconds: round(last?.list.p99 ?? 0) },
+    timerRowsRead: last?.timerRows,
+  }
+  process.stdout.write(`${JSON.stringify(result)}\n`)
+})
