@@ -303,6 +303,10 @@ export const errorCatalogue = {
     "limited",
     "Remove schedules, windows, calendars or feeds that are no longer needed; the limit is named.",
   ),
+  "calendars.closed": entry(
+    "conflict",
+    "Wait until the calendar opens, ask its owners for a freeze template, or break the glass with a reason.",
+  ),
   "calendars.calendar-not-found": entry(
     "not-found",
     "Check the change calendar's name with `signalbox calendars list`.",

@@ -133,6 +133,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     standing: lateCaller(late),
     principals: parts.people,
     windows: parts.windows,
+    freezes: parts.calendars,
     sealer: secrets.sealer,
     linkMac: secrets.macFor("answer links"),
     membersUrl: options.membersUrl ?? options.publicUrl,
@@ -250,6 +251,7 @@ function makeServices(
     people: identity.keys,
     listeners: [...identity.listeners, calendars.calendars],
     windows: calendars.windows,
+    calendars: calendars.calendars,
     table: routing.table,
     authenticators: [...identity.authenticators, ...fleet.authenticators, ...calendars.authenticators],
   }

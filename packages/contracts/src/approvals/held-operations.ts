@@ -55,6 +55,11 @@ export const heldOperationsKeep = defineOperation({
     depth: z.int().min(0),
     notBefore: z.number().optional().describe("Milliseconds"),
     window: resourceName.optional(),
+    freezes: z
+      .array(z.strictObject({ calendar: resourceName, template: resourceName.nullable() }))
+      .max(100)
+      .default([])
+      .describe("Closed calendars, and whose approval each of them wants besides; null where it is skipped"),
     breakGlass: z.string().max(approvalLimits.commentLengthMax).optional(),
   }),
   output: z.object({ request: z.string(), requestUrl: z.string() }),

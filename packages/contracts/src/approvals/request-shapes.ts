@@ -69,7 +69,7 @@ export const approvalRequest = z.object({
   requester: person,
   revision: z.int().describe("Grows with each edit"),
   digest,
-  template: z.object({ name: resourceName, version: z.int() }).optional().describe("Absent of an unmatched request"),
+  template: z.object({ name: z.string(), version: z.int() }).optional().describe("Absent of an unmatched request"),
   level: z.object({ name: z.string(), number: z.int(), of: z.int() }).optional().describe("The level that is open"),
   notBefore: instant.optional().describe("What was approved is to be done then"),
   expiresAt: instant.optional().describe("When the open level is decided by default"),

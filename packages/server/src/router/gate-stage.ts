@@ -44,7 +44,10 @@ export async function findHold(
   const wishes = terms.wishes ?? {}
   const call = { operation: operation.name, caller, attributes, now, wishes }
   const verdict = options.gates.find(call)
-  if (verdict.kind === "pass") return undefined
+  if (verdict.kind === "pass") {
+    if (verdict.skipped) await options.gates.recordSkip({ ...call, context, calendars: verdict.skipped })
+    return undefined
+  }
   if (verdict.kind === "deny") throw new AppError(verdict.code, verdict.reason, { details: verdict.details ?? {} })
   const key = terms.idempotencyKey()
   const { input: bound, content, title, bodyHash } = await planRouted(options, routed)

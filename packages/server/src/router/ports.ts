@@ -43,7 +43,11 @@ export interface GateCall {
 
 /** What the gate stage answers: let it through, refuse it, or hold it until a request is approved. */
 export type GateVerdict =
-  | { readonly kind: "pass" }
+  | {
+      readonly kind: "pass"
+      /** Calendars that are closed, and that the call skips: to be recorded before it runs. */
+      readonly skipped?: readonly string[]
+    }
   | {
       readonly kind: "deny"
       readonly code: ErrorCode
@@ -67,6 +71,8 @@ export interface HeldCall extends GateCall {
 /** Rules, change calendars and approval associations that may stop a changing call before its handler runs. */
 export interface GateFinder {
   find(call: GateCall): GateVerdict
+  /** Records a call that passes because it skips closed calendars. */
+  recordSkip(call: GateCall & { readonly context: CallContext; readonly calendars: readonly string[] }): Promise<void>
   /** Keeps a call for which `find` said `hold`, with the request for its approval. */
   hold(call: HeldCall): Promise<{ readonly requestId: string; readonly requestUrl: string }>
 }
@@ -380,6 +386,7 @@ export interface ArtifactFinder {
 export const noGates: GateFinder = {
   find: () => ({ kind: "pass" }),
   hold: () => Promise.reject(new Error("nothing was to be held")),
+  recordSkip: () => Promise.reject(new Error("nothing was skipped")),
 }
 
 /** Nothing is metered until the metering service exists. */

@@ -2,14 +2,26 @@
  * The gate stage's side of approvals: says in memory whether a call is held, and keeps it with the request for its
  * approval. The same call again finds the request that it made.
  */
+import { breakGlassReviewsOpen } from "@signalbox/contracts/calendars/break-glass-reviews"
 import { heldOperationsKeep } from "@signalbox/contracts/approvals/held-operations"
 import { AppError } from "@signalbox/kernel/app-error"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
-import type { GateFinder, HeldCall, OperationCaller, Sealer } from "../../router/ports.ts"
+import { toInstant } from "@signalbox/kernel/clock"
+import type {
+  ChangeFreezes,
+  Freeze,
+  GateCall,
+  GateFinder,
+  GateVerdict,
+  HeldCall,
+  OperationCaller,
+  Sealer,
+} from "../../router/ports.ts"
 import type { ApprovalDirectory } from "./approval-directory.ts"
 
 export interface HeldGateOptions {
-  readonly directory: Pick<ApprovalDirectory, "match">
+  readonly directory: Pick<ApprovalDirectory, "match" | "findTemplate">
+  readonly freezes: ChangeFreezes
   readonly operations: OperationCaller
   readonly sealer: Sealer
 }
@@ -21,19 +33,56 @@ export const heldInputUse = "held-operation"
 
 export function createHeldGate(options: HeldGateOptions): GateFinder {
   return {
-    find({ caller, attributes }) {
-      const match = options.directory.match(caller.account, attributes)
-      return match === undefined ? { kind: "pass" } : { kind: "hold" }
-    },
+    find: (call) => find(options, call),
     hold: (call) => hold(options, call),
+    recordSkip: (call) => recordSkip(options, call),
   }
 }
 
-async function hold(
-  { operations, sealer }: HeldGateOptions,
-  call: HeldCall,
-): Promise<{ requestId: string; requestUrl: string }> {
-  const { caller, context, idempotency, wishes, now } = call
+/** An association holds the call; so does a closed calendar, unless the call breaks its glass (A15). */
+function find({ directory, freezes }: HeldGateOptions, call: GateCall): GateVerdict {
+  const { caller, attributes, operation, wishes, now } = call
+  const { account } = caller
+  const closed = freezes.find(account, { operation, attributes }, now)
+  const isHeld = directory.match(account, attributes) !== undefined
+  if (closed.length === 0) return { kind: isHeld ? "hold" : "pass" }
+  if (wishes.breakGlass !== undefined)
+    return isHeld ? { kind: "hold" } : { kind: "pass", skipped: closed.map(({ calendar }) => calendar) }
+  const shut = closed.find(({ freezeTemplate }) => {
+    return freezeTemplate === null || !directory.findTemplate(account, { name: freezeTemplate, groups: {} })
+  })
+  return shut ? refuse(shut) : { kind: "hold" }
+}
+
+function refuse({ calendar, freezeTemplate, opensAt, event, unknown }: Freeze): GateVerdict {
+  const why = unknown ? "its state is unknown" : `it is closed${event === null ? "" : ` (${event})`}`
+  const until = opensAt === null ? "" : ` until ${toInstant(opensAt)}`
+  const who = freezeTemplate === null ? "nobody can approve it" : `there is no template "${freezeTemplate}"`
+  return {
+    kind: "deny",
+    code: "calendars.closed",
+    reason: `the change calendar "${calendar}" holds this call: ${why}${until}, and ${who}`,
+    details: { calendar, ...(opensAt === null ? {} : { opensAt: toInstant(opensAt) }) },
+  }
+}
+
+async function recordSkip(
+  { operations }: HeldGateOptions,
+  call: Parameters<GateFinder["recordSkip"]>[0],
+): Promise<void> {
+  const { operation, caller, wishes, context, calendars } = call
+  const { account, principal } = caller
+  const { cause, requestId, depth } = context
+  await operations.call(
+    breakGlassReviewsOpen,
+    { requestId, operation, principal, reason: wishes.breakGlass ?? "", calendars: [...calendars] },
+    { account, service: "approvals", roles: ["gate"], cause, causedBy: requestId, depth },
+  )
+}
+
+async function hold(options: HeldGateOptions, call: HeldCall): Promise<{ requestId: string; requestUrl: string }> {
+  const { operations, sealer } = options
+  const { caller, context, idempotency, wishes, now, attributes, operation } = call
   const { account, principal } = caller
   if (wishes.notBefore !== undefined && wishes.notBefore > now + notBeforeMillisecondsMax)
     throw new AppError(
@@ -41,6 +90,10 @@ async function hold(
       "a held call runs within 400 days: give an earlier Signalbox-Not-Before",
     )
   const { cause, requestId, depth } = context
+  const isSkipped = wishes.breakGlass !== undefined
+  const freezes = options.freezes
+    .find(account, { operation, attributes }, now)
+    .map(({ calendar, freezeTemplate }) => ({ calendar, template: isSkipped ? null : freezeTemplate }))
   const kept = await operations.call(
     heldOperationsKeep,
     {
@@ -50,11 +103,14 @@ async function hold(
       ...{ cause, causedBy: requestId, depth },
       ...(caller.author === undefined ? {} : { author: caller.author }),
       ...wishes,
+      freezes,
     },
     {
       ...{ account, service: "approvals", roles: ["gate"], cause, causedBy: requestId, depth },
       once: { key: `held:${principal}:${idempotency.key}`, bodyHash: idempotency.bodyHash },
     },
   )
+  if (isSkipped && freezes.length > 0)
+    await recordSkip(options, { ...call, calendars: freezes.map(({ calendar }) => calendar) })
   return { requestId: kept.request, requestUrl: kept.requestUrl }
 }

@@ -6,6 +6,7 @@ import {
   heldOperationsWait,
 } from "@signalbox/contracts/approvals/held-operations"
 import type { InputOf } from "@signalbox/contracts/operation"
+import type { PinnedTemplate } from "@signalbox/approvals/template-rules"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
@@ -81,8 +82,8 @@ async function keep(
   const id = newId("approvalRequest", context.clock, context.random)
   const asked = callerOf(input, account)
   const requester = requesterOfCaller(context.principals, asked, now)
-  // Where the association went in this moment, nothing holds the call any more.
-  const template = context.directory.match(account, attributes)?.template ?? null
+  // Where what held it went in this moment, nothing does any more.
+  const template = templateOf(context, input, account)
   await createRequest(context, ctx, {
     ...{ id, account, type: "operation", title, content, callback: null, unmatched: "approve" },
     ...{ notBefore: input.notBefore ?? null, held: { operation }, cause: ctx.cause, depth: ctx.depth },
@@ -96,8 +97,33 @@ async function keep(
     ...{ requestId: id, account, operation, sealed: input.sealed, principal: input.principal, roles: input.roles },
     ...{ author: input.author ?? null, idempotencyKey: input.key, bodyHash: input.bodyHash, createdAt: now },
     ...{ notBefore: input.notBefore ?? null, window: input.window ?? null, breakGlass: input.breakGlass ?? null },
+    calendars: input.freezes.map(({ calendar }) => calendar),
   })
   return { request: id, requestUrl: requestUrl(context.publicUrl, id) }
+}
+
+/**
+ * The regular approvers first, then those of each closed calendar. Nothing approves itself during a freeze: criteria
+ * are the regular template's alone.
+ */
+function templateOf({ directory }: HeldContext, { attributes, freezes }: Kept, account: string): PinnedTemplate | null {
+  const regular = directory.match(account, attributes)?.template
+  const names = [...new Set(freezes.flatMap(({ template }) => (template === null ? [] : [template])))]
+  const extra = names.flatMap((name) => directory.findTemplate(account, { name, groups: {} }) ?? [])
+  const [first, ...others] = [...(regular ? [regular] : []), ...extra]
+  if (!first || extra.length === 0) return first ?? null
+  const { approveWhen: _, ...rule } = first.rule
+  const levels = [first, ...others].flatMap((template) =>
+    template.rule.levels.map((level) => ({
+      ...level,
+      name: template === regular ? level.name : `freeze-${level.name}`,
+    })),
+  )
+  return {
+    name: [first, ...others].map(({ name }) => name).join("+"),
+    version: first.version,
+    rule: { ...rule, levels },
+  }
 }
 
 /** Who made the call that is kept. */

@@ -2,7 +2,7 @@
 import type { heldOperation } from "@signalbox/contracts/approvals/held-operations"
 import { toInstant } from "@signalbox/kernel/clock"
 import type { z } from "zod"
-import type { WindowsAnswer } from "../../router/ports.ts"
+import type { Freeze, WindowsAnswer } from "../../router/ports.ts"
 import type { HeldRow, HeldState } from "./held-store.ts"
 import { requestUrl } from "./request-wire.ts"
 
@@ -11,12 +11,28 @@ export type RunTime =
   | { readonly kind: "later"; readonly at: number }
   | { readonly kind: "never" }
 
-/** An approved call runs from its time on, while its window is open; `never`: the window doesn't open any more. */
+/** A calendar that nobody can tell the end of is looked at again so soon. */
+const unknownMilliseconds = 60_000
+
+/**
+ * An approved call runs from its time on, while its window is open and no calendar is closed that its approval didn't
+ * cover. `never`: the window doesn't open any more.
+ */
 export function decideRunTime(
-  { notBefore, window }: Pick<HeldRow, "notBefore" | "window">,
-  { now, stateOfWindow }: { readonly now: number; stateOfWindow(name: string): WindowsAnswer },
+  { notBefore, window, calendars }: Pick<HeldRow, "notBefore" | "window" | "calendars">,
+  {
+    now,
+    closed,
+    stateOfWindow,
+  }: { readonly now: number; readonly closed: readonly Freeze[]; stateOfWindow(name: string): WindowsAnswer },
 ): RunTime {
   if (notBefore !== null && notBefore > now) return { kind: "later", at: notBefore }
+  const shut = closed.find(({ calendar }) => !calendars.includes(calendar))
+  if (shut)
+    return {
+      kind: "later",
+      at: Math.max(shut.opensAt ?? 0, now + 1, shut.opensAt === null ? now + unknownMilliseconds : 0),
+    }
   if (window === null) return { kind: "now" }
   const { open, changesAt } = stateOfWindow(window)
   if (open) return { kind: "now" }

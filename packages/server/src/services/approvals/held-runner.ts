@@ -10,7 +10,14 @@ import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
 import type { Caller } from "../../router/handler.ts"
-import type { PrincipalDirectory, Sealer, StandingCaller, StandingRecord, WindowState } from "../../router/ports.ts"
+import type {
+  ChangeFreezes,
+  PrincipalDirectory,
+  Sealer,
+  StandingCaller,
+  StandingRecord,
+  WindowState,
+} from "../../router/ports.ts"
 import { addJob, type BackgroundTask, type CronTask } from "../../storage/background-queue.ts"
 import type { Database, Tx } from "../../storage/database.ts"
 import type { Consumer } from "../../storage/dispatcher.ts"
@@ -37,6 +44,7 @@ export interface HeldRunnerOptions {
   readonly standing: StandingCaller & StandingRecord
   readonly principals: PrincipalDirectory
   readonly windows: WindowState
+  readonly freezes: ChangeFreezes
   readonly sealer: Sealer
   /** Wakes those who wait for what comes of a call. */
   hint(requestId: string): void
@@ -108,12 +116,13 @@ function askForRun(database: Database, place: Place, runAt?: number): Promise<vo
 
 /** Throws where it has to be tried again. */
 export async function runHeld(options: HeldRunnerOptions, place: Place): Promise<void> {
-  const { database, clock, windows } = options
+  const { database, clock, windows, freezes } = options
   const held = await findHeld(database, place.account, place.requestId)
   if (held?.state !== "approved") return
   const now = clock.now()
   const stateOfWindow = (name: string) => windows.stateOf(place.account, [name], now)
-  const time = decideRunTime(held, { now, stateOfWindow })
+  const closed = freezes.find(place.account, held, now)
+  const time = decideRunTime(held, { now, closed, stateOfWindow })
   if (time.kind === "later") return askForRun(database, place, Math.min(time.at, now + laterMillisecondsMax))
   const end: HeldEnd =
     time.kind === "now"

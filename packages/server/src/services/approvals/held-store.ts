@@ -20,6 +20,8 @@ export interface NewHeldOperation {
   readonly notBefore: number | null
   readonly window: string | null
   readonly breakGlass: string | null
+  /** Closed calendars whose approvers were asked too, or that the call skips. */
+  readonly calendars: readonly string[]
   readonly createdAt: number
 }
 
@@ -37,22 +39,24 @@ export interface HeldRow extends Omit<NewHeldOperation, "sealed"> {
   readonly revision: number
   readonly requestState: RequestStateName
   readonly requestVersion: number
+  readonly attributes: Readonly<Record<string, string>>
   readonly cause: string
   readonly depth: number
 }
 
 const columns = `h.request_id as "requestId", h.account, h.operation, h.sealed, h.principal, h.author, h.roles,
   h.idempotency_key as "idempotencyKey", h.body_hash as "bodyHash", h.not_before as "notBefore",
-  h.window_name as "window", h.break_glass as "breakGlass", h.state, h.called_at as "calledAt", h.result,
+  h.window_name as "window", h.break_glass as "breakGlass", h.calendars, h.state, h.called_at as "calledAt", h.result,
   h.error_code as "errorCode", h.error_message as "errorMessage", h.created_at as "createdAt", h.ran_at as "ranAt",
   r.digest, r.revision, r.state as "requestState",
-  r.version as "requestVersion", r.cause, r.depth`
+  r.version as "requestVersion", r.attributes, r.cause, r.depth`
 
 export async function insertHeld(tx: Tx, held: NewHeldOperation): Promise<void> {
   await tx.query(
     `insert into held_operations (request_id, account, operation, sealed, principal, author, roles, idempotency_key,
-       body_hash, not_before, window_name, break_glass, state, created_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, to_timestamp($10 / 1000.0), $11, $12, 'waiting', to_timestamp($13 / 1000.0))`,
+       body_hash, not_before, window_name, break_glass, state, created_at, calendars)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, to_timestamp($10 / 1000.0), $11, $12, 'waiting',
+       to_timestamp($13 / 1000.0), $14)`,
     [
       held.requestId,
       held.account,
@@ -67,6 +71,7 @@ export async function insertHeld(tx: Tx, held: NewHeldOperation): Promise<void> 
       held.window,
       held.breakGlass,
       held.createdAt,
+      held.calendars,
     ],
   )
 }

@@ -98,7 +98,9 @@ function choicesOf(state: RequestState, { level, seat }: LinkRow): Shown["choice
 }
 
 function needsLogin({ directory }: ApprovalsContext, { account, stateData }: RequestRow): boolean {
-  return stateData.template !== null && directory.needsLogin(account, stateData.template.name)
+  // Joined names: a freeze adds its own approvers' template.
+  const names = stateData.template?.name.split("+") ?? []
+  return names.some((name) => directory.needsLogin(account, name))
 }
 
 async function give(

@@ -2,6 +2,7 @@ import type { Service } from "../../router/handler.ts"
 import type {
   Authenticator,
   CallPlanner,
+  ChangeFreezes,
   GateFinder,
   Sealer,
   StandingCaller,
@@ -33,6 +34,7 @@ export interface ApprovalsServiceOptions extends ApprovalsOptions {
   /** How calls that were held are planned again and run. */
   readonly standing: StandingCaller & StandingRecord & CallPlanner
   readonly windows: WindowState
+  readonly freezes: ChangeFreezes
   readonly sealer: Sealer
   /** Signs the links in messages. */
   readonly linkMac: Mac
@@ -94,6 +96,6 @@ export function createApprovalsService(options: ApprovalsServiceOptions): Approv
     },
     directory,
     authenticator: createLinkAuthenticator(options.linkMac),
-    gates: createHeldGate({ directory, operations, sealer }),
+    gates: createHeldGate({ directory, operations, sealer, freezes: options.freezes }),
   }
 }
