@@ -81,7 +81,7 @@ export const errorCatalogue = {
   ),
   "identity.invalid-credentials": entry(
     "unauthenticated",
-    "The key is unknown, revoked or expired; make a new one with `signalbox keys create`.",
+    "The key or the session is unknown, revoked or expired; log in again, or make a key with `signalbox keys create`.",
   ),
   "identity.permission-denied": entry(
     "forbidden",
