@@ -1,5 +1,6 @@
 /** A server as people run it: the compiled command in a process of its own. */
 import { spawn, type ChildProcess } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
 import { mkdtemp, readFile, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -121,4 +122,30 @@ export async function processorSeconds(processId: number): Promise<number> {
   const stat = await readFile(`/proc/${processId}/stat`, "utf8")
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
   return (Number(fields[11]) + Number(fields[12])) / 100
+}
+
+/** Seconds of processor time of a process and of all below it, those that have ended too, from /proc. */
+export function processorSecondsOfTree(processId: number): number {
+  const processes = readdirSync("/proc").flatMap((name) =>
+    /^\d+$/.test(name) ? (readProcess(Number(name)) ?? []) : [],
+  )
+  const children = Map.groupBy(processes, ({ parent }) => parent)
+  const secondsOf = (id: number): number =>
+    (children.get(id) ?? []).reduce((sum, child) => sum + child.seconds + secondsOf(child.id), 0)
+  return (readProcess(processId)?.seconds ?? 0) + secondsOf(processId)
+}
+
+/** With the time of children that were waited for. */
+function readProcess(id: number): { id: number; parent: number; seconds: number } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${id}/stat`, "utf8")
+    const fields = stat
+      .slice(stat.lastIndexOf(")") + 2)
+      .split(" ")
+      .map(Number)
+    const ticks = [11, 12, 13, 14].reduce((sum, field) => sum + (fields[field] ?? 0), 0)
+    return { id, parent: fields[1] ?? 0, seconds: ticks / 100 }
+  } catch {
+    return undefined
+  }
 }

@@ -7,7 +7,7 @@ import type { Agent } from "node:http"
 import type { AgentFrame, ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
 import { WebSocket } from "ws"
 
-/** `all`: accepted, started and finished, as a real agent does; `end`: only the result, so that one commit follows. */
+/** `all`: started and finished, as a real agent does with one step that it can begin at once; `end`: only the result, so that one commit follows. */
 export type Answers = "all" | "end"
 
 /** What all agents of a process share. */
@@ -131,7 +131,6 @@ export class SimulatedAgent {
       tally.ran += 1
       this.#journal.set(key, "finished")
       if (tally.answers === "all") {
-        this.#send({ type: "accepted", key, phase: "task" })
         this.#send({ type: "started", key, phase: "task", at: new Date().toISOString() })
       }
     }

@@ -2,20 +2,30 @@
  * One command on 50 machines, as a person runs it: `signalbox exec` over 50 real agents (a process each, each with a
  * root of its own), Ansible with 50 forks and local connections, and parallel ssh where there is an sshd. All of them run
  * on this one machine, so what is compared is the work that each makes of it; a network would add its round trips.
+ * Beside the clock it counts processor time, of everything that a contender keeps busy (our server, its database and the
+ * agents; sshd), until a moment after the command: what agents do then is ours too.
  */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process"
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { loadavg, tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import { enrollAgent } from "@signalbox/agent/enroll"
 import { figuresOf, round } from "../measure.ts"
-import { callerOf, commandPath, startServerProcess, type ServerProcess } from "../server-process.ts"
+import {
+  callerOf,
+  commandPath,
+  processorSecondsOfTree,
+  startServerProcess,
+  type ServerProcess,
+} from "../server-process.ts"
 import { startSshd } from "./sshd.ts"
 
 const hosts = 50
 const runs = 5
 const onlineSecondsMax = 120
+/** Until agents have looked at what a task changed. */
+const settleMilliseconds = 3_500
 
 /** Seconds of a whole command, from its start to its end. */
 function time(command: string, words: readonly string[], environment: Readonly<Record<string, string>> = {}): number {
@@ -80,15 +90,28 @@ try {
     floor: () => time("sh", ["-c", `seq ${hosts} | xargs -P ${hosts} -I{} true`]),
   }
   const seconds: Record<string, number[]> = {}
+  const processor: Record<string, number[]> = {}
   for (let run = 0; run <= runs; run++) {
     for (const [name, once] of Object.entries(contenders)) {
+      const before = processorSecondsOfTree(process.pid)
       const value = once()
+      await delay(settleMilliseconds)
+      const used = processorSecondsOfTree(process.pid) - before
+      const load = loadavg()[0] ?? 0
+      process.stderr.write(
+        `run ${run}: ${name} ${round(value)} s, ${round(used)} s of processor time, load ${round(load)}\n`,
+      )
+      // The first is the first of the agents' lives, too.
       if (run === 0) continue
       ;(seconds[name] ??= []).push(value)
-      process.stderr.write(`run ${run}: ${name} ${round(value)} s\n`)
+      ;(processor[name] ??= []).push(used)
     }
   }
-  const of = (name: string) => figuresOf((seconds[name] ?? []).map((value) => hosts / value))
+  const of = (name: string) => ({
+    ...figuresOf((seconds[name] ?? []).map((value) => hosts / value)),
+    commandSeconds: figuresOf(seconds[name] ?? []).median,
+    processorSeconds: figuresOf(processor[name] ?? []).median,
+  })
   const ours = of("ours")
   const peers = [
     ...(peer ? [{ name: "ansible-core", version: peer.version, ...of("ansible") }] : []),
@@ -105,6 +128,7 @@ try {
     peers,
     floor: { name: "xargs -P 50 true: 50 processes and nothing else", ...floor },
     ratioToAnsible: peer ? round(ours.median / of("ansible").median) : null,
+    ratioToAnsibleInProcessorTime: peer ? round(of("ansible").processorSeconds / ours.processorSeconds) : null,
     ratioToBestPeer: peers.length > 0 ? round(ours.median / best) : null,
     ratioToFloor: round(ours.median / floor.median),
   }

@@ -107,8 +107,7 @@ class StepSequence {
     }
     let result = await this.#resultBefore(step)
     if (!result) {
-      const percent = Math.floor((index / order.steps.length) * 100)
-      context.send({ type: "progress", key, step: index, stepsCount: order.steps.length, name: step.name, percent })
+      this.#tellStep(index, step)
       const { attemptsMax } = step
       const inputs = this.#inputs()
       result = await runStep({
@@ -121,6 +120,15 @@ class StepSequence {
     if (stop.aborted && result.state !== "succeeded") return stopped(this.#run, this.#results)
     await context.journal.append(key, { type: "step-ended", result: withoutOutput(result) }, { volatile: true })
     return this.#judge(step, result)
+  }
+
+  /** Of an only step `started` has said it all. */
+  #tellStep(step: number, { name }: StepOrder): void {
+    const { context, key, order } = this.#run
+    const stepsCount = order.steps.length
+    if (stepsCount === 1) return
+    const percent = Math.floor((step / stepsCount) * 100)
+    context.send({ type: "progress", key, step, stepsCount, name, percent })
   }
 
   /** The result of a step that doesn't run: its condition is not met, or a text of it can't be filled. */
