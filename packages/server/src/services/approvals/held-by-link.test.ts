@@ -127,6 +127,22 @@ describe("A7, A8: a held call that is approved by links", () => {
     ])
   })
 
+  test("X4: why tells who approved which content, and what followed", async () => {
+    const id = await hold("told")
+    for (const address of ["ada@example.org", "bo@example.org", "cy@example.org"])
+      await press(await linkOf(address, id), { choice: "approve" })
+    await untilTrue(async () => (await held(id))["state"] === "done")
+    const { digest } = await request(id)
+    const story = await server.call(server.platformKey, "GET", `/v1/why/${id}`)
+    const texts = (story.body["entries"] as Array<{ text: string }>).map(({ text }) => text)
+    const content = `(SHA-256 ${String(digest).slice(0, 16)}…)`
+    expect(texts).toContain(`ada@example.org approved at level ops ${content}`)
+    expect(texts).toContain(`Cy approved at level owners ${content}`)
+    expect(texts).toContain(`what was approved ran: windows.apply ${content}`)
+    expect(texts.some((text) => text.includes("windows.apply"))).toBe(true)
+    expect(texts.some((text) => text.includes("deliver"))).toBe(false)
+  })
+
   test("replayed, tampered and late links are refused with a page, and record nothing", async () => {
     const id = await hold("refused")
     const ada = await linkOf("ada@example.org", id)

@@ -1,3 +1,5 @@
+import { approvalSentence } from "./approval-sentence.ts"
+
 /** A call that changed something, or was refused for lack of authority. */
 export interface AuditRow {
   readonly id: string
@@ -35,6 +37,10 @@ export interface StoryEntry {
   readonly data?: Record<string, unknown>
 }
 
+/** How approvals keep calls and reach people: what they come to is told by the request's own events. */
+const quietOperations: ReadonlySet<string> = new Set(["deliveries.send", "held-operations.keep"])
+const quietEvents: ReadonlySet<string> = new Set(["approval-notices.requested", "delivery.requested"])
+
 /** Joins requests and events into one account in order of time; a request comes before what it caused. */
 export function tellStory(
   requests: readonly AuditRow[],
@@ -43,35 +49,41 @@ export function tellStory(
 ): StoryEntry[] {
   const entries: StoryEntry[] = [
     ...more,
-    ...requests.map((request): StoryEntry => ({
-      time: request.time,
-      kind: "request",
-      id: request.id,
-      what: request.operation,
-      subject: request.subject,
-      principal: request.principal,
-      depth: 0,
-      text:
-        request.outcome === "done"
-          ? `${request.principal} called ${request.operation}`
-          : `${request.principal} called ${request.operation} and was refused: ${request.outcome}`,
-    })),
-    ...events.map((event): StoryEntry => ({
-      time: event.time,
-      kind: "event",
-      id: event.id,
-      what: event.type,
-      subject: event.subject,
-      principal: event.principal,
-      depth: event.depth + 1,
-      text: sentence(event),
-      data: record(event.data),
-    })),
+    ...requests
+      .filter(({ operation }) => !quietOperations.has(operation))
+      .map((request): StoryEntry => ({
+        time: request.time,
+        kind: "request",
+        id: request.id,
+        what: request.operation,
+        subject: request.subject,
+        principal: request.principal,
+        depth: 0,
+        text:
+          request.outcome === "done"
+            ? `${request.principal} called ${request.operation}`
+            : `${request.principal} called ${request.operation} and was refused: ${request.outcome}`,
+      })),
+    ...events
+      .filter(({ type }) => !quietEvents.has(type))
+      .map((event): StoryEntry => ({
+        time: event.time,
+        kind: "event",
+        id: event.id,
+        what: event.type,
+        subject: event.subject,
+        principal: event.principal,
+        depth: event.depth + 1,
+        text: sentence(event),
+        data: record(event.data),
+      })),
   ]
   return entries.toSorted((a, b) => a.time - b.time || a.depth - b.depth || (a.id < b.id ? -1 : 1))
 }
 
 export function sentence(event: StoryEvent): string {
+  const told = approvalSentence(event)
+  if (told !== undefined) return told
   const [noun = "", happened = ""] = event.type.split(".")
   const data = record(event.data)
   // A task's end says how.

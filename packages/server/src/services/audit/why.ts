@@ -47,7 +47,9 @@ export async function explainWhy(
     const own = tellStory(ownRequests, ownEvents, await findNodeTasks(options.operations, node, context))
     return { cause: ownEvents[0]?.cause ?? subject, entries: own.slice(0, limit), truncated: own.length > limit }
   }
-  const causes = new Set([...ownRequests.map(({ cause }) => cause), ...ownEvents.map(({ cause }) => cause)])
+  // An approval's story is that of the call that asked for it, whoever answered.
+  const touching = isApproval(subject) ? ownEvents.slice(0, 1) : [...ownRequests, ...ownEvents]
+  const causes = new Set(touching.map(({ cause }) => cause))
   const own = [ownRequests, ownEvents] as const
   if (causes.size > 1) return await tell(options, question, { cause: [...causes][0] ?? subject, found: [own] })
   const [cause = subject] = causes
@@ -60,17 +62,35 @@ export async function explainWhy(
 
 /** Where there is more than may be told, tasks that went well are left out first. */
 async function tell(
-  { operations }: { readonly operations: OperationCaller },
+  { operations, expanders }: { readonly operations: OperationCaller; readonly expanders: Expanders },
   question: { readonly id: string; readonly limit: number; readonly context: ReadContext },
   { cause, found }: { readonly cause: string; readonly found: ReadonlyArray<readonly [AuditRow[], OutboxEvent[]]> },
 ): Promise<Story> {
   const { id, limit, context } = question
+  const approvals = await findApprovals(question.context, { expanders, limit }, found)
   const requests = new Map(found.flatMap(([rows]) => rows.map((row) => [row.id, row] as const)))
-  const events = new Map(found.flatMap(([, rows]) => rows.map((row) => [row.id, row] as const)))
+  const events = new Map([...found.flatMap(([, rows]) => rows), ...approvals].map((row) => [row.id, row] as const))
   const all = tellStory([...requests.values()], withoutOtherTasks([...events.values()], id))
   const truncated = all.length > limit
   const told = truncated ? all.filter((entry) => !isUneventful(entry)) : all
   return { cause, entries: await nameTasks(operations, told.slice(0, limit), context), truncated }
+}
+
+const isApproval = (id: string): boolean => id.startsWith("apr_")
+const approvalsMax = 20
+
+/** Votes are calls of their own, with causes of their own: they are found by the request that they are about. */
+async function findApprovals(
+  { sql, account }: ReadContext,
+  { expanders, limit }: { readonly expanders: Expanders; readonly limit: number },
+  found: ReadonlyArray<readonly [AuditRow[], OutboxEvent[]]>,
+): Promise<OutboxEvent[]> {
+  const all = found.flatMap(([, events]) => events)
+  const ids = new Set(all.filter(({ type }) => type.startsWith("approval-request.")).map(({ subject }) => subject))
+  const events: OutboxEvent[] = []
+  for (const value of [...ids].slice(0, approvalsMax))
+    events.push(...(await findEvents(sql, { account, field: "subject", value, limit: limit + 1, expanders })))
+  return events
 }
 
 function withoutOtherTasks(events: readonly OutboxEvent[], id: string): readonly OutboxEvent[] {
