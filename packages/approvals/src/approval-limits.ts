@@ -16,7 +16,7 @@ export const approvalLimits = {
   /** A request that no association matches ends after this long. */
   unmatchedExpiresAfterMilliseconds: 30 * day,
   revisionsMax: 100,
-  /** Votes on record of one request, changed and outdated ones among them. */
-  votesMax: 5000,
+  /** Votes on one seat of one opening, changed ones among them: by each, so that nobody uses up what others need. */
+  votesOfSeatMax: 100,
   delegationsMax: 200,
 } as const

@@ -23,6 +23,7 @@ function seat(key: string, state: SeatStateName, more: Partial<Seat> = {}): Seat
     absent: false,
     delegate: null,
     escalation: false,
+    votesCount: isVote ? 1 : 0,
     vote: isVote ? { ...cast, choice: choices[state] } : null,
     ...more,
   }

@@ -206,6 +206,15 @@ describe("A14: an edit that keeps votes", () => {
     expect(run.events("approval-request.edited")).toMatchObject([{ kept: [], outdated: [{ member: { key: "dan" } }] }])
   })
 
+  test("V13: keeps no vote of one who is barred by now", () => {
+    const run = new ApprovalRun(world(), [level({ strategy: quorum, sameTeam: "barred" })], keeping)
+    run.vote("ann")
+    run.world.groups.set("g1", group("g1", { ...who("ann", ["blue"]) }, "bob", "cleo"))
+    run.edit("d2", wide, narrow)
+    expect(run.seat("ann")).toMatchObject({ state: "barred", vote: null })
+    expect(run.told("outdated")).toEqual(["ann"])
+  })
+
   test("V5: of the wrong kind keeps none", () => {
     const run = new ApprovalRun(world(), levels, keeping)
     run.vote("ann")

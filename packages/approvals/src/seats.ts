@@ -52,6 +52,7 @@ function newSeat({ rule, askers }: Pinning, member: MemberRule, group: GroupRule
     delegate: null,
     escalation: false,
     vote: null,
+    votesCount: 0,
   }
 }
 

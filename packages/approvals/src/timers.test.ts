@@ -24,6 +24,15 @@ describe("A10: expiry", () => {
     expect(run.told("result")).toEqual(["req", "ann", "bob"])
   })
 
+  test("V18: goes before all else that is due with it", () => {
+    const twoDays = { everyMilliseconds: 2 * day }
+    const run = begin({ reminders: twoDays, escalation: { afterMilliseconds: 2 * day, group: "boss" } })
+    run.wait(2 * day)
+    expect(run.is).toBe("expired by timeout")
+    expect(run.events("approval-request.escalated")).toEqual([])
+    expect(run.events("approval-request.reminded")).toEqual([])
+  })
+
   test("approves where the template says so, the whole request", () => {
     const run = new ApprovalRun(world(), [level(), second], { template: { onExpiry: "approve" } })
     run.wait(7 * day)
@@ -118,6 +127,14 @@ describe("A10: escalation", () => {
     expect(run.is).toBe("denied by unreachable")
   })
 
+  test("V7: once it has fired, who joins its group later counts for nothing", () => {
+    const run = begin({ escalation })
+    run.wait(day)
+    run.world.groups.set("boss", group("boss", "dan", "eve"))
+    for (const key of ["ann", "bob", "dan"]) run.vote(key, "deny")
+    expect(run.is).toBe("denied by unreachable")
+  })
+
   test("jumps to the next level without denying this one, where the template says so", () => {
     const run = begin({ escalation: { afterMilliseconds: day, jump: true } }, second)
     run.wait(day)
@@ -175,6 +192,15 @@ describe("A9: while a question is open", () => {
     })
     run.wait(hour)
     expect(run.told("reminder")).toEqual(["ann", "bob"])
+  })
+
+  test("V6: a clock that was set back takes no time away", () => {
+    const run = begin(rule)
+    run.wait(5 * hour)
+    run.ask("ann")
+    run.world.now -= 2 * hour
+    run.answer()
+    expect(run.level().timers?.expiresAt).toBe(start + 2 * day)
   })
 
   test("V6, V18: it lapses after seven days, from when the clocks go on, however late that is seen", () => {

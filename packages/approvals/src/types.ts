@@ -47,6 +47,8 @@ export interface Seat {
   /** Joined by escalation. */
   readonly escalation: boolean
   readonly vote: SeatVote | null
+  /** Votes given on this seat since it was pinned. */
+  readonly votesCount: number
 }
 
 /** Milliseconds since 1970. While a question is open they stand still: `question.askedAt` is where. */

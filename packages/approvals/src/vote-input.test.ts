@@ -350,6 +350,28 @@ describe("questions", () => {
   })
 })
 
+describe("V19: what grows is bounded", () => {
+  test("votes, by seat, so that nobody uses up what others need", () => {
+    const run = new ApprovalRun(new TestWorld(group("g1", "ann", "bob", "cleo")), [
+      level({ strategy: { kind: "quorum", count: 2 } }),
+    ])
+    for (let turn = 0; turn < 100; turn++) {
+      expect(run.vote("ann", turn % 2 === 0 ? "abstain" : "approve")).toBe("accepted")
+    }
+    expect(run.vote("ann", "abstain")).toBe("limit-reached")
+    expect(run.vote("bob")).toBe("accepted")
+    expect(run.is).toBe("approved by votes")
+  })
+
+  test("delegations for one request", () => {
+    const keys = Array.from({ length: 201 }, (_, n) => `m${n}`)
+    const run = new ApprovalRun(new TestWorld(group("g1", ...keys)), [level()])
+    for (const key of keys.slice(0, 200)) expect(run.delegate(key, "dan")).toBe("accepted")
+    expect(run.delegate("m0", "eve")).toBe("accepted")
+    expect(run.delegate("m200", "dan")).toBe("limit-reached")
+  })
+})
+
 test("V20: a decision changes nothing it was given", () => {
   const run = twoLevels()
   const before = JSON.stringify(run.state)

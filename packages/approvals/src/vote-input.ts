@@ -82,8 +82,8 @@ export function castVote(draft: Draft, input: InputOf<"vote">): Refusal | undefi
   if (free.length === 0) return refuse("approvals.member-has-voted", "the member has voted in person")
   const changed = free.filter((seat) => isChanged(input, seat))
   if (changed.length === 0) return refuse("approvals.already-voted", `this seat's vote is ${choice} already`)
-  if (draft.state.votesCount + changed.length > approvalLimits.votesMax) {
-    return refuse("approvals.limit-reached", `a request takes at most ${approvalLimits.votesMax} votes`)
+  if (changed.some(({ votesCount }) => votesCount >= approvalLimits.votesOfSeatMax)) {
+    return refuse("approvals.limit-reached", `a seat takes at most ${approvalLimits.votesOfSeatMax} votes`)
   }
   const voted = new Map(changed.map((seat) => [seat.key, voteOn(draft, seat, input)]))
   setLevel(draft, number, { seats: level.seats.map((seat) => voted.get(seat.key) ?? seat) })
@@ -101,7 +101,8 @@ function voteOn(draft: Draft, seat: Seat, { actor, choice, via, comment }: Input
   const vote: VoteRecord = { ...said, revision, via, at, ...(comment !== undefined && { comment }) }
   draft.effects.push({ type: "vote", vote })
   tell(draft, "approval-request.voted", said)
-  return moveSeat(seat, choice, { number, choice, digest, boundTo: digest, by, via, at })
+  const counted = { ...seat, votesCount: seat.votesCount + 1 }
+  return moveSeat(counted, choice, { number, choice, digest, boundTo: digest, by, via, at })
 }
 
 /** The level's clocks stand still from now on. */
