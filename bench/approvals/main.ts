@@ -8,7 +8,7 @@ import pg from "pg"
 import { Pool } from "undici"
 import { figuresOf, percentile, round, withPostgres, type Connection } from "../measure.ts"
 import { startServerProcess } from "../server-process.ts"
-import { startFloor } from "./floor.ts"
+import { Floor } from "./floor.ts"
 import { prepare, Receiver } from "./setup.ts"
 
 const clients = 32
@@ -91,7 +91,8 @@ async function ours(connection: Connection, withList: boolean): Promise<Measured
   })
   const http = new Pool(server.url, { connections: clients, pipelining: 1 })
   let sequence = 0
-  const send = async <T>(key: string, method: "GET" | "POST", path: string, body?: object): Promise<T> => {
+  const send = async <T>(key: string, path: string, body?: object): Promise<T> => {
+    const method = body === undefined ? "GET" : "POST"
     const reply = await http.request({
       method,
       path,
@@ -110,7 +111,7 @@ async function ours(connection: Connection, withList: boolean): Promise<Measured
   try {
     const { backend, voters } = await prepare(server, receiver, clients)
     const life = async (client: number): Promise<void> => {
-      const { id, digest } = await send<{ id: string; digest: string }>(backend, "POST", "/v1/approval-requests", {
+      const { id, digest } = await send<{ id: string; digest: string }>(backend, "/v1/approval-requests", {
         type: "purchase",
         title: "200 chairs",
         content: { chairs: 200, reason: "the new office", supplier: "sitwell" },
@@ -118,7 +119,7 @@ async function ours(connection: Connection, withList: boolean): Promise<Measured
         callback: `shop-${client}`,
       })
       await receiver.until(id, voters.length)
-      for (const voter of voters) await send(voter, "POST", `/v1/approval-requests/${id}:approve`, { digest })
+      for (const voter of voters) await send(voter, `/v1/approval-requests/${id}:approve`, { digest })
       await receiver.until(id, voters.length + 1)
       receiver.forget(id)
     }
@@ -135,7 +136,7 @@ async function ours(connection: Connection, withList: boolean): Promise<Measured
     const latencies: number[] = []
     for (let n = 0; n < listings; n++) {
       const from = performance.now()
-      const { items } = await send<{ items: unknown[] }>(voters[0] ?? "", "GET", "/v1/approval-requests?mine=true")
+      const { items } = await send<{ items: unknown[] }>(voters[0] ?? "", "/v1/approval-requests?mine=true")
       if (items.length !== 100) throw new Error(`${items.length} requests wait, not 100`)
       latencies.push(performance.now() - from)
     }
@@ -197,8 +198,13 @@ await withPostgres(async (fresh) => {
     const connection = await fresh()
     last = await ours(connection, run === runs - 1)
     samples.ours.push(last.sample)
-    const floor = startFloor(connection, { stateText: last.stateText, connections })
-    samples.floor.push(await load(floor.transactions, (client) => floor.life(client)))
+    const floor = new Floor(connection, { stateText: last.stateText, connections })
+    samples.floor.push(
+      await load(
+        () => floor.transactions,
+        (client) => floor.life(client),
+      ),
+    )
     await floor.stop()
     process.stderr.write(
       `run ${run + 1}: ours ${round(samples.ours[run]?.perSecond ?? 0)}/s, plain SQL ${round(samples.floor[run]?.perSecond ?? 0)}/s\n`,
