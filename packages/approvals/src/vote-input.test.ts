@@ -184,6 +184,15 @@ describe("A16: whoever asks", () => {
   })
 })
 
+test("V13: the sender's team is barred like the requester's", () => {
+  const run = new ApprovalRun(
+    new TestWorld(group("g1", member("red", { teams: ["red"] }), "ann")),
+    [level({ sameTeam: "barred" })],
+    { submit: { submitter: who("sender", ["red"]) } },
+  )
+  expect(run.vote(who("red", ["red"]))).toBe("same-team")
+})
+
 describe("members who leave", () => {
   const three = (): TestWorld => new TestWorld(group("g1", "ann", "bob", "cleo", "dan"))
   const quorum = level({ strategy: { kind: "quorum", count: 2 }, reject: { count: 2 } })
@@ -261,6 +270,15 @@ describe("A16: delegation", () => {
     expect(run.vote("bob")).toBe("accepted")
     expect(run.is).toBe("approved by votes")
     expect(run.state.votesCount).toBe(3)
+  })
+
+  test("V14: of several that hold at once, the one that began last does", () => {
+    const run = threeOf()
+    const began = (key: string, from: number) => ({ to: who(key), from, until: Infinity })
+    run.world.delegations.set("ann", [began("dan", 1), began("eve", 3), began("fay", 2)])
+    expect(run.vote("dan")).toBe("not-a-member")
+    expect(run.vote("fay")).toBe("not-a-member")
+    expect(run.vote("eve")).toBe("accepted")
   })
 
   test("V14: is followed once: a delegate's delegate has the delegate's own seat only", () => {
