@@ -173,8 +173,8 @@ function findCaller({ principals, clock }: HeldRunnerOptions, held: HeldRow): Ca
       "identity.permission-denied",
       `${author ?? principal}, in whose name the call was to run, was disabled, revoked or has expired`,
     )
-  if (author === null) return found
   const roles = held.roles.filter((role) => found.roles.includes(role))
+  if (author === null) return { ...found, roles, permissions: permissionsOf(roles) }
   return { account, principal, kind: "schedule", roles, permissions: permissionsOf(roles), author }
 }
 
