@@ -116,7 +116,11 @@ export function makeOpenApi(operations: readonly AnyOperation[], version: string
     paths,
     components: {
       securitySchemes: {
-        bearer: { type: "http", scheme: "bearer", description: "An API key or a session's token: `sbx_<account>_<id>_<secret>`" },
+        bearer: {
+          type: "http",
+          scheme: "bearer",
+          description: "An API key or a session's token: `sbx_<account>_<id>_<secret>`",
+        },
       },
       headers: responseHeaders,
       schemas: Object.fromEntries([...writer.components].toSorted(byKey)),

@@ -18,6 +18,8 @@ export interface Settings {
   readonly host: string
   readonly port: number
   readonly publicUrl?: string
+  readonly members?: ListenerSettings
+  readonly backends?: ListenerSettings
   readonly tlsNames: readonly string[]
   readonly insecure: boolean
   readonly callsPerSecond: number
@@ -31,6 +33,16 @@ export interface Settings {
   readonly file?: string
   readonly secretReferences: readonly ReferenceKind[]
   readonly logLevel: "silent" | "error" | "warn" | "info" | "debug"
+}
+
+/** A listener beside the one that all else comes to (A17). */
+export interface ListenerSettings {
+  readonly host: string
+  readonly port: number
+  /** How it is reached from outside, where that is told. */
+  readonly url?: string
+  /** Else the own CA's. */
+  readonly tls?: { readonly certPem: string; readonly keyPem: string }
 }
 
 /** Where the server keeps its data unless told otherwise. */
@@ -87,6 +99,46 @@ export function readSettings(sources: {
     ...(values["master-key-file"] === undefined ? {} : { masterKeyFile: values["master-key-file"] as string }),
     ...(values["signing-key-file"] === undefined ? {} : { signingKeyFile: values["signing-key-file"] as string }),
     ...(values["public-url"] === undefined ? {} : { publicUrl: values["public-url"] as string }),
+    ...listenerSettings("members", values),
+    ...listenerSettings("backends", values),
+  }
+}
+
+/** @throws settings.invalid where one of certificate and key is missing or can't be read */
+function listenerSettings<Name extends "members" | "backends">(
+  name: Name,
+  values: Readonly<Record<string, unknown>>,
+): { readonly [Each in Name]?: ListenerSettings } {
+  const listen = values[`${name}-listen`] as string | undefined
+  const url = values[`${name}-url`] as string | undefined
+  const certificate = values[`${name}-certificate`] as string | undefined
+  const key = values[`${name}-key`] as string | undefined
+  if ((certificate === undefined) !== (key === undefined))
+    throw new AppError(
+      "settings.invalid",
+      `setting ${name}-certificate: give ${name}-key with it, and the other way round`,
+    )
+  if (listen === undefined) {
+    if (certificate === undefined && url === undefined) return {}
+    throw new AppError("settings.invalid", `setting ${name}-listen: the other settings of this listener need it`)
+  }
+  const at = listen.lastIndexOf(":")
+  const listener: ListenerSettings = {
+    host: listen.slice(0, at).replace(/^\[(.*)\]$/, "$1"),
+    port: Number(listen.slice(at + 1)),
+    ...(url === undefined ? {} : { url }),
+    ...(certificate === undefined || key === undefined
+      ? {}
+      : { tls: { certPem: readPem(`${name}-certificate`, certificate), keyPem: readPem(`${name}-key`, key) } }),
+  }
+  return { [name]: listener } as { readonly [Each in Name]?: ListenerSettings }
+}
+
+function readPem(setting: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8")
+  } catch (cause) {
+    throw new AppError("settings.invalid", `setting ${setting}: ${path} can't be read`, { cause })
   }
 }
 
