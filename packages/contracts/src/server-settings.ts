@@ -18,6 +18,10 @@ interface SettingDeclaration {
 const port = z.coerce.number().int().min(0).max(65_535)
 /** In the file a list, elsewhere joined by commas. */
 const list = z.union([z.string(), z.array(z.string())]).default([])
+/** `host:port`, `[::1]:port`; port 0 takes a free one. */
+const listenAddress = z
+  .string()
+  .regex(/^(?:\[[0-9a-fA-F:.]+\]|[^\s:[\]]+):\d{1,5}$/, "write host:port, such as 0.0.0.0:7444")
 const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((text) => text === "true")])
 
 const boundedDuration = z.string().refine((text) => {
@@ -50,6 +54,25 @@ export const settingDeclarations = {
     schema: list,
     help: "Further names and addresses for the server's certificate, joined by commas",
   },
+  "members-listen": {
+    schema: listenAddress.optional(),
+    help: "Address and port of a listener of its own for the pages on which members of approval groups answer",
+  },
+  "members-url": { schema: z.url().optional(), help: "How members reach those pages, where it isn't that address" },
+  "members-certificate": {
+    schema: z.string().min(1).optional(),
+    help: "PEM file with the certificate of the members' listener, and those above it; else one of the own CA",
+  },
+  "members-key": { schema: z.string().min(1).optional(), help: "PEM file with that certificate's key" },
+  "backends-listen": {
+    schema: listenAddress.optional(),
+    help: "Address and port of a listener of its own for services that ask for approvals; it serves nothing else",
+  },
+  "backends-certificate": {
+    schema: z.string().min(1).optional(),
+    help: "PEM file with the certificate of the backends' listener; else one of the own CA",
+  },
+  "backends-key": { schema: z.string().min(1).optional(), help: "PEM file with that certificate's key" },
   insecure: { schema: flag.default(false), help: "Serve plain HTTP; beyond loopback only with this" },
   "calls-per-second": {
     schema: z.coerce.number().int().min(1).max(1_000_000).default(500),

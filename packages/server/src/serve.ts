@@ -1,14 +1,14 @@
 import { readFileSync } from "node:fs"
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises"
-import { hostname } from "node:os"
 import { join } from "node:path"
-import { isIPv6, type AddressInfo } from "node:net"
+import type { AddressInfo } from "node:net"
 import { newId } from "@signalbox/kernel/id"
 import { pino, type Logger } from "pino"
 import { compose } from "./compose.ts"
 import { publicDocuments } from "./http/documents.ts"
-import { createEdge } from "./http/edge.ts"
+import { createEdge, type EdgeOptions } from "./http/edge.ts"
 import { ensureServerTls } from "./http/certificate-authority.ts"
+import { findFreePort, openBackendsListener, openMembersListener, planListener, urlHost } from "./http/listeners.ts"
 import { IdleMemory } from "./idle-memory.ts"
 import type { Settings } from "./settings.ts"
 import { components } from "./storage/components.ts"
@@ -27,6 +27,9 @@ import { systemClock, systemRandom } from "./system.ts"
  */
 export interface RunningServer {
   readonly url: string
+  /** Of the listeners that have an address of their own. */
+  readonly membersUrl?: string
+  readonly backendsUrl?: string
   readonly caPem?: string
   readonly caFingerprint?: string
   readonly database: Database
@@ -71,6 +74,8 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
   const port = await choosePort(settings)
   const url = settings.publicUrl ?? `${tls ? "https" : "http"}://${urlHost(settings.host)}:${port}`
   const here = { url, ...(tls ? { caPem: tls.caPem, caFingerprint: tls.caFingerprint } : {}) }
+  const members = settings.members && (await planListener(settings.members, tls))
+  const backends = settings.backends && (await planListener(settings.backends, tls))
   const isOnlyServer = settings.databaseUrl === undefined
   const blobs = await openBlobStore(settings.blobs, { dataDirectory: settings.data, isOnlyServer })
   stops.push(() => blobs.close())
@@ -83,6 +88,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     serverId: newId("server", systemClock, systemRandom),
     isOnlyServer,
     publicUrl: url,
+    ...(members ? { membersUrl: members.url } : {}),
     egress: settings.egress,
     sessions: settings.sessions,
     blobs: { store: blobs.store, bytesMax: settings.blobs.bytesMax },
@@ -99,14 +105,14 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     keepFirstKey: (key) => writeAdminFile(settings, { ...here, key }),
   })
   stops.push(() => composition.stop())
-  const edge = await createEdge({
+  const edgeOptions: EdgeOptions = {
     router: composition.router,
     operations: composition.operations,
     clock: systemClock,
     random: systemRandom,
     logger,
     callsPerSecondMax: settings.callsPerSecond,
-    answerPages: true,
+    answerPages: members === undefined,
     documents: publicDocuments({
       operations: composition.operations,
       version: programVersion,
@@ -114,8 +120,11 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
       ...(tls ? { caPem: tls.caPem } : {}),
     }),
     ...(tls ? { tls } : {}),
-  })
+  }
+  const edge = await createEdge(edgeOptions)
   stops.push(() => edge.close())
+  if (members) stops.push(closing(await openMembersListener(members, edgeOptions)))
+  if (backends) stops.push(closing(await openBackendsListener(backends, edgeOptions)))
   await edge.listen({ host: settings.host, port })
   const bound = (edge.server.address() as AddressInfo).port
   await writeAdminFile(settings, here)
@@ -123,7 +132,17 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
   memory.start()
   stops.push(() => Promise.resolve(memory.stop()))
   logger.info({ url, port: bound, version: programVersion }, "the server answers")
-  return { ...here, database, stop: stopAll }
+  return {
+    ...here,
+    ...(members ? { membersUrl: members.url } : {}),
+    ...(backends ? { backendsUrl: backends.url } : {}),
+    database,
+    stop: stopAll,
+  }
+}
+
+function closing(edge: { close(): Promise<unknown> }): () => Promise<void> {
+  return async () => void (await edge.close())
 }
 
 async function startDatabase(
@@ -151,32 +170,17 @@ async function choosePort(settings: Settings): Promise<number> {
   if (settings.insecure && !loopback.test(settings.host)) {
     process.emitWarning("serving plain HTTP beyond loopback, as --insecure asks")
   }
-  if (settings.port !== 0) return settings.port
-  const { createServer } = await import("node:net")
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once("error", reject)
-    probe.listen(0, settings.host, () => {
-      const { port } = probe.address() as AddressInfo
-      probe.close(() => resolve(port))
-    })
-  })
+  return settings.port === 0 ? await findFreePort(settings.host) : settings.port
 }
 
 function certificateNames(settings: Settings): string[] {
-  const fromUrl = settings.publicUrl === undefined ? [] : [new URL(settings.publicUrl).hostname]
+  const fromUrl = [settings.publicUrl, settings.members?.url]
+    .filter((url) => url !== undefined)
+    .map((url) => new URL(url).hostname)
+  const hosts = [settings.host, settings.members?.host, settings.backends?.host].filter((host) => host !== undefined)
   return [
-    ...new Set([
-      ...settings.tlsNames,
-      ...fromUrl,
-      ...(settings.host === "0.0.0.0" || settings.host === "::" ? [] : [settings.host]),
-    ]),
+    ...new Set([...settings.tlsNames, ...fromUrl, ...hosts.filter((host) => host !== "0.0.0.0" && host !== "::")]),
   ]
-}
-
-function urlHost(host: string): string {
-  if (host === "0.0.0.0" || host === "::") return hostname()
-  return isIPv6(host) ? `[${host}]` : host
 }
 
 /** Lets the command line on this machine log in: the first administrator's key, and where the server is now. */

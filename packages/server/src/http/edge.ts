@@ -13,7 +13,7 @@ import type { Router, RouterReply } from "../router/router.ts"
 import { addAnswerPages } from "./answer-pages.ts"
 import { writeEventStream } from "./event-stream.ts"
 import { readHoldWishes, readWait } from "./hold-headers.ts"
-import { bearer, createListener, type ListenerOptions } from "./listener.ts"
+import { bearer, createListener, unknownPath, type ListenerOptions } from "./listener.ts"
 import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
 import { sendRaw } from "./raw-reply.ts"
 
@@ -24,6 +24,8 @@ import { sendRaw } from "./raw-reply.ts"
 export interface EdgeOptions extends ListenerOptions {
   readonly router: Router
   readonly operations: ReadonlyMap<string, AnyOperation>
+  /** Whether other operations than these are unknown here, by name too. */
+  readonly onlyThese?: boolean
   /** Whether members answer by links here, and not at a listener of their own. */
   readonly answerPages?: boolean
   /** Documents that anybody may read: the OpenAPI file, schemas, the CA certificate, health. */
@@ -105,9 +107,12 @@ function addOperations(app: FastifyInstance, options: EdgeOptions): void {
   const paths = makeOperationPaths(
     [...options.operations.values()].filter((operation) => operation.effect !== "session"),
   )
-  app.post<{ Params: { name: string } }>("/v1/operations/:name", async (request, reply) =>
-    respond(options, request, { reply, operation: request.params.name, input: request.body ?? {} }),
-  )
+  app.post<{ Params: { name: string } }>("/v1/operations/:name", async (request, reply) => {
+    const { name } = request.params
+    // The router names near matches of all there are; a listener of a few tells nothing of the others.
+    if (options.onlyThese === true && !options.operations.has(name)) throw unknownPath(request.method, request.url)
+    return respond(options, request, { reply, operation: name, input: request.body ?? {} })
+  })
   app.route({
     method: ["GET", "POST", "PUT", "PATCH", "DELETE"],
     url: "/v1/*",
@@ -124,7 +129,7 @@ function readCall(paths: OperationPaths, request: FastifyRequest): { operation: 
   if (!match) {
     const methods = paths.methods(path)
     const hint = methods.length > 0 ? `; it takes ${methods.join(", ")}` : ""
-    throw new AppError("routing.unknown-path", `nothing answers ${request.method} ${path.slice(0, 200)}${hint}`)
+    throw unknownPath(request.method, `${path.slice(0, 200)}${hint}`)
   }
   const fromBody = request.method !== "GET" && request.method !== "DELETE"
   const rest = (fromBody ? request.body : request.query) ?? {}

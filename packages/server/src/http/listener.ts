@@ -44,13 +44,7 @@ export async function createListener(options: ListenerOptions): Promise<FastifyI
     ...(options.tls ? { https: { cert: options.tls.certPem, key: options.tls.keyPem } } : {}),
   } as object) as unknown as FastifyInstance
   app.setErrorHandler((error, request, reply) => sendError(reply, request, fromFastify(error)))
-  app.setNotFoundHandler((request, reply) =>
-    sendError(
-      reply,
-      request,
-      new AppError("routing.unknown-path", `nothing answers ${request.method} ${request.url.slice(0, 200)}`),
-    ),
-  )
+  app.setNotFoundHandler((request, reply) => sendError(reply, request, unknownPath(request.method, request.url)))
   await app.register(helmet, { contentSecurityPolicy: false })
   await app.register(rateLimit, {
     max: options.callsPerSecondMax,
@@ -71,6 +65,10 @@ export async function createListener(options: ListenerOptions): Promise<FastifyI
     }
   })
   return app
+}
+
+export function unknownPath(method: string, path: string): AppError {
+  return new AppError("routing.unknown-path", `nothing answers ${method} ${path.slice(0, 300)}`)
 }
 
 function limitKey(request: FastifyRequest): string {

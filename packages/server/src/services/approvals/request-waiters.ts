@@ -9,7 +9,7 @@ import { readVersions } from "./request-lists.ts"
 
 export const approvalsChannel = "signalbox_approvals"
 
-export interface WaitUntil {
+interface WaitUntil {
   /** Wait for another version than this one; undefined: for the end. */
   readonly version: number | undefined
   readonly milliseconds: number
