@@ -5,6 +5,7 @@ import { approvalRequestsGet, approvalRequestsList } from "@signalbox/contracts/
 import { approvalResultsGet } from "@signalbox/contracts/approvals/results"
 import { templatesApply } from "@signalbox/contracts/approvals/templates"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { removeOldRequests } from "./request-lists.ts"
 import { startApprovals, type ApprovalsFixture, type Member } from "./approvals.fixture.ts"
 
 let fixture: ApprovalsFixture
@@ -66,4 +67,18 @@ test("A2: A3: A6: a request goes through its levels in order, and everybody sees
   expect(details.votes[0]).toMatchObject({ comment: "we need them", choice: "approve", level: "leads" })
   expect(details.content).toEqual({ chairs: 200 })
   expect(await fixture.refusal(ada.key, approvalRequestsDeny, vote)).toBe("approvals.request-ended")
+})
+
+test("requests that ended long ago go, with their votes; those under way stay", async () => {
+  const { database } = fixture.server.test
+  const ended = await fixture.submit(backend.key, purchase)
+  await fixture.call(ada.key, approvalRequestsDeny, { request: ended.id, digest: ended.digest })
+  const open = await fixture.submit(backend.key, purchase)
+  const before = fixture.clock.now() + 1
+  expect(await removeOldRequests(database, { before, limit: 100 })).toBe(2)
+  expect(await removeOldRequests(database, { before, limit: 100 })).toBe(0)
+  expect(await fixture.refusal(ada.key, approvalRequestsGet, { request: ended.id })).toBe("approvals.request-not-found")
+  expect(await fixture.refusal(ada.key, approvalRequestsGet, { request: open.id })).toBe("accepted")
+  const votes = await database.query("select 1 from approval_votes where request_id = $1", [ended.id])
+  expect(votes).toEqual([])
 })

@@ -114,16 +114,23 @@ export function readVersions(
   )
 }
 
-/** Removes requests that ended before an instant; gives how many. Their votes go with them. */
+/**
+ * Removes requests that ended before an instant, with their votes, links and held calls; gives how many. A call that was
+ * approved and waits for its time stays.
+ */
 export async function removeOldRequests(
   sql: Sql,
   at: { readonly before: number; readonly limit: number },
 ): Promise<number> {
-  const rows = await sql.query(
-    `delete from approval_requests where id in (
-       select id from approval_requests where decided_at < to_timestamp($1::float8 / 1000) limit $2)
-     returning 1`,
+  const [row] = await sql.query<{ count: number }>(
+    `with gone as (
+       delete from approval_requests where id in (
+         select r.id from approval_requests r where r.decided_at < to_timestamp($1::float8 / 1000)
+           and not exists (select 1 from held_operations h where h.request_id = r.id and h.state = 'approved') limit $2)
+       returning id),
+     held as (delete from held_operations where request_id in (select id from gone))
+     select count(*)::int as count from gone`,
     [at.before, at.limit],
   )
-  return rows.length
+  return row?.count ?? 0
 }
