@@ -138,6 +138,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     linkMac: secrets.macFor("answer links"),
     membersUrl: options.membersUrl ?? options.publicUrl,
     configurationChanged: parts.configurationChanged,
+    signingKey: parts.signingKey,
   })
   const services = [...parts.services, secrets.service, artifacts.service, notifications.service, approvals.service]
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
@@ -248,6 +249,7 @@ function makeServices(
     handlers,
     expanders,
     configurationChanged,
+    signingKey,
     people: identity.keys,
     listeners: [...identity.listeners, calendars.calendars],
     windows: calendars.windows,

@@ -122,6 +122,7 @@ const vote = z.object({
     .describe("`outdated`: another content was voted on; `kept`: an edit left it standing"),
   via: z.enum(voteWays),
   comment: z.string().optional(),
+  envelope: z.string().optional().describe("The vote as a signed statement: a DSSE envelope in JSON"),
   at: instant,
 })
 

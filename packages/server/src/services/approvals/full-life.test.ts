@@ -5,7 +5,9 @@ import { approvalRequestsGet, approvalRequestsList } from "@signalbox/contracts/
 import { approvalResultsGet } from "@signalbox/contracts/approvals/results"
 import { templatesApply } from "@signalbox/contracts/approvals/templates"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { readStatement, type SignedEnvelope } from "../../storage/signed-envelope.ts"
 import { removeOldRequests } from "./request-lists.ts"
+import { voteStatementType } from "./signed-approval.ts"
 import { startApprovals, type ApprovalsFixture, type Member } from "./approvals.fixture.ts"
 
 let fixture: ApprovalsFixture
@@ -44,7 +46,7 @@ afterAll(() => fixture.stop())
 
 const purchase = { type: "purchase", title: "200 chairs", content: { chairs: 200 } }
 
-test("A2: A3: A6: a request goes through its levels in order, and everybody sees what waits for them", async () => {
+test("A2: A3: A6: A18: a request goes through its levels in order, and everybody sees what waits for them", async () => {
   const request = await fixture.submit(backend.key, purchase)
   expect(request).toMatchObject({ state: "open", level: { name: "leads", number: 1, of: 2 }, revision: 1 })
   const vote = { request: request.id, digest: request.digest }
@@ -66,6 +68,14 @@ test("A2: A3: A6: a request goes through its levels in order, and everybody sees
   expect(details.votes.map(({ standing }) => standing)).toEqual(["counts", "counts", "counts"])
   expect(details.votes[0]).toMatchObject({ comment: "we need them", choice: "approve", level: "leads" })
   expect(details.content).toEqual({ chairs: 200 })
+  const keys = await fixture.server.test.database.query<{ pem: string }>("select public_key as pem from signing_keys")
+  const pems = keys.map(({ pem }) => pem)
+  const read = (text: string) => readStatement(JSON.parse(text) as SignedEnvelope, voteStatementType, pems)?.statement
+  const envelope = details.votes[0]?.envelope ?? ""
+  expect(read(envelope)).toMatchObject({ request: request.id, choice: "approve", digest: request.digest })
+  const forged = JSON.parse(envelope) as SignedEnvelope
+  const said = Buffer.from(forged.payload, "base64").toString().replace('"approve"', '"deny"')
+  expect(read(JSON.stringify({ ...forged, payload: Buffer.from(said).toString("base64") }))).toBeUndefined()
   expect(await fixture.refusal(ada.key, approvalRequestsDeny, vote)).toBe("approvals.request-ended")
 })
 

@@ -3,6 +3,7 @@ import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
 import type { OperationCaller, PeopleDirectory } from "../../router/ports.ts"
 import type { Database } from "../../storage/database.ts"
+import type { SigningKey } from "../../storage/signing-key.ts"
 import type { Notifier } from "../../storage/notifier.ts"
 import type { ApprovalDirectory } from "./approval-directory.ts"
 import type { RequestWaiters } from "./request-waiters.ts"
@@ -21,6 +22,8 @@ export interface ApprovalsOptions {
   readonly eventsWritten?: () => void
   /** How people and backends reach this server: the URL of a request begins with it. */
   readonly publicUrl: string
+  /** What votes and results are signed with. */
+  readonly signingKey: SigningKey
   /** Called after a commit that changed configuration, so that this server doesn't wait for its next poll. */
   readonly configurationChanged: () => void | Promise<void>
   /** Whether the change calendars let changes through now. */

@@ -21,6 +21,7 @@ import {
   type RequestRow,
   type Waiting,
 } from "./request-store.ts"
+import { signVote } from "./signed-approval.ts"
 
 /** Where the events of a change go. */
 export type EventSink = Pick<ChangeContext, "tx" | "emit" | "afterCommit" | "now">
@@ -68,7 +69,7 @@ export async function changeRequest(
     nextTimerAt: nextTimerAt(stateData),
   }
   await saveRequest(sink.tx, row.id, saved)
-  await insertVotes(sink.tx, row, votesOf(effects))
+  await insertVotes(sink.tx, row, votesOf(context, row, effects))
   await replaceWaits(sink.tx, row, { ...findWaitChange(row.stateData, stateData), now: sink.now })
   sink.afterCommit(() => context.waiters.changed(row.id))
   sink.afterCommit(() => context.eventsWritten?.())
@@ -96,7 +97,7 @@ export async function createRequest(
     ...{ stateData, version, submitter: stateData.submitter.key, nextTimerAt: nextTimerAt(stateData) },
   }
   await insertRequest(sink.tx, request)
-  await insertVotes(sink.tx, request, votesOf(effects))
+  await insertVotes(sink.tx, request, votesOf(context, request, effects))
   await replaceWaits(sink.tx, request, { gone: [], come: waitsOf(stateData), now: sink.now })
   sink.afterCommit(() => context.eventsWritten?.())
   return {
@@ -128,8 +129,16 @@ function emitEffects(
   return version
 }
 
-function votesOf(effects: readonly Effect[]): VoteRecord[] {
-  return effects.flatMap((effect) => (effect.type === "vote" ? [effect.vote] : []))
+function votesOf(
+  { signingKey }: ApprovalsContext,
+  request: { readonly id: string; readonly account: string },
+  effects: readonly Effect[],
+): Array<{ vote: VoteRecord; envelope: string }> {
+  return effects.flatMap((effect) =>
+    effect.type === "vote"
+      ? [{ vote: effect.vote, envelope: JSON.stringify(signVote(signingKey, request, effect.vote)) }]
+      : [],
+  )
 }
 
 function waitsOf(state: RequestState): Waiting[] {

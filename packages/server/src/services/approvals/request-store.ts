@@ -160,10 +160,10 @@ export async function saveEdit(
 export async function insertVotes(
   tx: Tx,
   request: { readonly id: string; readonly account: string },
-  votes: readonly VoteRecord[],
+  votes: ReadonlyArray<{ readonly vote: VoteRecord; readonly envelope: string }>,
 ): Promise<void> {
   if (votes.length === 0) return
-  const rows = votes.map((vote) => ({
+  const rows = votes.map(({ vote, envelope }) => ({
     number: vote.number,
     level: vote.level,
     level_name: vote.levelName,
@@ -175,13 +175,14 @@ export async function insertVotes(
     via: vote.via,
     comment: vote.comment ?? null,
     at: new Date(vote.at).toISOString(),
+    envelope,
   }))
   await tx.query(
     `insert into approval_votes (request_id, number, account, level, level_name, member, voter, choice, digest, revision,
-       via, comment, at)
-     select $1, number, $2, level, level_name, member, voter, choice, digest, revision, via, comment, at
+       via, comment, at, envelope)
+     select $1, number, $2, level, level_name, member, voter, choice, digest, revision, via, comment, at, envelope
      from jsonb_to_recordset($3) as v (number int, level int, level_name text, member jsonb, voter jsonb, choice text,
-       digest text, revision int, via text, comment text, at timestamptz)`,
+       digest text, revision int, via text, comment text, at timestamptz, envelope text)`,
     [request.id, request.account, JSON.stringify(rows)],
     { name: "approval-votes-insert" },
   )
@@ -199,11 +200,14 @@ export interface VoteRow {
   readonly via: VoteRecord["via"]
   readonly comment: string | null
   readonly at: number
+  /** The signed statement, as JSON. */
+  readonly envelope: string | null
 }
 
 export async function listVotes(sql: Sql, requestId: string): Promise<VoteRow[]> {
   return sql.query<VoteRow>(
-    `select number, level, level_name as "levelName", member, voter as by, choice, digest, revision, via, comment, at
+    `select number, level, level_name as "levelName", member, voter as by, choice, digest, revision, via, comment, at,
+       envelope
      from approval_votes where request_id = $1 order by number`,
     [requestId],
   )

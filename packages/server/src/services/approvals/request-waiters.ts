@@ -69,16 +69,7 @@ export class RequestWaiters {
    *
    * @throws approvals.too-many-waiting
    */
-  wait(
-    id: string,
-    until: {
-      readonly version: number | undefined
-      readonly milliseconds: number
-      readonly signal: AbortSignal
-      /** That it has ended is not enough: what follows from it is waited for, which is another version. */
-      readonly isAlsoAfterEnd?: boolean
-    },
-  ): Promise<void> {
+  wait(id: string, until: WaitUntil): Promise<void> {
     if (this.#waiters.size >= waitingMax)
       throw new AppError("approvals.too-many-waiting", `${waitingMax} calls wait for requests on this server already`)
     const { version, milliseconds, signal, isAlsoAfterEnd = false } = until

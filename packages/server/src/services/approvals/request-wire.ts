@@ -150,6 +150,7 @@ function toVote(state: RequestState, vote: VoteRow): ApprovalRequestDetails["vot
     by: toPerson(vote.by),
     standing: standingOf(state, vote),
     ...(vote.comment === null ? {} : { comment: vote.comment }),
+    ...(vote.envelope === null ? {} : { envelope: vote.envelope }),
     at: toInstant(at),
   }
 }

@@ -10,6 +10,7 @@ import type { DeliveredEvent } from "../../storage/outbox.ts"
 import type { ApprovalsContext } from "./options.ts"
 import { findRequest, listVotes, type RequestRow, type VoteRow } from "./request-store.ts"
 import { requestUrl, toPerson } from "./request-wire.ts"
+import { signResult } from "./signed-approval.ts"
 
 export const endEvents = [
   "approval-request.approved",
@@ -39,7 +40,7 @@ export function resultConsumer(context: ApprovalsContext): Consumer {
           event: {
             ...{ id: event.id, type: event.type, subject, subjectVersion: event.subjectVersion },
             time: toInstant(event.time),
-            data: resultOf(context, row, votes),
+            data: signedResult(context, resultOf(context, row, votes)),
           },
           message: messageOf(row, event),
         },
@@ -47,6 +48,11 @@ export function resultConsumer(context: ApprovalsContext): Consumer {
       )
     },
   }
+}
+
+/** With the same said once more as a signed statement, for those who keep it. */
+function signedResult({ signingKey }: ApprovalsContext, result: Record<string, unknown>): Record<string, unknown> {
+  return { ...result, envelope: signResult(signingKey, result) }
 }
 
 /** What the backend acts on. */
