@@ -495,7 +495,7 @@ export const errorCatalogue = {
     "conflict",
     "Make one of the two associations more specific; the message names the other one.",
   ),
-  "approvals.request-not-found": entry("not-found", "Check the request's id with `signalbox approval-requests list`."),
+  "approvals.request-not-found": entry("not-found", "Check the request's id with `signalbox approvals list`."),
   "approvals.unreachable": entry(
     "invalid",
     "Nobody could ever satisfy the levels listed in `issues`: change the groups, the counts or the bans.",

@@ -212,7 +212,7 @@ const bodies: Record<string, unknown> = {
   "approval-requests.ask": { ...vote, question: "why?" },
   "approval-requests.answer": { answer: "because" },
   "approval-requests.delegate": {},
-  "held-operations.edit": { revision: 1, input: {} },
+  "held-operations.edit": { revision: 1, newInput: {} },
   "routes.put": { services: [] },
   "keys.revoke": {},
   "keys.assign": { owner: "own" },
