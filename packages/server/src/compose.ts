@@ -149,9 +149,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
   })
   const router = createRouter({
-    database,
-    clock,
-    random,
+    ...{ database, clock, random },
     map: () => parts.table.current(),
     operations,
     authenticators: [...parts.authenticators, approvals.authenticator],
@@ -197,32 +195,19 @@ function makeServices(
     ...(options.passwordCost ? { passwordCost: options.passwordCost } : {}),
   })
   const routing = createRoutingService({
-    database,
-    operations,
+    ...{ database, operations, configurationChanged },
     handlers: () => handlers,
-    configurationChanged,
     onRefused: (version, message) => logger.error({ version }, `the routing map was refused: ${message}`),
   })
   const fleet = createFleetService({
-    database,
-    clock,
-    random,
-    logger,
+    ...{ database, clock, random, logger },
     publicUrl: options.publicUrl,
     tls: options.caFingerprint === undefined ? {} : { caFingerprint: options.caFingerprint },
   })
   const calendars = createCalendarsService({
-    database,
-    clock,
-    random,
-    logger,
-    operations,
-    caller,
+    ...{ database, clock, random, logger, operations, caller, egress, secrets, configurationChanged },
     principals: identity.keys,
-    egress: ready.egress,
-    secrets: ready.secrets,
     publicUrl: options.publicUrl,
-    configurationChanged,
   })
   const workflows = createWorkflowsService({
     ...{ database, clock, random, logger, ...ready },

@@ -8,7 +8,14 @@ import { compose } from "./compose.ts"
 import { publicDocuments } from "./http/documents.ts"
 import { createEdge, type EdgeOptions } from "./http/edge.ts"
 import { ensureServerTls } from "./http/certificate-authority.ts"
-import { findFreePort, openBackendsListener, openMembersListener, planListener, urlHost } from "./http/listeners.ts"
+import {
+  findFreePort,
+  openBackendsListener,
+  openMembersListener,
+  planListener,
+  urlHost,
+  type PlannedListener,
+} from "./http/listeners.ts"
 import { IdleMemory } from "./idle-memory.ts"
 import type { Settings } from "./settings.ts"
 import { components } from "./storage/components.ts"
@@ -27,9 +34,6 @@ import { systemClock, systemRandom } from "./system.ts"
  */
 export interface RunningServer {
   readonly url: string
-  /** Of the listeners that have an address of their own. */
-  readonly membersUrl?: string
-  readonly backendsUrl?: string
   readonly caPem?: string
   readonly caFingerprint?: string
   readonly database: Database
@@ -105,44 +109,52 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     keepFirstKey: (key) => writeAdminFile(settings, { ...here, key }),
   })
   stops.push(() => composition.stop())
-  const edgeOptions: EdgeOptions = {
-    router: composition.router,
-    operations: composition.operations,
-    clock: systemClock,
-    random: systemRandom,
-    logger,
-    callsPerSecondMax: settings.callsPerSecond,
-    answerPages: members === undefined,
-    documents: publicDocuments({
+  const bound = await openListeners(
+    {
+      router: composition.router,
       operations: composition.operations,
-      version: programVersion,
-      database,
-      ...(tls ? { caPem: tls.caPem } : {}),
-    }),
-    ...(tls ? { tls } : {}),
-  }
-  const edge = await createEdge(edgeOptions)
-  stops.push(() => edge.close())
-  if (members) stops.push(closing(await openMembersListener(members, edgeOptions)))
-  if (backends) stops.push(closing(await openBackendsListener(backends, edgeOptions)))
-  await edge.listen({ host: settings.host, port })
-  const bound = (edge.server.address() as AddressInfo).port
+      ...{ clock: systemClock, random: systemRandom, logger, callsPerSecondMax: settings.callsPerSecond },
+      answerPages: members === undefined,
+      documents: publicDocuments({
+        operations: composition.operations,
+        version: programVersion,
+        database,
+        ...(tls ? { caPem: tls.caPem } : {}),
+      }),
+      ...(tls ? { tls } : {}),
+    },
+    { host: settings.host, port, members, backends, stops },
+  )
   await writeAdminFile(settings, here)
   const memory = new IdleMemory()
   memory.start()
   stops.push(() => Promise.resolve(memory.stop()))
-  logger.info({ url, port: bound, version: programVersion }, "the server answers")
-  return {
-    ...here,
-    ...(members ? { membersUrl: members.url } : {}),
-    ...(backends ? { backendsUrl: backends.url } : {}),
-    database,
-    stop: stopAll,
-  }
+  logger.info(
+    { url, port: bound, members: members?.url, backends: backends?.url, version: programVersion },
+    "the server answers",
+  )
+  return { ...here, database, stop: stopAll }
 }
 
-function closing(edge: { close(): Promise<unknown> }): () => Promise<void> {
-  return async () => void (await edge.close())
+/** Gives the port of the first one. */
+async function openListeners(
+  options: EdgeOptions,
+  at: {
+    readonly host: string
+    readonly port: number
+    readonly members: PlannedListener | undefined
+    readonly backends: PlannedListener | undefined
+    readonly stops: Stopping["stops"]
+  },
+): Promise<number> {
+  const { host, port, members, backends, stops } = at
+  const closing = (edge: { close(): Promise<unknown> }) => stops.push(async () => void (await edge.close()))
+  const edge = await createEdge(options)
+  closing(edge)
+  if (members) closing(await openMembersListener(members, options))
+  if (backends) closing(await openBackendsListener(backends, options))
+  await edge.listen({ host, port })
+  return (edge.server.address() as AddressInfo).port
 }
 
 async function startDatabase(

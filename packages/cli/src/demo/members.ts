@@ -8,7 +8,7 @@ import { AppError } from "@signalbox/kernel/app-error"
 import { request } from "node:https"
 import { demoLimits } from "./demo-plan.ts"
 import type { ApprovalEvidence } from "./evidence.ts"
-import type { RunParts } from "./rollout-run.ts"
+import type { RunParts } from "./run-parts.ts"
 import { workflowName } from "./web-config-workflow.ts"
 
 /**

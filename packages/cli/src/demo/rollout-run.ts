@@ -1,17 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises"
 import { executionsCreate, executionsGet, executionsResize } from "@signalbox/contracts/workflows/operations"
 import { AppError } from "@signalbox/kernel/app-error"
-import type { Client } from "@signalbox/sdk/client"
 import { followExecution } from "../rollout/follow-execution.ts"
 import { overlapMax, spellsWithin, unavailableSpans } from "./availability.ts"
 import { demoLimits, demoPlan } from "./demo-plan.ts"
 import type { DemoScreen } from "./demo-screen.ts"
-import type { DemoContext } from "./demo-server.ts"
 import type { ApprovalEvidence, NodeEvidence, RunEvidence } from "./evidence.ts"
-import type { FleetHealth } from "./fleet-health.ts"
 import { type FleetNode, type NodeFiles, readNodeFiles } from "./fleet-node.ts"
-import type { Mailbox } from "./mailbox.ts"
 import { approveRun } from "./members.ts"
+import type { RunParts } from "./run-parts.ts"
 import { isEntryOver, type JournalEntry, readNodeJournal } from "./node-journal.ts"
 import type { Prober } from "./prober.ts"
 import { workflowName } from "./web-config-workflow.ts"
@@ -26,17 +23,6 @@ export interface RunOrder {
   readonly widenAfter?: number
   /** The error limit that it was asked for with; it is changed while the run waits for approval. */
   readonly errorLimitAsked?: number
-}
-
-export interface RunParts extends DemoContext {
-  readonly client: Client
-  readonly mailbox: Mailbox
-  readonly caPem: string
-  readonly nodes: readonly FleetNode[]
-  readonly prober: Prober
-  readonly health: FleetHealth
-  readonly secret: string
-  readonly screen: DemoScreen
 }
 
 interface NodeBefore extends NodeFiles {

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http"
 import { resourceName } from "@signalbox/contracts/schemas"
 import { AppError } from "@signalbox/kernel/app-error"
-import type { HoldWishes } from "../router/gate-stage.ts"
+import type { HoldWishes } from "../router/gate-ports.ts"
 
 /** What a caller may say beside a call that could be held for approval. */
 const breakGlassLengthMax = 1000

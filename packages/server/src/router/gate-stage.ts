@@ -5,23 +5,14 @@ import { assert } from "@signalbox/kernel/assert"
 import { contentDigest } from "@signalbox/approvals/content-digest"
 import { digestOf, withSecretsMarked } from "./call-digest.ts"
 import type { CallPlan, ReadContext } from "./handler.ts"
-import type { CallAttributes, CallPlanner, GateFinder } from "./ports.ts"
-import type { Routed } from "./router.ts"
+import type { CallAttributes, GateFinder, HoldWishes } from "./gate-ports.ts"
+import type { CallPlanner } from "./ports.ts"
+import type { Routed } from "./routed.ts"
 
 /**
  * The gate stage: what holds a call, and whether an approved call is still what was approved. Associations and
  * calendars are asked in memory; only a call that is held costs more.
  */
-
-/** What a caller may ask for where its call is held. */
-export interface HoldWishes {
-  /** It runs no earlier, however early it is approved. Milliseconds. */
-  readonly notBefore?: number
-  /** It runs while this maintenance window is open. */
-  readonly window?: string
-  /** Why closed calendars are to be passed by; never the approvers. */
-  readonly breakGlass?: string
-}
 
 const titleLengthMax = 200
 

@@ -8,9 +8,8 @@ import type {
 import type { CallInputOf, OperationDeclaration, OutputOf, Reply } from "@signalbox/contracts/operation"
 import type { RoleName } from "@signalbox/contracts/identity/roles"
 import type { z } from "zod"
-import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
-import type { HoldWishes } from "./gate-stage.ts"
-import type { CallContext, Caller } from "./handler.ts"
+import type { CallAttributes } from "./gate-ports.ts"
+import type { Caller } from "./handler.ts"
 
 /**
  * The ports of the router's stages (D1). Services implement them, `compose.ts` joins them, so that no stage reaches
@@ -27,54 +26,6 @@ export interface Credential {
   readonly token: string
   readonly sourceAddress?: string
   readonly now: number
-}
-
-/** What associations and calendars select a call by: `operation`, `type`, `action`, `workflow`, `product`, … */
-export type CallAttributes = Readonly<Record<string, string>>
-
-/** What a gate looks at: enough to say in memory whether something holds the call. */
-export interface GateCall {
-  readonly operation: string
-  readonly caller: Caller
-  readonly attributes: CallAttributes
-  readonly wishes: HoldWishes
-  readonly now: number
-}
-
-/** What the gate stage answers: let it through, refuse it, or hold it until a request is approved. */
-export type GateVerdict =
-  | {
-      readonly kind: "pass"
-      /** Calendars that are closed, and that the call skips: to be recorded before it runs. */
-      readonly skipped?: readonly string[]
-    }
-  | {
-      readonly kind: "deny"
-      readonly code: ErrorCode
-      readonly reason: string
-      readonly details?: Readonly<Record<string, unknown>>
-    }
-  | { readonly kind: "hold" }
-
-/** A call that is to be held: all that running it later takes, and what the members see and vote on. */
-export interface HeldCall extends GateCall {
-  readonly context: CallContext
-  /** What is run once it is approved; may hold secrets, so it is kept sealed. */
-  readonly input: unknown
-  readonly content: Readonly<Record<string, unknown>>
-  /** One line for lists and mails. */
-  readonly title: string
-  /** The caller's key: a repeat finds the same request, and later what came of the call. */
-  readonly idempotency: { readonly key: string; readonly bodyHash: string }
-}
-
-/** Rules, change calendars and approval associations that may stop a changing call before its handler runs. */
-export interface GateFinder {
-  find(call: GateCall): GateVerdict
-  /** Records a call that passes because it skips closed calendars. */
-  recordSkip(call: GateCall & { readonly context: CallContext; readonly calendars: readonly string[] }): Promise<void>
-  /** Keeps a call for which `find` said `hold`, with the request for its approval. */
-  hold(call: HeldCall): Promise<{ readonly requestId: string; readonly requestUrl: string }>
 }
 
 /** Told of each call that was carried out; keeps what metering needs (D21). */
@@ -380,13 +331,6 @@ export interface ArtifactFinder {
   ): Promise<
     { readonly name: string; readonly digest: string; readonly bytes: number; readonly path: string } | undefined
   >
-}
-
-/** Nothing is gated until the services that gate exist. */
-export const noGates: GateFinder = {
-  find: () => ({ kind: "pass" }),
-  hold: () => Promise.reject(new Error("nothing was to be held")),
-  recordSkip: () => Promise.reject(new Error("nothing was skipped")),
 }
 
 /** Nothing is metered until the metering service exists. */

@@ -7,7 +7,8 @@ import { addBuiltInRoutes, createRoutingService } from "../services/routing/serv
 import { watchConfiguration, type ConfigurationWatcher } from "../storage/configuration-versions.ts"
 import { systemClock, systemRandom } from "../system.ts"
 import type { Handler } from "./handler.ts"
-import { noGates, noUses } from "./ports.ts"
+import { noGates } from "./gate-ports.ts"
+import { noUses } from "./ports.ts"
 import { createRouter, type EdgeCall, type Router } from "./router.ts"
 
 const own = operations.filter((operation) => operation.service === "identity" || operation.service === "routing")

@@ -19,12 +19,12 @@ import {
 } from "./change-record.ts"
 import { anonymousCaller } from "./anonymous-caller.ts"
 import { digestOf, withoutSecrets } from "./call-digest.ts"
-import { checkApproval, findHold, planRouted, type HoldWishes } from "./gate-stage.ts"
+import { checkApproval, findHold, planRouted } from "./gate-stage.ts"
 import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage } from "./handler.ts"
+import type { GateFinder, HoldWishes } from "./gate-ports.ts"
 import type {
   Authenticator,
   CallPlanner,
-  GateFinder,
   OperationCaller,
   StandingCall,
   StandingCaller,
@@ -32,6 +32,7 @@ import type {
   UseRecorder,
 } from "./ports.ts"
 import { refuseUnstorable } from "./storable-text.ts"
+import type { Routed } from "./routed.ts"
 import type { RoutingMap } from "./routing-map.ts"
 
 /**
@@ -87,12 +88,6 @@ const openTransaction = new AsyncLocalStorage<string>()
 
 const idempotencyKeyPattern = /^[\x21-\x7e]{8,128}$/
 const repeatedKeyRetriesMax = 1
-
-export interface Routed {
-  readonly handler: Handler
-  readonly context: ReadContext
-  readonly input: unknown
-}
 
 export function createRouter(options: RouterOptions): Router {
   return {
@@ -336,7 +331,7 @@ async function change(
       const outcome = await options.database.transaction((tx) =>
         openTransaction.run(handler.operation.name, () => changeOnce(options, { ...routed, tx, idempotency, hints })),
       )
-      await Promise.all(hints.map((hint) => hint()))
+      await Promise.all(hints.map(async (hint) => hint()))
       return outcome
     } catch (error) {
       if (retry >= repeatedKeyRetriesMax || !isRepeatedKey(error)) throw error

@@ -7,16 +7,8 @@ import { heldOperationsKeep } from "@signalbox/contracts/approvals/held-operatio
 import { AppError } from "@signalbox/kernel/app-error"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import { toInstant } from "@signalbox/kernel/clock"
-import type {
-  ChangeFreezes,
-  Freeze,
-  GateCall,
-  GateFinder,
-  GateVerdict,
-  HeldCall,
-  OperationCaller,
-  Sealer,
-} from "../../router/ports.ts"
+import type { GateCall, GateFinder, GateVerdict, HeldCall } from "../../router/gate-ports.ts"
+import type { ChangeFreezes, Freeze, OperationCaller, Sealer } from "../../router/ports.ts"
 import type { ApprovalDirectory } from "./approval-directory.ts"
 
 export interface HeldGateOptions {

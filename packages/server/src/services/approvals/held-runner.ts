@@ -205,7 +205,7 @@ async function tell(
       causedBy: requestId,
       depth: depth + 1,
       principal: held.principal,
-      data: { operation, digest, ...(end.error ?? {}) },
+      data: { operation, digest, ...end.error },
     },
   ])
 }

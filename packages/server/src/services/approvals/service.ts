@@ -1,9 +1,9 @@
 import type { Service } from "../../router/handler.ts"
+import type { GateFinder } from "../../router/gate-ports.ts"
 import type {
   Authenticator,
   CallPlanner,
   ChangeFreezes,
-  GateFinder,
   Sealer,
   StandingCaller,
   StandingRecord,

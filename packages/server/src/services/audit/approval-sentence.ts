@@ -1,10 +1,8 @@
 /** What happened to an approval request, in words: who said what to which content. Pure. */
-import type { StoryEvent } from "./model.ts"
-
 const digestShown = 16
 
 /** Undefined where the event is about something else. */
-export function approvalSentence({ type, data }: Pick<StoryEvent, "type" | "data">): string | undefined {
+export function approvalSentence({ type, data }: { type: string; data: unknown }): string | undefined {
   if (!type.startsWith("approval-request.")) return undefined
   const facts = data as Facts
   const { title = "", levelName = "", digest = "" } = facts

@@ -30,7 +30,7 @@ export interface CalendarsOptions {
   /** How people reach this server: addresses of feeds begin with it. */
   readonly publicUrl: string
   /** Called after a commit that changed configuration, so that this server doesn't wait for its next poll. */
-  readonly configurationChanged: () => void
+  readonly configurationChanged: () => void | Promise<void>
   readonly scanMilliseconds?: number
 }
 

@@ -39,7 +39,7 @@ export async function refreshCalendar(context: CalendarsContext, due: DueSubscri
     else await recordAnswer(context, tx, { row: locked, result })
     await raiseConfigurationVersion(tx, due.account, calendarsComponent)
   })
-  context.configurationChanged()
+  await context.configurationChanged()
 }
 
 function isUntouched(locked: CalendarRow, row: CalendarRow): boolean {

@@ -17,9 +17,11 @@ import { createEgress } from "../../egress/egress.ts"
 import { parseHostRule } from "../../egress/host-rule.ts"
 import { ensureServerTls } from "../../http/certificate-authority.ts"
 import { onRead, type Handler } from "../../router/handler.ts"
-import { noGates, noUses } from "../../router/ports.ts"
+import { noGates } from "../../router/gate-ports.ts"
+import { noUses } from "../../router/ports.ts"
 import { createRouter } from "../../router/router.ts"
 import { startBackgroundQueue } from "../../storage/background-queue.ts"
+import type { Database } from "../../storage/database.ts"
 import { appendEvents, type Expander } from "../../storage/outbox.ts"
 import { systemClock, systemRandom } from "../../system.ts"
 import { createSecretsService } from "../secrets/service.ts"
@@ -48,6 +50,18 @@ export interface NotificationsFixture {
 export const signingKey = `whsec_${Buffer.alloc(32, 9).toString("base64")}`
 const roles: readonly RoleName[] = ["admin"]
 
+async function startSecrets(database: Database) {
+  return await createSecretsService({
+    database,
+    masterKey: {
+      place: "memory",
+      read: () => Promise.resolve(Buffer.alloc(32, 7)),
+      create: () => Promise.reject(new Error()),
+    },
+    references: { kinds: [], environment: {} },
+  })
+}
+
 export async function startNotifications(
   options: Partial<NotificationsOptions> & { readonly expanders?: ReadonlyMap<string, Expander> } = {},
 ): Promise<NotificationsFixture> {
@@ -58,15 +72,7 @@ export async function startNotifications(
   const logger = pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2))
   const { clock = systemClock, random = systemRandom } = options
   const handlers = new Map<string, Handler>()
-  const secrets = await createSecretsService({
-    database,
-    masterKey: {
-      place: "memory",
-      read: () => Promise.resolve(Buffer.alloc(32, 7)),
-      create: () => Promise.reject(new Error()),
-    },
-    references: { kinds: [], environment: {} },
-  })
+  const secrets = await startSecrets(database)
   const map = () => ({ version: 1, handlers })
   const router = createRouter({
     ...{ database, clock, random, map, operations: new Map(), authenticators: [], gates: noGates, uses: noUses },

@@ -13,8 +13,8 @@ import { pino } from "pino"
 import type { z } from "zod"
 import { onRead, type Handler, type ReadContext } from "../../router/handler.ts"
 import { createEgress } from "../../egress/egress.ts"
+import { noGates } from "../../router/gate-ports.ts"
 import {
-  noGates,
   noUses,
   type Executor,
   type ExecutorOrder,
