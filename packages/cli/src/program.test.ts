@@ -15,7 +15,10 @@ const paths = new Set(leaves.map(pathOf))
 test.each(operations.map(({ name }) => name))("the operation %s has a command, or a reason to have none", (name) => {
   const words = operationOverrides[name]?.words ?? name.split(".")
   const hasCommand = paths.has(["signalbox", ...words].join(" "))
-  expect(hasCommand).toBe(!Object.hasOwn(operationsWithoutCommand, name))
+  const reason = operationsWithoutCommand[name]
+  // Written by hand, under the operation's own name.
+  const isByHand = reason?.startsWith(`\`signalbox ${words.join(" ")}\``) ?? false
+  expect(hasCommand).toBe(reason === undefined || isByHand)
 })
 
 test("overrides and exceptions name operations that exist", () => {

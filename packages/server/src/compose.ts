@@ -134,6 +134,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     principals: parts.people,
     windows: parts.windows,
     freezes: parts.calendars,
+    isCalendarOpen: (account, now) => !parts.calendars.isAnyClosed(account, now),
     sealer: secrets.sealer,
     linkMac: secrets.macFor("answer links"),
     membersUrl: options.membersUrl ?? options.publicUrl,

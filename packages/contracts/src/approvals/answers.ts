@@ -20,7 +20,12 @@ export const answerErrors = [
   "approvals.limit-reached",
 ] as const satisfies readonly ErrorCode[]
 
-const voteInput = { request: requestId, digest, comment: comment.optional() }
+const level = z
+  .int()
+  .min(1)
+  .optional()
+  .describe("The level that was open when the caller looked, from 1: a second click never counts for the next one")
+const voteInput = { request: requestId, digest, level, comment: comment.optional() }
 
 export const approvalRequestsApprove = defineOperation({
   name: "approval-requests.approve",
@@ -74,7 +79,7 @@ export const approvalRequestsAsk = defineOperation({
   effect: "change",
   permission: "approvals.answer",
   gateable: false,
-  input: z.strictObject({ request: requestId, digest, question: comment.min(1) }),
+  input: z.strictObject({ request: requestId, digest, level, question: comment.min(1) }),
   output: approvalRequest,
   errors: [...answerErrors, "approvals.question-open"],
 })

@@ -159,6 +159,8 @@ export interface CalendarsAnswer {
 export interface ChangeFreezes {
   /** The closed calendars that hold such a call; one whose state is unknown is closed. */
   find(account: string, call: FreezableCall, at: number): readonly Freeze[]
+  /** Whether any calendar that holds calls is closed, whichever calls it holds. */
+  isAnyClosed(account: string, at: number): boolean
 }
 
 export interface FreezableCall {

@@ -20,13 +20,19 @@ export function answerHandlers(context: ApprovalsContext): Handler[] {
   const vote =
     (choice: VoteChoice) =>
     (
-      input: { readonly request: string; readonly digest: string; readonly comment?: string | undefined },
+      input: {
+        readonly request: string
+        readonly digest: string
+        readonly level?: number | undefined
+        readonly comment?: string | undefined
+      },
       ctx: ChangeContext,
     ): Promise<ApprovalRequest> =>
       change(context, ctx, {
         request: input.request,
         input: (actor) => ({
           ...{ type: "vote", actor, choice, digest: input.digest, via: "api" },
+          ...(input.level === undefined ? {} : { level: input.level }),
           ...(input.comment === undefined ? {} : { comment: input.comment }),
         }),
       })
@@ -34,8 +40,14 @@ export function answerHandlers(context: ApprovalsContext): Handler[] {
     onChange(approvalRequestsApprove, vote("approve")),
     onChange(approvalRequestsDeny, vote("deny")),
     onChange(approvalRequestsAbstain, vote("abstain")),
-    onChange(approvalRequestsAsk, ({ request, digest, question }, ctx) =>
-      change(context, ctx, { request, input: (actor) => ({ type: "ask", actor, digest, text: question }) }),
+    onChange(approvalRequestsAsk, ({ request, digest, level, question }, ctx) =>
+      change(context, ctx, {
+        request,
+        input: (actor) => ({
+          ...{ type: "ask", actor, digest, text: question },
+          ...(level === undefined ? {} : { level }),
+        }),
+      }),
     ),
     onChange(approvalRequestsAnswer, ({ request, answer }, ctx) =>
       change(context, ctx, { request, input: (actor) => ({ type: "answer", actor, text: answer }) }),

@@ -86,6 +86,12 @@ export class CalendarDirectory implements CalendarState, ChangeFreezes, Configur
       })
   }
 
+  isAnyClosed(account: string, at: number): boolean {
+    const now = this.#options.clock.now()
+    const calendars = [...(this.#accounts.get(account)?.values() ?? [])]
+    return calendars.some((calendar) => calendar.row.holds.length > 0 && !calendar.stateAt(at, now).open)
+  }
+
   async #make(sql: Sql, row: CalendarRow): Promise<KnownCalendar> {
     const { compiler, clock, logger } = this.#options
     try {
