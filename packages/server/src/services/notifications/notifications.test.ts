@@ -426,6 +426,7 @@ describe("a delivery", () => {
       )
       return row?.waiting === 5
     })
+    await eventually(() => calls().length >= 3)
     expect(calls()).toHaveLength(3)
     answer()
     await eventually(async () => (await deliveries()).every(({ state }) => state === "delivered"))
