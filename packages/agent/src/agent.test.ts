@@ -120,7 +120,7 @@ describe("running a task", () => {
     server.cut()
     await server.session(2)
     const late = newKey()
-    server.start(late, orderOf([shell("touch late")]), -1)
+    server.start(late, orderOf([shell("touch late")]), -5_000)
     expect(await server.finished(late)).toMatchObject({ state: "failed", class: "refused" })
     const timely = newKey()
     server.start(timely, orderOf([shell("touch timely")]), 30_000)

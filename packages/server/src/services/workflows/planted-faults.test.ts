@@ -6,7 +6,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { plantedFaults } from "./planted-faults.fixture.ts"
 
 const program = fileURLToPath(new URL("planted-run.fixture.ts", import.meta.url))
-const timeoutMilliseconds = 120_000
+const timeoutMilliseconds = 240_000
+/** Whether a fault does harm may depend on which tasks a commit happens to hold: some runs get away with it. */
+const playsMax = 5
 
 describe("W9: the oracle over rows and nodes finds each fault that is planted in the way of a commit", () => {
   let database: TestDatabase
@@ -43,7 +45,10 @@ describe("W9: the oracle over rows and nodes finds each fault that is planted in
   test.each(Object.entries(plantedFaults))(
     "%s",
     async (fault, { story, seen }) => {
-      expect((await play({ fault, story })).join("\n")).toMatch(seen)
+      let told = ""
+      for (let plays = 0; plays < playsMax && !seen.test(told); plays++)
+        told = (await play({ fault, story })).join("\n")
+      expect(told).toMatch(seen)
     },
     timeoutMilliseconds,
   )
