@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto"
 import { link, open, readFile, rename, unlink } from "node:fs/promises"
 import { join } from "node:path"
 import { AppError } from "@signalbox/kernel/app-error"
@@ -37,7 +38,7 @@ function inUse(directory: string, pid: number | undefined): AppError {
 }
 
 async function create(path: string, text: string): Promise<boolean> {
-  const draft = `${path}.${process.pid}`
+  const draft = `${path}.${randomUUID()}`
   const file = await open(draft, "w", 0o600)
   await file.writeFile(text)
   await file.close()
@@ -54,7 +55,7 @@ async function create(path: string, text: string): Promise<boolean> {
 
 /** Moves the stale file away; what was moved is looked at, since another agent may just have replaced it. */
 async function removeStale(path: string, stale: string): Promise<void> {
-  const aside = `${path}.stale.${process.pid}`
+  const aside = `${path}.stale.${randomUUID()}`
   try {
     await rename(path, aside)
   } catch {

@@ -78,6 +78,8 @@ export class ProtocolServer {
       audience: "signalbox",
       subject: testNode,
       maxTokenAge: 60,
+      // As the server has it: the two clocks differ by how long a message takes.
+      clockTolerance: 30,
     })
     const { payload, protectedHeader } = verified
     return (
