@@ -180,6 +180,8 @@ export const nodesEnroll = defineOperation({
   method: "POST",
   path: "/v1/nodes:enroll",
   effect: "change",
+  // An agent that waits to be let in has no way to wait for people: who may enrol is the enrolment key's to say.
+  gateable: false,
   permission: "nodes.enroll",
   input: z.strictObject({
     name: resourceName,
