@@ -150,9 +150,8 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
   })
   const router = createRouter({
-    ...{ database, clock, random },
+    ...{ database, clock, random, operations },
     map: () => parts.table.current(),
-    operations,
     authenticators: [...parts.authenticators, approvals.authenticator],
     gates: approvals.gates,
     uses: noUses,
