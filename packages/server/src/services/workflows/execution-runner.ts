@@ -218,7 +218,8 @@ export class ExecutionRunner {
     const hasInputs = (): boolean => this.#queue.size > 0 || this.#settings.inputs(state, clock.now()).length > 0
     const isDue = (): boolean => this.#wakeAt !== undefined && this.#wakeAt <= clock.now()
     if (this.#line.size === 0 && !hasInputs() && !isDue()) await this.#line.rest()
-    if (!hasInputs() && !isDue()) {
+    // What came while this runner was busy has signalled already, and does so once.
+    if (!hasInputs() && !isDue() && !this.#line.hasAnswer && !this.#stopping) {
       const delay = this.#wakeAt === undefined ? timerMillisecondsMax : this.#wakeAt - clock.now()
       const delayMax = this.#settings.hasWindows ? windowsPollMilliseconds : timerMillisecondsMax
       await new Promise<void>((resolve) => {
