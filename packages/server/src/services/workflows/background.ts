@@ -67,6 +67,7 @@ export class ExecutionOwner {
     this.#late = new LateReports({
       sql: options.database,
       executor: options.executor,
+      secrets: options.secrets,
       clock: options.clock,
       onForeign: (report) => this.#countForeign(report),
       onError: (error) => options.logger.warn({ err: error }, "looking up late reports failed"),

@@ -202,10 +202,12 @@ export interface FrozenPlan {
   readonly parts: FrozenParts
 }
 
+export const planColumns = `definition, parameters, targets, targets_max as "targetsMax", strategy,
+  expected_digest as "expectedDigest", coalesce(parts, '{"secrets":{},"artifacts":{}}') as parts`
+
 export async function getPlan(sql: Sql, fence: Fence): Promise<FrozenPlan> {
   const [row] = await sql.query<FrozenPlan>(
-    `select definition, parameters, targets, targets_max as "targetsMax", strategy,
-       expected_digest as "expectedDigest", coalesce(parts, '{"secrets":{},"artifacts":{}}') as parts from execution_plans where execution_id = $1 and account = $2`,
+    `select ${planColumns} from execution_plans where execution_id = $1 and account = $2`,
     [fence.id, fence.account],
   )
   if (!row) throw new Error(`execution ${fence.id} has no plan`)

@@ -1,4 +1,5 @@
 import type { Sql } from "../../storage/database.ts"
+import { planColumns, type FrozenPlan } from "./batch-store.ts"
 
 export interface LateTask {
   /** Of the report in the list that was asked for, from 1. */
@@ -33,5 +34,16 @@ export async function readLateTasks(
      left join execution_targets t on t.execution_id = n.execution and t.ordinal = n.ordinal
      order by n.number`,
     [tasks.executions, tasks.ordinals, tasks.attempts],
+  )
+}
+
+/** The plans of runs that are on record still, whoever owns them. */
+export async function readPlans(
+  sql: Sql,
+  executions: readonly string[],
+): Promise<Array<FrozenPlan & { readonly id: string; readonly account: string }>> {
+  return sql.query(
+    `select execution_id as id, account, ${planColumns} from execution_plans where execution_id = any ($1::text[])`,
+    [executions],
   )
 }

@@ -1,6 +1,8 @@
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { afterAll, beforeAll, expect, it } from "vitest"
 import { executionsCreate, executionsGet, tasksGet } from "@signalbox/contracts/workflows/operations"
+import { AppError } from "@signalbox/kernel/app-error"
+import type { SecretReader } from "../../router/ports.ts"
 import { documentOf, eventually, makeNodes, openFixture, succeeded } from "./workflows.fixture.ts"
 
 let test: TestDatabase
@@ -50,3 +52,36 @@ it.each(["on-failure", "never"] as const)(
     await fixture.stop()
   },
 )
+
+it("W6, X5: a late rollback has the secrets that the plan fixed, also where there are newer ones", async () => {
+  const values: Record<number, string> = { 3: "third-password", 4: "fourth-password" }
+  let latest = 3
+  const secrets: SecretReader = {
+    read: async () => ({}),
+    versions: async (_, names) => Object.fromEntries(names.map((name) => [name, latest])),
+    async readVersions(_, places) {
+      const found = places.map(({ name, version }) => [name, { version, value: values[version] ?? "" }] as const)
+      if (found.some(([, { value }]) => value === "")) throw new AppError("secrets.not-found", "no longer that version")
+      return Object.fromEntries(found)
+    },
+  }
+  const fixture = await openFixture({ database: test.database, nodes: makeNodes(1), secrets })
+  const { executor } = fixture
+  executor.behaviour = () => "stall"
+  const steps = [{ name: "join", run: ["join"], undo: ["leave", "${{ secrets.password }}"] }]
+  const document = documentOf({ startTimeout: "1s", rollback: "on-failure", steps })
+  const { id } = await fixture.call(executionsCreate, { document, targets: { all: true } })
+  await eventually(async () => (await fixture.call(executionsGet, { execution: id })).finishedAt !== undefined)
+  latest = 4
+  const [nodeId, key] = [fixture.fleet.nodes[0]?.id ?? "", `${id}/0/1`]
+  const orderOfRollback = async () => {
+    executor.orders.length = 0
+    executor.report({ type: "started", nodeId, key, phase: "task" })
+    return eventually(async () => executor.orders.find(({ type }) => type === "rollback"))
+  }
+  expect(await orderOfRollback()).toMatchObject({ key, secrets: { password: "third-password" } })
+  // Five versions later: its files can be put back all the same.
+  delete values[3]
+  expect(await orderOfRollback()).not.toHaveProperty("secrets")
+  await fixture.stop()
+})

@@ -5,11 +5,14 @@
  * dropped from it comes again.
  */
 import { setTimeout as delay } from "node:timers/promises"
+import { isAppError } from "@signalbox/kernel/app-error"
 import type { Clock } from "@signalbox/kernel/clock"
-import type { Executor, ExecutorOrder, ExecutorReport } from "../../router/ports.ts"
+import type { Executor, ExecutorOrder, ExecutorReport, SecretReader } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
-import { readLateTasks, type LateTask } from "./late-report-store.ts"
+import { readFrozenSecrets } from "./frozen-parts.ts"
+import { readLateTasks, readPlans, type LateTask } from "./late-report-store.ts"
 import type { Acknowledgement } from "./report-queue.ts"
+import { openRunPlan } from "./run-plan.ts"
 
 export interface LateReport {
   readonly report: ExecutorReport
@@ -18,6 +21,13 @@ export interface LateReport {
   readonly attempt: number
   /** The execution is owned here, so the task has ended though the execution may not have. */
   readonly owned: boolean
+}
+
+type Secrets = Readonly<Record<string, string>>
+
+/** A report that is answered here, with what is on record of its task. */
+interface Settled extends LateReport {
+  readonly row: LateTask
 }
 
 export const lateReportsMax = 10_000
@@ -29,6 +39,7 @@ const rollbackWaitMilliseconds = 3_600_000
 export interface LateReportsOptions {
   readonly sql: Sql
   readonly executor: Executor
+  readonly secrets: SecretReader
   readonly clock: Clock
   readonly onForeign: (report: ExecutorReport) => void
   readonly onError: (error: unknown) => void
@@ -84,19 +95,43 @@ export class LateReports {
       ordinals: batch.map(({ ordinal }) => ordinal),
       attempts: batch.map(({ attempt }) => attempt),
     })
-    const [acknowledged, orders]: [Acknowledgement[], ExecutorOrder[]] = [[], []]
+    const settled: Settled[] = []
     for (const row of rows) {
       const late = batch[row.number - 1]
       if (!late) continue
       const { report, owned } = late
       if (row.known && row.node !== report.nodeId) onForeign(report)
       // Not ended and not owned here: its owner acknowledges. Removed by retention: nobody ever will, so we do.
-      if (!row.ended && !owned) continue
-      acknowledged.push(...acknowledgementsOf(report, row))
-      orders.push(...ordersOf(report, row, this.#options.clock.now() + rollbackWaitMilliseconds))
+      if (row.ended || owned) settled.push({ ...late, row })
     }
+    const backIn = new Set(settled.filter(({ report, row }) => mustGoBack(report, row)).map((one) => one.executionId))
+    const secrets = await this.#readSecrets([...backIn])
+    const until = this.#options.clock.now() + rollbackWaitMilliseconds
+    const acknowledged = settled.flatMap(({ report, row }) => acknowledgementsOf(report, row))
+    const orders = settled.flatMap((one) => ordersOf(one, { until, secrets: secrets.get(one.executionId) }))
     if (acknowledged.length > 0) executor.acknowledge(acknowledged)
     if (orders.length > 0) executor.dispatch(orders)
+  }
+
+  /**
+   * The values that undo steps need, by execution, in the versions that its plan fixed. Where a version is no longer kept
+   * the node goes back without it, as in a run: files are put back, and the undo that lacks its secret fails and says so.
+   */
+  async #readSecrets(executions: readonly string[]): Promise<ReadonlyMap<string, Secrets>> {
+    const found = new Map<string, Secrets>()
+    if (executions.length === 0) return found
+    for (const plan of await readPlans(this.#options.sql, executions)) {
+      const names = openRunPlan({ id: plan.id, rollbackOf: null }, plan).builder.secretNames
+      if (names.length === 0) continue
+      try {
+        const wanted = { parts: plan.parts, names }
+        found.set(plan.id, await readFrozenSecrets(this.#options.secrets, plan.account, wanted))
+      } catch (error) {
+        if (!isAppError(error) || error.entry.retryable) throw error
+        this.#options.onError(error)
+      }
+    }
+    return found
   }
 }
 
@@ -115,10 +150,13 @@ function acknowledgementsOf(report: ExecutorReport, row: LateTask): Acknowledgem
   return row.givenUp ? [rollback, { nodeId, key, phase: "task" }] : [rollback]
 }
 
-function ordersOf(report: ExecutorReport, row: LateTask, until: number): ExecutorOrder[] {
+function ordersOf(
+  { report, row }: Settled,
+  { until, secrets }: { readonly until: number; readonly secrets: Secrets | undefined },
+): ExecutorOrder[] {
   const { nodeId, key } = report
   const isAtWork = row.known && row.node === nodeId && "phase" in report && report.phase === "task"
   const kill = { type: "kill", nodeId, key, reason: "the task has ended already" } as const
-  const rollback = { type: "rollback", nodeId, key, until } as const
+  const rollback = { type: "rollback", nodeId, key, until, ...(secrets && { secrets }) } as const
   return [...(isAtWork ? [kill] : []), ...(mustGoBack(report, row) ? [rollback] : [])]
 }

@@ -236,6 +236,7 @@ interface FixtureOptions {
   readonly serverId?: string
   readonly start?: boolean
   readonly windows?: WindowState
+  readonly secrets?: SecretReader
   readonly probes?: NodeProbes
   readonly shared?: {
     readonly fleet: FixtureFleet
@@ -261,7 +262,7 @@ export async function openFixture(options: FixtureOptions): Promise<Fixture> {
     operations: router,
     standing: router,
     principals: { findPrincipal: () => undefined },
-    secrets: noSecrets,
+    secrets: options.secrets ?? noSecrets,
     artifacts: { find: async () => undefined },
     blobs: createBlobs({ database, store: blobStore, bytesMax: blobsBytesMax }),
     egress: createEgress({ allow: [{ kind: "any" }], privateAllowed: true }),
