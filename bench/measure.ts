@@ -79,6 +79,20 @@ export function contenderInput<T>(): T {
   return JSON.parse(process.argv[2] ?? "{}") as T
 }
 
+/**
+ * Does the same work `rounds` times in this process and gives the seconds of the first and of the last: of a process
+ * that has just started, and of one that has run for a while, as servers have.
+ */
+export async function firstAndLast(
+  rounds: number,
+  once: () => Promise<number>,
+): Promise<{ readonly first: number; readonly last: number }> {
+  const first = await once()
+  let last = first
+  for (let round = 1; round < rounds; round++) last = await once()
+  return { first, last }
+}
+
 export function finish(result: unknown): never {
   process.stdout.write(`${JSON.stringify(result)}\n`)
   process.exit(0)

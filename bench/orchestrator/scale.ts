@@ -23,12 +23,16 @@ export async function measureScale({ tasks, width }: { tasks: number; width: num
   await withPostgres(async (fresh) => {
     for (const size of sizes) {
       const connection: Connection = await fresh()
-      const input = { connection, tasks: size, width, steered: size === tasks }
+      const input = { connection, tasks: size, width, rounds: 1, steered: size === tasks }
       const sample = await runContender<Sample>(new URL("ours.ts", import.meta.url), input)
       process.stderr.write(`${size} tasks: ${JSON.stringify(sample)}\n`)
       table.push({ tasks: size, sample })
     }
-    floor = await runContender<Sample>(new URL("floor.ts", import.meta.url), { connection: await fresh(), tasks })
+    floor = await runContender<Sample>(new URL("floor.ts", import.meta.url), {
+      connection: await fresh(),
+      tasks,
+      rounds: 1,
+    })
   })
   const last = table.at(-1)?.sample
   const first = table[0]?.sample
