@@ -17,7 +17,7 @@ import type { Database, Sql, Tx } from "../../storage/database.ts"
 import type { ClaimedExecution, CommitFence, Fence, HealthRow, Wished } from "./claimed-execution.ts"
 import type { KeptBlob } from "./report-queue.ts"
 import type { FrozenParts } from "./frozen-parts.ts"
-import type { ParameterValues } from "./parameters.ts"
+import type { ParameterValues } from "../../parameters/parameter-values.ts"
 import type { RunStrategy } from "./strategy-model.ts"
 
 export interface TaskUpdate {

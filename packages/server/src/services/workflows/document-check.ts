@@ -1,7 +1,7 @@
 /** What a schema can't say of a workflow document: templates that name something, patterns that are patterns. Pure. */
 import type { ParameterDeclaration, WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import type { Fault } from "./document-fault.ts"
-import { compilePattern, findValueFault } from "./parameters.ts"
+import { compilePattern, findValueFault } from "../../parameters/parameter-values.ts"
 import { findStepFaults } from "./step-check.ts"
 
 export function findDocumentFaults(document: WorkflowDocument): Fault[] {

@@ -14,7 +14,7 @@ import type {
 } from "@signalbox/engine/types"
 import type { Sql, Tx } from "../../storage/database.ts"
 import type { HealthRow } from "./claimed-execution.ts"
-import type { ParameterValues } from "./parameters.ts"
+import type { ParameterValues } from "../../parameters/parameter-values.ts"
 import type { RunStrategy } from "./strategy-model.ts"
 
 export interface ExecutionRow {

@@ -5,7 +5,7 @@ import type { RollbackCounts, TaskCounts } from "@signalbox/engine/types"
 import { chooseLimits } from "./limit-choice.ts"
 import type { NewExecution } from "./new-execution-store.ts"
 import type { FrozenParts } from "./frozen-parts.ts"
-import type { ParameterValues } from "./parameters.ts"
+import type { ParameterValues } from "../../parameters/parameter-values.ts"
 import type { RunStrategy } from "./strategy-model.ts"
 
 export type RollbackInclude = "failed" | "succeeded" | "all"

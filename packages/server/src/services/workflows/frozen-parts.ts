@@ -4,7 +4,7 @@ import { AppError } from "@signalbox/kernel/app-error"
 import type { ArtifactFinder, SecretReader } from "../../router/ports.ts"
 import { templateTexts } from "./document-texts.ts"
 import { fixedFiller } from "./order-texts.ts"
-import type { ParameterValues } from "./parameters.ts"
+import type { ParameterValues } from "../../parameters/parameter-values.ts"
 import { parseTemplate } from "./template.ts"
 import type { FrozenArtifact } from "./step-order.ts"
 

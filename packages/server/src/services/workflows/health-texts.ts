@@ -1,7 +1,7 @@
 /** A health check's texts: it is asked by the server for the run as a whole, so it knows no node and no step. Pure. */
 import type { HealthCheck } from "@signalbox/contracts/workflows/strategy"
 import { AppError } from "@signalbox/kernel/app-error"
-import type { ParameterValues } from "./parameters.ts"
+import type { ParameterValues } from "../../parameters/parameter-values.ts"
 import { parseTemplate, type Reference } from "./template.ts"
 
 /** The secrets that a check names. @throws executions.invalid-strategy where a template names what it can't know */

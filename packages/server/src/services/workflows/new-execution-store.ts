@@ -4,7 +4,7 @@ import type { Sql, Tx } from "../../storage/database.ts"
 import { appendEvents } from "../../storage/outbox.ts"
 import { shownTaskState, taskTables } from "./execution-store.ts"
 import type { FrozenParts } from "./frozen-parts.ts"
-import type { ParameterValues } from "./parameters.ts"
+import type { ParameterValues } from "../../parameters/parameter-values.ts"
 import type { FollowSource } from "./follow-source.ts"
 import type { RunStrategy } from "./strategy-model.ts"
 

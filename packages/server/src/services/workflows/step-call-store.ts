@@ -3,7 +3,7 @@ import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import type { StepAnswer, StepRequest } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
 import type { FrozenParts } from "./frozen-parts.ts"
-import type { ParameterValues } from "./parameters.ts"
+import type { ParameterValues } from "../../parameters/parameter-values.ts"
 import { reviveDocument } from "./workflow-text.ts"
 
 export interface CallRow extends StepRequest {

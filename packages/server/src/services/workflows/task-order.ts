@@ -7,7 +7,7 @@ import { getDuration } from "@signalbox/kernel/duration"
 import { tagsNamed } from "./conditions.ts"
 import { templateTexts, type TemplateText } from "./document-texts.ts"
 import { pathFiller, type ValueOf } from "./order-texts.ts"
-import type { ParameterValues } from "./parameters.ts"
+import type { ParameterValues } from "../../parameters/parameter-values.ts"
 import { stepFiller, type FrozenArtifact } from "./step-order.ts"
 import { parseTemplate, variableOf, type Reference } from "./template.ts"
 
