@@ -1,5 +1,5 @@
 /**
- * Fires what is due of requests: reminders, escalations, expiry, questions that lapse. Owns a timer on every server; what
+ * Fires what is due of requests: reminders, escalations, expiry, questions that lapse. Every server looks; what
  * is due stands in the rows, and each is decided about under its own lock, so several servers may look at once and
  * each timer fires once. The work of a look is bounded; what is left is seen by the next one.
  */
@@ -8,6 +8,7 @@ import { newId } from "@signalbox/kernel/id"
 import type { NewEvent } from "../../router/handler.ts"
 import type { Tx } from "../../storage/database.ts"
 import { appendEvents } from "../../storage/outbox.ts"
+import { Poller } from "../../storage/poller.ts"
 import type { ApprovalsContext } from "./options.ts"
 import { changeRequest, type EventSink } from "./request-change.ts"
 import { listDue, postponeTimer } from "./request-lists.ts"
@@ -22,69 +23,43 @@ const firingsMax = 100
 /** A request that could not be decided about is looked at again after so long. */
 const postponedMilliseconds = 60_000
 
-export class ApprovalClock {
-  readonly #context: ApprovalsContext
-  #timer: NodeJS.Timeout | undefined
-  #running: Promise<void> | undefined
-  #stopped = true
+export function approvalClock(context: ApprovalsContext): Poller {
+  return new Poller({
+    everyMilliseconds: context.timerScanMilliseconds ?? scanMillisecondsDefault,
+    look: (isStopped) => fireDue(context, isStopped),
+    onError: (error) => context.logger.warn({ err: error }, "looking for due approvals failed; it is tried again"),
+  })
+}
 
-  constructor(context: ApprovalsContext) {
-    this.#context = context
+/** Fires everything that is due now. */
+async function fireDue(context: ApprovalsContext, isStopped: () => boolean): Promise<void> {
+  const { database, clock } = context
+  for (let round = 0; round < roundsMax && !isStopped(); round++) {
+    const ids = await listDue(database, clock.now(), duePerRound)
+    const fired = await mapBounded(ids, parallelMax, (id) => fire(context, id))
+    // Where nothing could be fired, other servers have the rest.
+    if (ids.length < duePerRound || !fired.includes(true)) return
   }
+}
 
-  start(): void {
-    this.#stopped = false
-    this.#timer = setInterval(() => this.#look(), this.#context.timerScanMilliseconds ?? scanMillisecondsDefault)
-    this.#look()
-  }
-
-  async stop(): Promise<void> {
-    this.#stopped = true
-    clearInterval(this.#timer)
-    await this.#running
-  }
-
-  #look(): void {
-    if (this.#stopped || this.#running) return
-    this.#running = this.fireDue()
-      .catch((error: unknown) => {
-        this.#context.logger.warn({ err: error }, "looking for due approvals failed; it is tried again")
-      })
-      .finally(() => {
-        this.#running = undefined
-      })
-  }
-
-  /** Fires everything that is due now. */
-  async fireDue(): Promise<void> {
-    const { database, clock } = this.#context
-    for (let round = 0; round < roundsMax; round++) {
-      const ids = await listDue(database, clock.now(), duePerRound)
-      const fired = await mapBounded(ids, parallelMax, (id) => this.#fire(id))
-      // Where nothing could be fired, other servers have the rest.
-      if (ids.length < duePerRound || !fired.includes(true)) return
-    }
-  }
-
-  async #fire(id: string): Promise<boolean> {
-    const { database, clock, logger } = this.#context
-    const now = clock.now()
-    const hints: Hint[] = []
-    try {
-      const isFired = await database.transaction(async (tx) => {
-        hints.length = 0
-        const row = await lockDueRequest(tx, id, now)
-        if (!row) return false
-        await fireTimers(this.#context, tx, { row, now, hints })
-        return true
-      })
-      for (const hint of hints) await hint()
-      return isFired
-    } catch (error) {
-      logger.error({ err: error, request: id }, "a due approval could not be decided about; it is tried again later")
-      await postponeTimer(database, id, now + postponedMilliseconds)
+async function fire(context: ApprovalsContext, id: string): Promise<boolean> {
+  const { database, clock, logger } = context
+  const now = clock.now()
+  const hints: Hint[] = []
+  try {
+    const isFired = await database.transaction(async (tx) => {
+      hints.length = 0
+      const row = await lockDueRequest(tx, id, now)
+      if (!row) return false
+      await fireTimers(context, tx, { row, now, hints })
       return true
-    }
+    })
+    for (const hint of hints) await hint()
+    return isFired
+  } catch (error) {
+    logger.error({ err: error, request: id }, "a due approval could not be decided about; it is tried again later")
+    await postponeTimer(database, id, now + postponedMilliseconds)
+    return true
   }
 }
 

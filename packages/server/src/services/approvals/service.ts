@@ -10,7 +10,7 @@ import type {
   WindowState,
 } from "../../router/ports.ts"
 import { answerHandlers } from "./answer-handlers.ts"
-import { ApprovalClock } from "./approval-clock.ts"
+import { approvalClock } from "./approval-clock.ts"
 import { createApprovalDirectory, type ApprovalDirectory } from "./approval-directory.ts"
 import { associationHandlers } from "./association-handlers.ts"
 import { approvalTasks, matchConsumer, peopleConsumer } from "./background.ts"
@@ -59,7 +59,7 @@ export function createApprovalsService(options: ApprovalsServiceOptions): Approv
     scanMilliseconds: options.waitScanMilliseconds,
   })
   const context: ApprovalsContext = { ...options, directory, waiters }
-  const clock = new ApprovalClock(context)
+  const clock = approvalClock(context)
   const held = { ...options, hint: (requestId: string) => waiters.changed(requestId) }
   return {
     service: {

@@ -1,12 +1,13 @@
 /**
- * Looks for schedules that are due, on every server, at a short interval. Owns the timer, and which schedules it can't
- * understand for now: what is due, and what was done about it, stands in the database.
+ * Looks for schedules that are due, on every server, at a short interval. Owns which schedules it can't understand for
+ * now: what is due, and what was done about it, stands in the database.
  */
 import type { CronTask } from "../../storage/background-queue.ts"
+import { Poller } from "../../storage/poller.ts"
 import { removeFirings } from "./firing-store.ts"
 import { runFiring } from "./firing-runner.ts"
 import { makeDueFirings, type Unreadable } from "./make-firing.ts"
-import type { CalendarsContext } from "./options.ts"
+import type { CalendarsContext, CalendarsOptions } from "./options.ts"
 import { listLostFirings } from "./schedule-store.ts"
 
 const scanMilliseconds = 1_000
@@ -15,58 +16,22 @@ const lostMilliseconds = 60_000
 const lostPerScan = 20
 const roundsMax = 100
 
-export class ScheduleClock {
-  readonly #context: () => CalendarsContext
-  #timer: NodeJS.Timeout | undefined
-  #running: Promise<void> | undefined
-  #again = false
-  #stopped = true
-  readonly #unreadable: Unreadable = new Map()
+export function scheduleClock(options: CalendarsOptions, context: () => CalendarsContext): Poller {
+  const unreadable: Unreadable = new Map()
+  return new Poller({
+    everyMilliseconds: options.scanMilliseconds ?? scanMilliseconds,
+    look: (isStopped) => fireDue(context(), unreadable, isStopped),
+    onError: (error) => options.logger.warn({ err: error }, "looking for due schedules failed; it is tried again"),
+  })
+}
 
-  constructor(context: () => CalendarsContext) {
-    this.#context = context
+async function fireDue(context: CalendarsContext, unreadable: Unreadable, isStopped: () => boolean): Promise<void> {
+  const { database, clock } = context
+  for (let round = 0; round < roundsMax && !isStopped(); round++) {
+    if (!(await database.transaction((tx) => makeDueFirings(tx, context, unreadable)))) break
   }
-
-  start(): void {
-    this.#stopped = false
-    this.#timer = setInterval(() => this.hint(), this.#context().scanMilliseconds ?? scanMilliseconds)
-    this.hint()
-  }
-
-  async stop(): Promise<void> {
-    this.#stopped = true
-    clearInterval(this.#timer)
-    await this.#running
-  }
-
-  /** Looks now; during a look, once more after it. */
-  hint(): void {
-    if (this.#stopped) return
-    if (this.#running) {
-      this.#again = true
-      return
-    }
-    this.#running = this.#look()
-      .catch((error: unknown) => {
-        this.#context().logger.warn({ err: error }, "looking for due schedules failed; it is tried again")
-      })
-      .finally(() => {
-        this.#running = undefined
-        if (!this.#again) return
-        this.#again = false
-        this.hint()
-      })
-  }
-
-  async #look(): Promise<void> {
-    const context = this.#context()
-    const { database, clock } = context
-    for (let round = 0; round < roundsMax && !this.#stopped; round++) {
-      if (!(await database.transaction((tx) => makeDueFirings(tx, context, this.#unreadable)))) break
-    }
-    for (const { scheduleId, firing } of await listLostFirings(database, clock.now() - lostMilliseconds, lostPerScan)) {
-      await runFiring(context, scheduleId, firing)
-    }
+  for (const { scheduleId, firing } of await listLostFirings(database, clock.now() - lostMilliseconds, lostPerScan)) {
+    await runFiring(context, scheduleId, firing)
   }
 }
 

@@ -1,7 +1,8 @@
 import type { Service } from "../../router/handler.ts"
 import type { Authenticator, CalendarState, ChangeFreezes, WindowState } from "../../router/ports.ts"
 import type { ConfigurationListener } from "../../storage/configuration-versions.ts"
-import { firingsRetention, ScheduleClock } from "./background.ts"
+import type { Poller } from "../../storage/poller.ts"
+import { firingsRetention, scheduleClock } from "./background.ts"
 import { CalendarCompiler } from "./calendar-compiler.ts"
 import { CalendarDirectory } from "./calendar-directory.ts"
 import { changeCalendarHandlers } from "./change-calendar-handlers.ts"
@@ -11,7 +12,7 @@ import { firingConsumer } from "./firing-runner.ts"
 import type { CalendarsContext, CalendarsOptions } from "./options.ts"
 import { reviewHandlers } from "./review-handlers.ts"
 import { scheduleHandlers } from "./schedule-handlers.ts"
-import { SubscriptionClock } from "./subscription-clock.ts"
+import { subscriptionClock } from "./subscription-clock.ts"
 import { createWindowDirectory, type WindowDirectory } from "./window-directory.ts"
 import { windowHandlers } from "./window-handlers.ts"
 
@@ -31,8 +32,8 @@ export function createCalendarsService(options: CalendarsOptions): CalendarsServ
   const windows = createWindowDirectory(database)
   const compiler = new CalendarCompiler()
   const calendars = new CalendarDirectory({ sql: database, clock, logger, compiler })
-  const schedules: ScheduleClock = new ScheduleClock(() => context)
-  const subscriptions: SubscriptionClock = new SubscriptionClock(() => context)
+  const schedules: Poller = scheduleClock(options, () => context)
+  const subscriptions: Poller = subscriptionClock(options, () => context)
   const context: CalendarsContext = {
     ...options,
     windows,
