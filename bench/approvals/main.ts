@@ -3,11 +3,12 @@
  * service that receives. Against plain SQL that writes the same rows in as many transactions. Then what waits for one
  * member among 100,000 open requests, and what a look for due timers reads.
  */
+import { readFile } from "node:fs/promises"
 import { performance } from "node:perf_hooks"
 import pg from "pg"
 import { Pool } from "undici"
 import { figuresOf, percentile, round, withPostgres, type Connection } from "../measure.ts"
-import { startServerProcess } from "../server-process.ts"
+import { processorSecondsOfTree, startServerProcess } from "../server-process.ts"
 import { Floor } from "./floor.ts"
 import { prepare, Receiver } from "./setup.ts"
 
@@ -22,15 +23,27 @@ interface Sample {
   readonly perSecond: number
   readonly p50Milliseconds: number
   readonly transactionsPerLife: number
+  /** Of processor time: of the process that does the work, and of PostgreSQL. */
+  readonly millisecondsPerLife: number
+  readonly postgresMillisecondsPerLife: number
+}
+
+/** What a contender has used until now. */
+interface Meters {
+  readonly transactions: () => number | Promise<number>
+  /** Ids of the process that does the work, and of PostgreSQL's first. */
+  readonly processes: { readonly own: number; readonly postgres: number }
 }
 
 /** Lives from 32 clients for a fixed time; what has begun is ended, and the time until then counts. */
 async function load(
-  transactions: () => number | Promise<number>,
+  { transactions, processes }: Meters,
   life: (client: number, n: number) => Promise<void>,
 ): Promise<Sample> {
   const latencies: number[] = []
+  const used = () => [processorSecondsOfTree(processes.own), processorSecondsOfTree(processes.postgres)] as const
   const before = await transactions()
+  const [ownBefore, postgresBefore] = used()
   const begin = performance.now()
   const end = begin + secondsPerRun * 1000
   const client = async (index: number): Promise<void> => {
@@ -42,12 +55,24 @@ async function load(
   }
   await Promise.all(Array.from({ length: clients }, (_, index) => client(index)))
   const seconds = (performance.now() - begin) / 1000
+  const [own, postgres] = used()
   const commits = (await transactions()) - before
   return {
     perSecond: latencies.length / seconds,
     p50Milliseconds: percentile(latencies, 0.5),
     transactionsPerLife: commits / latencies.length,
+    millisecondsPerLife: ((own - ownBefore) * 1000) / latencies.length,
+    postgresMillisecondsPerLife: ((postgres - postgresBefore) * 1000) / latencies.length,
   }
+}
+
+/** The id of PostgreSQL's first process: the parent of all that serve connections. */
+async function postmasterOf(connection: Connection): Promise<number> {
+  return await query(connection, async (client) => {
+    const { rows } = await client.query<{ id: number }>("select pg_backend_pid() as id")
+    const stat = await readFile(`/proc/${rows[0]?.id}/stat`, "utf8")
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1])
+  })
 }
 
 async function commitsOf(connection: Connection): Promise<number> {
@@ -124,14 +149,15 @@ async function ours(connection: Connection, withList: boolean): Promise<Measured
       receiver.forget(id)
     }
     await life(0)
-    const sample = await load(() => commitsOf(connection), life)
+    const processes = { own: server.process.pid ?? 0, postgres: await postmasterOf(connection) }
+    const sample = await load({ transactions: () => commitsOf(connection), processes }, life)
     const stateText = await query(connection, async (client) => {
       const { rows } = await client.query<{ text: string }>(
         "select state_data::text as text from approval_requests order by submitted_at desc limit 1",
       )
       return rows[0]?.text ?? "{}"
     })
-    if (!withList) return { sample, stateText, list: { p50: 0, p99: 0 }, timerRows: 0 }
+    if (!withList || process.env["LIST"] === "0") return { sample, stateText, list: { p50: 0, p99: 0 }, timerRows: 0 }
     await fill(connection)
     const latencies: number[] = []
     for (let n = 0; n < listings; n++) {
@@ -199,12 +225,9 @@ await withPostgres(async (fresh) => {
     last = await ours(connection, run === runs - 1)
     samples.ours.push(last.sample)
     const floor = new Floor(connection, { stateText: last.stateText, connections })
-    samples.floor.push(
-      await load(
-        () => floor.transactions,
-        (client) => floor.life(client),
-      ),
-    )
+    const processes = { own: process.pid, postgres: await postmasterOf(connection) }
+    const meters = { transactions: () => floor.transactions, processes }
+    samples.floor.push(await load(meters, (client) => floor.life(client)))
     await floor.stop()
     process.stderr.write(
       `run ${run + 1}: ours ${round(samples.ours[run]?.perSecond ?? 0)}/s, plain SQL ${round(samples.floor[run]?.perSecond ?? 0)}/s\n`,
@@ -222,12 +245,20 @@ await withPostgres(async (fresh) => {
       ...mine,
       p50Milliseconds: of(samples.ours, "p50Milliseconds").median,
       transactionsPerLife: of(samples.ours, "transactionsPerLife").median,
+      processorMillisecondsPerLife: {
+        server: of(samples.ours, "millisecondsPerLife").median,
+        postgres: of(samples.ours, "postgresMillisecondsPerLife").median,
+      },
     },
     peers: [],
     floor: {
       name: "plain SQL, the same rows, 16 connections, no HTTP, no job queue",
       ...plain,
       transactionsPerLife: of(samples.floor, "transactionsPerLife").median,
+      processorMillisecondsPerLife: {
+        clients: of(samples.floor, "millisecondsPerLife").median,
+        postgres: of(samples.floor, "postgresMillisecondsPerLife").median,
+      },
     },
     ratioToBestPeer: null,
     ratioToFloor: round(mine.median / plain.median),

@@ -119,12 +119,11 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const notifier = await Notifier.start(options.connection, logger)
   const eventsWritten = (): void => notifier.notify(outboxChannel)
   const notifications = createNotificationsService({
-    ...{ clock, random, logger, egress },
+    ...{ database, clock, random, logger, egress },
     operations: lateCaller(late),
     secrets: secrets.reader,
     sealer: secrets.sealer,
     publicUrl: options.publicUrl,
-    eventsWritten,
     ...(options.mail === undefined ? {} : { mail: options.mail }),
   })
   const approvals = createApprovalsService({

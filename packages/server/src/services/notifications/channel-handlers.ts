@@ -15,12 +15,12 @@ import { onChange, onRead, type ChangeContext, type Handler, type ReadContext } 
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql } from "../../storage/database.ts"
 import { findDelivery, insertDelivery } from "./delivery-store.ts"
-import type { NotificationsOptions } from "./options.ts"
+import type { NotificationsContext, NotificationsOptions } from "./options.ts"
 import { countRows, deleteChannel, findChannel, listChannels, listUsersOfChannel, lockChannel } from "./store.ts"
 import { putChannel, type ChannelRow, type ChannelSpec } from "./store.ts"
 import { toChannel, toDelivery, type Delivery } from "./wire.ts"
 
-export function channelHandlers(options: NotificationsOptions): Handler[] {
+export function channelHandlers(options: NotificationsContext): Handler[] {
   return [
     onChange(channelsApply, (input, ctx) => applyChannel(options, input, ctx), {
       prepare: (input, ctx) => refuseInvalid(options, input, ctx),
@@ -151,8 +151,8 @@ function findSpecIssues(input: InputOf<typeof channelsApply>): Issue[] {
   return issues
 }
 
-/** Writes the delivery; a consumer of its event sends it, so that no call leaves inside a transaction. */
-async function testChannel(options: NotificationsOptions, name: string, ctx: ChangeContext): Promise<Delivery> {
+/** Writes the delivery; it is sent after the commit, so that no call leaves inside a transaction. */
+async function testChannel(options: NotificationsContext, name: string, ctx: ChangeContext): Promise<Delivery> {
   const channel = await getChannel(ctx.tx, ctx.account, name)
   const id = newId("delivery", options.clock, options.random)
   const time = toInstant(ctx.now)
@@ -192,11 +192,15 @@ async function testChannel(options: NotificationsOptions, name: string, ctx: Cha
     redeliveryOf: null,
     createdAt: ctx.now,
   })
-  return await requestDelivery(ctx, id)
+  return await requestDelivery(ctx, options.sender, id)
 }
 
 /** Tells that a delivery is to be sent, and gives it. */
-export async function requestDelivery(ctx: ChangeContext, id: string): Promise<Delivery> {
+export async function requestDelivery(
+  ctx: ChangeContext,
+  sender: NotificationsContext["sender"],
+  id: string,
+): Promise<Delivery> {
   const row = await findDelivery(ctx.tx, ctx.account, id)
   assert(row, "a delivery that was written is there")
   ctx.emit({
@@ -206,5 +210,6 @@ export async function requestDelivery(ctx: ChangeContext, id: string): Promise<D
     version: 1,
     data: { channel: row.channel, ...(row.redeliveryOf === null ? {} : { redeliveryOf: row.redeliveryOf }) },
   })
+  ctx.afterCommit(() => sender.wake())
   return toDelivery(row)
 }

@@ -6,10 +6,10 @@ import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql } from "../../storage/database.ts"
 import { requestDelivery } from "./channel-handlers.ts"
 import { findDelivery, insertDelivery, listDeliveries, type DeliveryRow } from "./delivery-store.ts"
-import type { NotificationsOptions } from "./options.ts"
+import type { NotificationsContext } from "./options.ts"
 import { toDelivery, toDeliveryDetails } from "./wire.ts"
 
-export function deliveryHandlers(options: NotificationsOptions): Handler[] {
+export function deliveryHandlers(options: NotificationsContext): Handler[] {
   return [
     onRead(deliveriesList, async (input, { sql, account }) => {
       const { state, channel, subscription, subject } = input
@@ -40,7 +40,7 @@ export function deliveryHandlers(options: NotificationsOptions): Handler[] {
         redeliveryOf: old.id,
         createdAt: ctx.now,
       })
-      return await requestDelivery(ctx, id)
+      return await requestDelivery(ctx, options.sender, id)
     }),
   ]
 }

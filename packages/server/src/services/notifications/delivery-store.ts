@@ -32,7 +32,7 @@ export interface DeliveryRow {
   readonly finishedAt: number | null
 }
 
-const columns = `id, account, state, channel, via, subscription, message_id as "messageId", event, message, attempts,
+export const deliveryColumns = `id, account, state, channel, via, subscription, message_id as "messageId", event, message, attempts,
   tries, next_at as "nextAt", last_error as "lastError", suppressed, redelivery_of as "redeliveryOf", cause, depth,
   created_at as "createdAt", finished_at as "finishedAt"`
 
@@ -76,10 +76,10 @@ export async function insertDelivery(tx: Tx, delivery: NewDelivery): Promise<boo
 }
 
 export async function findDelivery(sql: Sql, account: string, id: string): Promise<DeliveryRow | undefined> {
-  const [row] = await sql.query<DeliveryRow>(`select ${columns} from deliveries where account = $1 and id = $2`, [
-    account,
-    id,
-  ])
+  const [row] = await sql.query<DeliveryRow>(
+    `select ${deliveryColumns} from deliveries where account = $1 and id = $2`,
+    [account, id],
+  )
   return row
 }
 
@@ -94,7 +94,7 @@ export interface DeliveryFilter {
 
 export function listDeliveries(sql: Sql, account: string, filter: DeliveryFilter): Promise<DeliveryRow[]> {
   return sql.query<DeliveryRow>(
-    `select ${columns} from deliveries
+    `select ${deliveryColumns} from deliveries
      where account = $1 and ($2::text is null or state = $2) and ($3::text is null or channel = $3)
        and ($4::text is null or subscription = $4) and ($5::text is null or event->>'subject' = $5)
        and ($6::float8 is null or (created_at, id) < (to_timestamp($6 / 1000), $7))
@@ -147,70 +147,6 @@ export async function findLastOfGroup(
 
 export async function holdBack(tx: Tx, account: string, id: string): Promise<void> {
   await tx.query("update deliveries set held_back = held_back + 1 where account = $1 and id = $2", [account, id])
-}
-
-/** Takes a delivery that is due, for so long; undefined where it has ended or somebody else has it. Counts a try. */
-export async function claimDelivery(
-  sql: Sql,
-  account: string,
-  claim: { readonly id: string; readonly milliseconds: number },
-): Promise<DeliveryRow | undefined> {
-  const [row] = await sql.query<DeliveryRow>(
-    `update deliveries set attempts = attempts + 1, claimed_until = now() + make_interval(secs => $3::float8 / 1000)
-     where account = $1 and id = $2 and state = 'pending' and (claimed_until is null or claimed_until < now())
-     returning ${columns}`,
-    [account, claim.id, claim.milliseconds],
-    { name: "deliveries-claim" },
-  )
-  return row
-}
-
-/** Gives a claimed delivery back as if it had not been tried. */
-export async function releaseDelivery(sql: Sql, claimed: DeliveryRow): Promise<void> {
-  await sql.query(
-    `update deliveries set attempts = attempts - 1, claimed_until = null
-     where account = $1 and id = $2 and state = 'pending' and attempts = $3`,
-    [claimed.account, claimed.id, claimed.attempts],
-  )
-}
-
-/** Records what a try came to. False where another worker has taken the delivery since. */
-export async function recordTry(
-  tx: Tx,
-  claimed: DeliveryRow,
-  outcome: { readonly state: string; readonly nextAt: number | null; readonly try: Try },
-): Promise<boolean> {
-  const rows = await tx.query(
-    `update deliveries set state = $4, next_at = to_timestamp($5::float8 / 1000), claimed_until = null,
-       tries = tries || $6::jsonb, last_error = $7,
-       finished_at = case when $4 = 'pending' then null else to_timestamp($8::float8 / 1000) end
-     where account = $1 and id = $2 and state = 'pending' and attempts = $3 returning 1`,
-    [
-      claimed.account,
-      claimed.id,
-      claimed.attempts,
-      outcome.state,
-      outcome.nextAt,
-      JSON.stringify([outcome.try]),
-      outcome.try.failed ? outcome.try.answer : null,
-      outcome.try.at + outcome.try.milliseconds,
-    ],
-    { name: "deliveries-record" },
-  )
-  return rows.length > 0
-}
-
-/** Deliveries whose job is missing or died: due for a while, and nobody has them. */
-export function findForgotten(
-  sql: Sql,
-  at: { readonly olderThanMilliseconds: number; readonly limit: number },
-): Promise<Array<{ id: string; account: string; channel: string }>> {
-  return sql.query<{ id: string; account: string; channel: string }>(
-    `select id, account, channel from deliveries
-     where state = 'pending' and next_at < now() - make_interval(secs => $1::float8 / 1000)
-       and (claimed_until is null or claimed_until < now()) order by next_at limit $2`,
-    [at.olderThanMilliseconds, at.limit],
-  )
 }
 
 /** Removes deliveries that are past their retention; gives how many. */

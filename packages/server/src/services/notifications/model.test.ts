@@ -1,5 +1,5 @@
 import { expect, test } from "vitest"
-import { busyPause, decideNext, describeEvent, isSubscribed } from "./model.ts"
+import { decideNext, describeEvent, isSubscribed } from "./model.ts"
 import { retryPausesMilliseconds } from "./notification-limits.ts"
 
 test("patterns take a noun, a type, or all but deliveries, so that a failing delivery makes no loop", () => {
@@ -24,10 +24,6 @@ test("pauses grow to about 16 hours together, spread by a fifth; the tenth failu
   expect(next(10, 0, { ok: true })).toEqual({ state: "delivered" })
   const total = retryPausesMilliseconds.reduce((sum, pause) => sum + pause, 0)
   expect(total / 3_600_000).toBeCloseTo(15.7, 1)
-})
-
-test("behind a slow receiver a delivery looks ever less often whether its turn has come", () => {
-  expect([1, 2, 6, 1000].map((waits) => busyPause(waits, 0.5))).toEqual([2_000, 4_000, 60_000, 60_000])
 })
 
 test("what events say goes into a message as one line of bounded length", () => {

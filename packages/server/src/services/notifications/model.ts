@@ -203,10 +203,3 @@ export function decideNext(
   const asked = Math.min(result.retryAfterMilliseconds ?? 0, deliveryLimits.retryAfterMillisecondsMax)
   return { state: "pending", inMilliseconds: Math.max(spread, asked) }
 }
-
-/** How long a delivery waits that finds its channel busy, so that a thousand behind a slow receiver cost little. */
-export function busyPause(waits: number, fraction: number): number {
-  const { busyMilliseconds, busyMillisecondsMax } = deliveryLimits
-  const pause = Math.min(busyMilliseconds * 2 ** (waits - 1), busyMillisecondsMax)
-  return Math.round(pause * (0.8 + 0.4 * fraction))
-}

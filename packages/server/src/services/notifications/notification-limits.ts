@@ -9,13 +9,14 @@ export const deliveryLimits = {
   claimMilliseconds: 60_000,
   /** Sends to one channel at once in one server, so that a receiver that hangs holds up no other channel. */
   channelSendsMax: 3,
-  /** How long a delivery waits that finds its channel busy: twice as long each time, up to the most. */
-  busyMilliseconds: 2_000,
-  busyMillisecondsMax: 60_000,
+  /** Sends at once in one server. */
+  sendsMax: 20,
+  /** Due deliveries that one look takes in. */
+  windowMax: 500,
   retryAfterMillisecondsMax: 3_600_000,
   throttleMillisecondsMax: 7 * 86_400_000,
   keptMilliseconds: 30 * 86_400_000,
-  /** Rows that one statement of the retention, and of the sweep, touches. */
+  /** Rows that one statement touches. */
   rowsPerStatement: 1_000,
   compiledMax: 1_000,
   titleLengthMax: 200,

@@ -81,9 +81,10 @@ export async function startNotifications(
   const loopback = parseHostRule("127.0.0.1")
   const egress = createEgress({ allow: loopback ? [loopback] : [], privateAllowed: true })
   const { service } = createNotificationsService({
-    ...{ clock, random, logger, operations: router, secrets: secrets.reader, sealer: secrets.sealer, egress },
+    ...{ database, clock, random, logger, operations: router, secrets: secrets.reader, sealer: secrets.sealer, egress },
     publicUrl: "https://signalbox.test",
     retryPausesMilliseconds: [50, 50, 50],
+    deliveryScanMilliseconds: 20,
     ...options,
   })
   const executions = new Map<string, OutputOf<typeof executionsGet>>()
@@ -96,9 +97,9 @@ export async function startNotifications(
   const background = await startBackgroundQueue({
     ...{ connection, database, serverId: `srv_${randomBytes(6).toString("hex")}`, scanMilliseconds: 20 },
     consumers: service.consumers ?? [],
-    tasks: service.tasks ?? [],
     ...(options.expanders === undefined ? {} : { expanders: options.expanders }),
   })
+  await service.start?.()
   const call: NotificationsFixture["call"] = (operation, input, account = "main") =>
     router.call(operation, input, { account, service: "tests", roles, cause: "req_test", depth: 0 })
   await call(secretsPut, { name: "hook-key", value: signingKey })
@@ -124,6 +125,7 @@ export async function startNotifications(
       return id
     },
     async stop() {
+      await service.stop?.()
       await background.stop()
       await egress.close()
       await test.drop()

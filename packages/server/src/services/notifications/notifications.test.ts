@@ -21,8 +21,8 @@ import { settleOutbox } from "@signalbox/testkit/settle-outbox"
 import { Webhook } from "standardwebhooks"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { progressExpander } from "../workflows/progress-event.ts"
-import { notificationTasks } from "./background.ts"
-import { findForgotten, removeOldDeliveries } from "./delivery-store.ts"
+import { removeOldDeliveries } from "./delivery-store.ts"
+import { deliveryLimits } from "./notification-limits.ts"
 import {
   eventually,
   HookReceiver,
@@ -385,7 +385,7 @@ describe("a delivery", () => {
     expect(calls().filter(({ body }) => body.includes(event))).toHaveLength(1)
   })
 
-  it("whose job is lost is found again by the sweep, and tried by nobody who has it already", async () => {
+  it("is tried by nobody while another server has it, and again once that one's time is over", async () => {
     const { name, calls, deliveries } = await subscribe({ events: ["schedule.resumed"] })
     await fixture.emit("schedule.resumed", { subject: "sch_3" })
     await eventually(async () => (await deliveries())[0]?.state === "delivered")
@@ -395,41 +395,43 @@ describe("a delivery", () => {
          claimed_until = now() + interval '1 minute' where subscription = $1`,
       [name],
     )
-    expect(await findForgotten(database, { olderThanMilliseconds: 60_000, limit: 10 })).toEqual([])
-    await database.query("update deliveries set claimed_until = null where subscription = $1", [name])
-    const [sweep] = notificationTasks(() => Date.now())
-    await sweep?.run({ database, signal: new AbortController().signal, attempt: 1 })
+    const after = await subscribe({ events: ["schedule.removed"] })
+    await fixture.emit("schedule.removed", { subject: "sch_4" })
+    await eventually(() => after.calls().length === 1)
+    expect(calls()).toHaveLength(1)
+    await database.query("update deliveries set claimed_until = now() - interval '1 second' where subscription = $1", [
+      name,
+    ])
     await eventually(() => calls().length === 2)
   })
 
-  it("found by the sweep waits for its channel too: a receiver that hangs gets no more than its share", async () => {
-    const { name, calls, deliveries } = await subscribe({ events: ["schedule.fired"] })
+  it("waits for its channel: a receiver that hangs gets its share and no more, and holds up nobody, however many wait", async () => {
+    const hanging = await subscribe({ events: ["schedule.fired"] })
+    const quick = await subscribe({ events: ["schedule.created"] })
     let answer = (): void => undefined
     const answered = new Promise<void>((resolve) => (answer = resolve))
-    hooks.answer = () => answered.then(() => ({ status: 204 }))
+    hooks.answer = ({ path }) =>
+      path === `/${hanging.name}` ? answered.then(() => ({ status: 204 })) : { status: 204 }
     const { database } = fixture.test
+    const waiting = 2 * deliveryLimits.windowMax
     await database.query(
       `insert into deliveries (id, account, state, channel, via, subscription, message_id, event, message, cause, depth,
          created_at, next_at)
-       select 'dlv_swept_' || n, 'main', 'pending', $1, 'webhook', $1, 'm' || n, '{"id": "e", "type": "t", "subject": "s"}',
+       select 'dlv_hung_' || n, 'main', 'pending', $1, 'webhook', $1, 'm' || n, '{"id": "e", "type": "t", "subject": "s"}',
          '{"title": "t", "severity": "notice", "facts": [["a", "b"]]}', 'c', 0, now(), now() - interval '5 minutes'
-       from generate_series(1, 8) n`,
-      [name],
+       from generate_series(1, $2::int) n`,
+      [hanging.name, waiting],
     )
-    const [sweep] = notificationTasks(() => Date.now())
-    await sweep?.run({ database, signal: new AbortController().signal, attempt: 1 })
-    await eventually(async () => {
-      const [row] = await database.query<{ waiting: number }>(
-        `select count(*)::int as waiting from graphile_worker._private_jobs
-         where payload::jsonb->>'channel' = $1 and run_at > now() and locked_at is null`,
-        [name],
-      )
-      return row?.waiting === 5
-    })
-    await eventually(() => calls().length >= 3)
-    expect(calls()).toHaveLength(3)
+    await eventually(() => hanging.calls().length >= deliveryLimits.channelSendsMax)
+    await fixture.emit("schedule.created", { subject: "sch_5" })
+    await eventually(() => quick.calls().length === 1)
+    expect(hanging.calls()).toHaveLength(deliveryLimits.channelSendsMax)
+    await database.query(
+      "delete from deliveries where id like 'dlv_hung_%' and claimed_until is null and id > 'dlv_hung_3'",
+    )
     answer()
-    await eventually(async () => (await deliveries()).every(({ state }) => state === "delivered"))
+    const left = "select count(*)::int as count from deliveries where subscription = $1 and state <> 'delivered'"
+    await eventually(async () => (await database.query<{ count: number }>(left, [hanging.name]))[0]?.count === 0)
   })
 
   it("is dropped and counted where too many of its channel wait", async () => {

@@ -1,5 +1,5 @@
 /**
- * Turns events into deliveries: for each subscription that takes the event, one row and one job. The row's id is made
+ * Turns events into deliveries: for each subscription that takes the event, one row. The row's id is made
  * of event and subscription, so an event that is handled twice is delivered once. Called by the job queue alone.
  */
 import { createHash } from "node:crypto"
@@ -11,16 +11,15 @@ import { encodeBase32, idPrefixes } from "@signalbox/kernel/id"
 import type { Sql, Tx } from "../../storage/database.ts"
 import type { Consumer } from "../../storage/dispatcher.ts"
 import type { DeliveredEvent } from "../../storage/outbox.ts"
-import { askForDelivery } from "./deliver.ts"
 import { countPending, findLastOfGroup, holdBack, insertDelivery, lockThrottleGroup } from "./delivery-store.ts"
 import { describeEvent, describeExecution, isSubscribed, type Message, type NotifiedEvent } from "./model.ts"
-import type { NotificationsOptions } from "./options.ts"
+import type { NotificationsContext, NotificationsOptions } from "./options.ts"
 import { countDropped, findChannel, listEnabledSubscriptions, listWantedTypes, noteExpressionError } from "./store.ts"
 import type { ChannelRow, SubscriptionRow } from "./store.ts"
 import { evaluate } from "./subscription-check.ts"
 
 /** Reads only the events that some subscription takes, so that a rollout of a million nodes makes no job for nothing. */
-export function eventConsumer(options: NotificationsOptions): Consumer {
+export function eventConsumer(options: NotificationsContext): Consumer {
   return {
     name: "notifications.events",
     types: (sql) => listWantedTypes(sql),
@@ -44,19 +43,8 @@ export function eventConsumer(options: NotificationsOptions): Consumer {
           id: deliveryId(event, subscription, delivered.time),
         }
         await database.transaction((tx) => addDelivery(options, tx, deliver))
+        options.sender.wake()
       }
-    },
-  }
-}
-
-/** Sends what an operation asked for: a test message, a redelivery. */
-export function requestConsumer(): Consumer {
-  return {
-    name: "notifications.requests",
-    types: ["delivery.requested"],
-    async handle({ account, subject, data }, { database }) {
-      const { channel } = data as { channel: string }
-      await askForDelivery(database, { account, id: subject, channel })
     },
   }
 }
@@ -99,7 +87,7 @@ async function addDelivery(options: NotificationsOptions, tx: Tx, delivering: De
     await countDropped(tx, account, channel.name)
     return
   }
-  const isNew = await insertDelivery(tx, {
+  await insertDelivery(tx, {
     id,
     account,
     channel: channel.name,
@@ -115,7 +103,6 @@ async function addDelivery(options: NotificationsOptions, tx: Tx, delivering: De
     redeliveryOf: null,
     createdAt: now,
   })
-  if (isNew) await askForDelivery(tx, { account, id, channel: channel.name })
 }
 
 /** The throttle's state is the group's last delivery: when it was, and how many events came too soon after it. */

@@ -9,14 +9,11 @@ import { getChannel, requestDelivery } from "./channel-handlers.ts"
 import { sealMessage } from "./confidential-message.ts"
 import { countPending, insertDelivery } from "./delivery-store.ts"
 import { clipMessage, type Message } from "./model.ts"
-import type { NotificationsOptions } from "./options.ts"
+import type { NotificationsContext } from "./options.ts"
 import { recipientText } from "./recipient.ts"
 
 /** deliveries.send: what another service tells somebody. Its id is made of the dedupe key, so it is written once. */
-export function sendHandler({
-  sealer,
-  eventsWritten,
-}: Pick<NotificationsOptions, "sealer" | "eventsWritten">): Handler {
+export function sendHandler({ sealer, sender }: Pick<NotificationsContext, "sealer" | "sender">): Handler {
   return onChange(deliveriesSend, async (input, ctx) => {
     const { to, dedupeKey } = input
     const via = "channel" in to ? (await getChannel(ctx.tx, ctx.account, to.channel)).via : "mail"
@@ -35,8 +32,7 @@ export function sendHandler({
       redeliveryOf: null,
       createdAt: ctx.now,
     })
-    if (isNew) await requestDelivery(ctx, id)
-    ctx.afterCommit(() => eventsWritten?.())
+    if (isNew) await requestDelivery(ctx, sender, id)
     return { delivery: id, isNew }
   })
 }

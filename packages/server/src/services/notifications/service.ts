@@ -1,9 +1,9 @@
 import type { Service } from "../../router/handler.ts"
 import { notificationTasks } from "./background.ts"
 import { channelHandlers } from "./channel-handlers.ts"
-import { deliverTask } from "./deliver.ts"
 import { deliveryHandlers } from "./delivery-handlers.ts"
-import { eventConsumer, requestConsumer } from "./notify.ts"
+import { DeliverySender } from "./delivery-sender.ts"
+import { eventConsumer } from "./notify.ts"
 import type { NotificationsOptions } from "./options.ts"
 import { sendHandler } from "./send-handler.ts"
 import { subscriptionHandlers } from "./subscription-handlers.ts"
@@ -12,18 +12,21 @@ export type { NotificationsOptions } from "./options.ts"
 
 /** Tells people and programs of events: channels, subscriptions, deliveries. */
 export function createNotificationsService(options: NotificationsOptions): { readonly service: Service } {
+  const sender = new DeliverySender(options)
+  const context = { ...options, sender }
   return {
     service: {
       name: "notifications",
       handlers: [
-        ...channelHandlers(options),
+        ...channelHandlers(context),
         ...subscriptionHandlers(options),
-        ...deliveryHandlers(options),
-        sendHandler(options),
+        ...deliveryHandlers(context),
+        sendHandler(context),
       ],
-      consumers: [eventConsumer(options), requestConsumer()],
-      tasks: [deliverTask(options)],
+      consumers: [eventConsumer(context)],
       cronTasks: notificationTasks(() => options.clock.now()),
+      start: () => Promise.resolve(sender.start()),
+      stop: () => sender.stop(),
     },
   }
 }
