@@ -4,13 +4,14 @@ import type { IFlattenedRuleSet, IRegularForbiddenRuleType } from "dependency-cr
 export const packageDependencies: Readonly<Record<string, readonly string[]>> = {
   kernel: [],
   contracts: ["kernel"],
+  attestation: ["kernel", "contracts"],
   expressions: ["kernel"],
   engine: ["kernel"],
   approvals: ["kernel", "expressions"],
   sdk: ["kernel", "contracts"],
-  agent: ["kernel", "contracts", "expressions"],
-  server: ["kernel", "contracts", "engine", "expressions", "approvals"],
-  cli: ["kernel", "contracts", "sdk", "server", "agent"],
+  agent: ["kernel", "contracts", "attestation", "expressions"],
+  server: ["kernel", "contracts", "attestation", "engine", "expressions", "approvals"],
+  cli: ["kernel", "contracts", "attestation", "sdk", "server", "agent"],
   testkit: ["kernel", "contracts", "engine", "server"],
 }
 

@@ -52,6 +52,8 @@ export interface LevelRule {
   /** Default true from the second level on; without a meaning at the first. */
   readonly preNotice?: boolean
   /** `max` defaults to `remindersMaxDefault`. */
+  /** Whether approvals and abstentions count only with a signature by the voter's own key. Default `accepted`. */
+  readonly signedVotes?: "accepted" | "required"
   readonly reminders?: { readonly everyMilliseconds: number; readonly max?: number }
   readonly escalation?: EscalationRule
   /** Default `expiresAfterMillisecondsDefault`. */

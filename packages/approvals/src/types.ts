@@ -173,6 +173,8 @@ export type Input =
       /** The level that the actor saw open, from 1; a link always names it. */
       readonly level?: number
       readonly comment?: string
+      /** Whether it carries a signature by a key of the actor's, which was checked. */
+      readonly isSigned?: boolean
     }
   | {
       readonly type: "ask"
@@ -356,6 +358,7 @@ export type RefusalCode = Extract<
   | "approvals.same-team"
   | "approvals.content-changed"
   | "approvals.abstention-refused"
+  | "approvals.signature-required"
   | "approvals.already-voted"
   | "approvals.member-has-voted"
   | "approvals.question-open"

@@ -99,6 +99,19 @@ describe("a vote", () => {
     expect(run.is).toBe("open at 1")
   })
 
+  test("V24: without the voter's signature only a denial counts, where the level wants it", () => {
+    const run = new ApprovalRun(new TestWorld(group("g1", "ann", "bob")), [
+      level({ signedVotes: "required", strategy: { kind: "all" } }),
+    ])
+    const vote = { type: "vote", actor: who("ann"), digest: "d1", via: "api" } as const
+    expect(run.vote("ann")).toBe("signature-required")
+    expect(run.do({ ...vote, choice: "abstain", isSigned: false })).toBe("signature-required")
+    expect(run.do({ ...vote, actor: who("dan"), choice: "approve" })).toBe("not-a-member")
+    expect(run.do({ ...vote, choice: "approve", isSigned: true })).toBe("accepted")
+    expect(run.vote("bob", "deny")).toBe("accepted")
+    expect(run.is).toBe("denied by unreachable")
+  })
+
   test("records what was said, by whom, which way", () => {
     const run = twoLevels()
     const said = { choice: "approve", digest: "d1", via: "link", comment: "fine" } as const

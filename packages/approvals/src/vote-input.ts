@@ -78,6 +78,10 @@ export function castVote(draft: Draft, input: InputOf<"vote">): Refusal | undefi
   if (choice === "abstain" && rule.abstention === false) {
     return refuse("approvals.abstention-refused", `level ${rule.name} lets nobody abstain`)
   }
+  // A denial stops things: that needs no proof.
+  if (rule.signedVotes === "required" && choice !== "deny" && input.isSigned !== true) {
+    return refuse("approvals.signature-required", `level ${rule.name} counts no vote without a signature`)
+  }
   const free = claimed.filter((seat) => isOpenTo(actor, seat))
   if (free.length === 0) return refuse("approvals.member-has-voted", "the member has voted in person")
   const changed = free.filter((seat) => isChanged(input, seat))

@@ -538,6 +538,20 @@ export const errorCatalogue = {
   "approvals.edit-conflict": entry(
     "conflict",
     "Somebody else has edited the request; read it again and make the edit from its present revision.",
+  "approvals.signature-required": entry(
+    "forbidden",
+    "This level counts signed votes only: `signalbox approvals keygen` once, then `signalbox approvals approve --key FILE`.",
+  ),
+  "approvals.signature-refused": entry(
+    "mismatch",
+    "Sign again what you vote on, with a key of yours that `signalbox vote-keys list --mine` shows as active.",
+  ),
+  "approvals.vote-key-exists": entry(
+    "conflict",
+    "This key is registered already; `signalbox vote-keys list` shows it.",
+  ),
+  "approvals.vote-key-not-found": entry("not-found", "Check the key's id with `signalbox vote-keys list`."),
+  "approvals.not-decided": entry("conflict", "Wait for the result: `signalbox approvals wait`."),
   ),
   "approvals.held-operation": entry(
     "conflict",

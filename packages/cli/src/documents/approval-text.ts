@@ -23,12 +23,12 @@ export function templateText(template: Template): string {
 }
 
 function levelOf(level: Level): object {
-  const { name, group, strategy, reject, veto, selfApproval, sameTeam, abstention, preNotice } = level
+  const { name, group, strategy, reject, veto, selfApproval, sameTeam, abstention, preNotice, signedVotes } = level
   const { reminders, escalation, expiresAfter } = level
   return {
     ...{ name, group, strategy },
     ...given({ reject }),
-    ...{ veto, selfApproval, sameTeam, abstention },
+    ...{ veto, selfApproval, sameTeam, abstention, signedVotes },
     ...given({
       preNotice,
       reminders: reminders && { every: durationText(reminders.every), max: reminders.max },

@@ -2,6 +2,7 @@ import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
 import { approvalRequest, comment, digest, requestId } from "./request-shapes.ts"
+import { envelopeText } from "./vote-keys.ts"
 
 /** What any answer can be refused with: the same codes by API, link and delegate. */
 export const answerErrors = [
@@ -18,6 +19,7 @@ export const answerErrors = [
   "approvals.already-voted",
   "approvals.member-has-voted",
   "approvals.limit-reached",
+  "approvals.signature-required",
 ] as const satisfies readonly ErrorCode[]
 
 const level = z
@@ -25,7 +27,15 @@ const level = z
   .min(1)
   .optional()
   .describe("The level that was open when the caller looked, from 1: a second click never counts for the next one")
-const voteInput = { request: requestId, digest, level, comment: comment.optional() }
+const voteInput = {
+  request: requestId,
+  digest,
+  level,
+  comment: comment.optional(),
+  signature: envelopeText
+    .optional()
+    .describe("The same vote, signed with a registered key of the caller's: a DSSE envelope in JSON; names the level"),
+}
 
 export const approvalRequestsApprove = defineOperation({
   name: "approval-requests.approve",
@@ -39,7 +49,7 @@ export const approvalRequestsApprove = defineOperation({
   gateable: false,
   input: z.strictObject(voteInput),
   output: approvalRequest,
-  errors: answerErrors,
+  errors: [...answerErrors, "approvals.signature-refused"],
 })
 
 export const approvalRequestsDeny = defineOperation({
@@ -53,7 +63,7 @@ export const approvalRequestsDeny = defineOperation({
   gateable: false,
   input: z.strictObject(voteInput),
   output: approvalRequest,
-  errors: answerErrors,
+  errors: [...answerErrors, "approvals.signature-refused"],
 })
 
 export const approvalRequestsAbstain = defineOperation({
@@ -67,7 +77,7 @@ export const approvalRequestsAbstain = defineOperation({
   gateable: false,
   input: z.strictObject(voteInput),
   output: approvalRequest,
-  errors: [...answerErrors, "approvals.abstention-refused"],
+  errors: [...answerErrors, "approvals.signature-refused", "approvals.abstention-refused"],
 })
 
 export const approvalRequestsAsk = defineOperation({

@@ -8,6 +8,7 @@ import { requestsOperations } from "./requests.ts"
 import { resultsOperations } from "./results.ts"
 import { templatesOperations } from "./templates.ts"
 
+import { voteKeysOperations } from "./vote-keys.ts"
 export const approvalsOperations = [
   ...templatesOperations,
   ...approvalGroupsOperations,
@@ -17,5 +18,6 @@ export const approvalsOperations = [
   ...resultsOperations,
   ...delegationsOperations,
   ...heldOperationsOperations,
+  ...voteKeysOperations,
   ...linkAnswersOperations,
 ] as const

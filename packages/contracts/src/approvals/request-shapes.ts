@@ -70,7 +70,10 @@ export const approvalRequest = z.object({
   revision: z.int().describe("Grows with each edit"),
   digest,
   template: z.object({ name: z.string(), version: z.int() }).optional().describe("Absent of an unmatched request"),
-  level: z.object({ name: z.string(), number: z.int(), of: z.int() }).optional().describe("The level that is open"),
+  level: z
+    .object({ name: z.string(), number: z.int(), of: z.int(), signedVotes: z.literal("required").optional() })
+    .optional()
+    .describe("The level that is open"),
   notBefore: instant.optional().describe("What was approved is to be done then"),
   expiresAt: instant.optional().describe("When the open level is decided by default"),
   question: z
@@ -123,6 +126,7 @@ const vote = z.object({
   via: z.enum(voteWays),
   comment: z.string().optional(),
   envelope: z.string().optional().describe("The vote as a signed statement: a DSSE envelope in JSON"),
+  signature: z.string().optional().describe("The same, signed by who gave it: a DSSE envelope in JSON"),
   at: instant,
 })
 

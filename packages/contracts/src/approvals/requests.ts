@@ -11,6 +11,7 @@ import {
   requestStates,
   title,
 } from "./request-shapes.ts"
+import { approvalBundle } from "./signed-votes.ts"
 
 export const approvalRequestsSubmit = defineOperation({
   name: "approval-requests.submit",
@@ -86,6 +87,21 @@ export const approvalRequestsGet = defineOperation({
   input: z.strictObject({ request: requestId }),
   output: approvalRequestDetails,
   errors: ["approvals.request-not-found"],
+})
+
+export const approvalRequestsExport = defineOperation({
+  name: "approval-requests.export",
+  service: "approvals",
+  summary: "Export an approval with all that proves it",
+  description:
+    "The content, every vote with its signatures, and the result: `signalbox approvals verify` checks it anywhere, without a server.",
+  method: "GET",
+  path: "/v1/approval-requests/{request}/export",
+  effect: "read",
+  permission: "approvals.read",
+  input: z.strictObject({ request: requestId }),
+  output: approvalBundle,
+  errors: ["approvals.request-not-found", "approvals.not-decided"],
 })
 
 export const approvalRequestsWait = defineOperation({
@@ -183,6 +199,7 @@ export const requestsOperations = [
   approvalRequestsSubmit,
   approvalRequestsList,
   approvalRequestsGet,
+  approvalRequestsExport,
   approvalRequestsWait,
   approvalRequestsEdit,
   approvalRequestsCancel,

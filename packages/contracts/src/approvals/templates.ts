@@ -33,6 +33,10 @@ export const levelRule = z.strictObject({
     .default("allowed")
     .describe("Whether those may answer who share a team with the requester"),
   abstention: z.boolean().default(true).describe("Whether members may abstain"),
+  signedVotes: z
+    .enum(["accepted", "required"])
+    .default("accepted")
+    .describe("Whether votes count only with a signature by the member's own key"),
   preNotice: z.boolean().optional().describe("Tell the members when the request begins; from level 2 on by default"),
   reminders: z
     .strictObject({ every: duration, max: z.int().min(1).max(approvalLimits.remindersMax).default(3) })

@@ -1,3 +1,5 @@
+import { createPublicKey } from "node:crypto"
+import { readStatement, signStatement } from "@signalbox/attestation/signed-envelope"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import {
@@ -12,7 +14,6 @@ import {
   type Checkpoint,
 } from "./audit-chain.ts"
 import { newSigningKey } from "./signing-key.ts"
-import { readStatement, signStatement } from "./signed-envelope.ts"
 
 const account = "main"
 
@@ -162,6 +163,6 @@ describe("X3: signatures", () => {
     const relabelled = { ...envelope, payloadType: "application/vnd.signalbox.audit-checkpoint+json" }
     expect(readCheckpoint(relabelled, [key.publicKey])).toBeUndefined()
     const type = "application/vnd.signalbox.vote+json"
-    expect(readStatement(envelope, type, [key.publicKey])).toEqual({ statement: checkpoint, keyId: key.keyId })
+    expect(readStatement(envelope, type, [createPublicKey(key.publicKey)])).toEqual({ statement: checkpoint, keyId: key.keyId })
   })
 })

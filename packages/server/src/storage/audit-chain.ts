@@ -4,9 +4,10 @@
  * or swapped without every later hash saying so. What cuts off the tail is found by the chain's head and by signed
  * checkpoints; one that is kept elsewhere finds it even where the head and all checkpoints here were cut with it.
  */
-import { createHash } from "node:crypto"
+import { createHash, createPublicKey, type KeyObject } from "node:crypto"
+import { readStatement, signStatement } from "@signalbox/attestation/signed-envelope"
+import type { SignedEnvelope } from "@signalbox/contracts/approvals/signed-votes"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
-import { readStatement, signStatement, type SignedEnvelope } from "./signed-envelope.ts"
 import type { SigningKey } from "./signing-key.ts"
 
 /**
@@ -64,9 +65,11 @@ export function signCheckpoint(key: SigningKey, checkpoint: Checkpoint): SignedE
 
 /** Undefined where none of the keys signed it, or where it is no checkpoint. */
 export function readCheckpoint(envelope: SignedEnvelope, publicKeys: readonly string[]): Checkpoint | undefined {
-  const { statement } = readStatement(envelope, checkpointType, publicKeys) ?? {}
+  const { statement } = readStatement(envelope, checkpointType, publicKeys.map(readPem)) ?? {}
   return statement as Checkpoint | undefined
 }
+
+const readPem = (pem: string): KeyObject => createPublicKey(pem)
 
 /** A seal with its record, as it is read from the database or from an export. */
 export interface ChainItem extends ChainLink {

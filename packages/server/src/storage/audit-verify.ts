@@ -2,7 +2,7 @@
 import { chainStart, ChainCheck, readCheckpoint, type ChainFault, type Checkpoint } from "./audit-chain.ts"
 import { findChainHead, findFirstNumber, firstPosition, readChainPage, type ChainPage } from "./audit-pages.ts"
 import type { Sql } from "./database.ts"
-import type { SignedEnvelope } from "./signed-envelope.ts"
+import type { SignedEnvelope } from "@signalbox/contracts/approvals/signed-votes"
 import { listSigningKeys } from "./signing-key.ts"
 
 export interface AuditVerdict {

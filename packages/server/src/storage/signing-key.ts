@@ -2,21 +2,19 @@
  * The key that this installation signs with (Ed25519): heads of the audit chain, approvals. The private half is a file
  * beside the master key, made at the first start; public halves are on record in `signing_keys` for ever.
  */
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from "node:crypto"
+import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from "node:crypto"
 import { readFile, stat } from "node:fs/promises"
 import { join } from "node:path"
+import { keyIdOf, type Signer } from "@signalbox/attestation/signed-envelope"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Sql } from "./database.ts"
 import { writeNewFile } from "./write-new-file.ts"
 
 export const signingKeyFile = "signing.key"
 
-export interface SigningKey {
-  /** SHA-256 of the public key (SPKI, DER), in hex. */
-  readonly keyId: string
+export interface SigningKey extends Signer {
   /** SPKI in PEM. */
   readonly publicKey: string
-  sign(bytes: Uint8Array): Buffer
 }
 
 /** A key that nobody else has; it goes with the process unless somebody keeps it. */
@@ -76,12 +74,6 @@ function signingKeyOf(privateKey: KeyObject): SigningKey {
     publicKey: publicKey.export({ type: "spki", format: "pem" }).toString(),
     sign: (bytes) => sign(null, bytes, privateKey),
   }
-}
-
-export function keyIdOf(publicKey: KeyObject): string {
-  return createHash("sha256")
-    .update(publicKey.export({ type: "spki", format: "der" }))
-    .digest("hex")
 }
 
 export interface PublicKeyRow {

@@ -9,7 +9,9 @@ import {
 import type { Identity } from "@signalbox/approvals/template-rules"
 import type { Input, VoteChoice } from "@signalbox/approvals/types"
 import { onChange, type ChangeContext, type Handler } from "../../router/handler.ts"
+import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import { delegateOf } from "./delegation-handlers.ts"
+import { checkMemberSignature, type SaidVote } from "./member-signature.ts"
 import type { ApprovalsContext } from "./options.ts"
 import { requesterOfCaller } from "./people.ts"
 import { changeRequest, getLocked } from "./request-change.ts"
@@ -25,13 +27,15 @@ export function answerHandlers(context: ApprovalsContext): Handler[] {
         readonly digest: string
         readonly level?: number | undefined
         readonly comment?: string | undefined
+        readonly signature?: string | undefined
       },
       ctx: ChangeContext,
     ): Promise<ApprovalRequest> =>
       change(context, ctx, {
         request: input.request,
-        input: (actor) => ({
-          ...{ type: "vote", actor, choice, digest: input.digest, via: "api" },
+        signature: input.signature && { text: input.signature, said: { ...input, choice } },
+        input: (actor, isSigned) => ({
+          ...{ type: "vote", actor, choice, digest: input.digest, via: "api", isSigned },
           ...(input.level === undefined ? {} : { level: input.level }),
           ...(input.comment === undefined ? {} : { comment: input.comment }),
         }),
@@ -67,10 +71,18 @@ export function answerHandlers(context: ApprovalsContext): Handler[] {
 async function change(
   context: ApprovalsContext,
   ctx: ChangeContext,
-  of: { readonly request: string; readonly input: (actor: Identity) => Input },
+  of: {
+    readonly request: string
+    readonly signature?: { readonly text: string; readonly said: Omit<SaidVote, "voter"> } | "" | undefined
+    readonly input: (actor: Identity, isSigned: boolean) => Input
+  },
 ): Promise<ApprovalRequest> {
   const row = await getLocked(ctx.tx, ctx.account, of.request)
   const { roles: _, ...actor } = requesterOfCaller(context.principals, ctx.caller, ctx.now)
-  const changed = await changeRequest(context, ctx, { row, input: of.input(actor) })
+  const { signature } = of
+  const envelope =
+    signature && (await checkMemberSignature(ctx, signature.text, { ...signature.said, voter: actor.key }))
+  const signed = envelope ? { signature: canonicalJson(envelope) } : {}
+  const changed = await changeRequest(context, ctx, { row, input: of.input(actor, envelope !== undefined), ...signed })
   return toRequest(changed, requestUrl(context.publicUrl, row.id))
 }

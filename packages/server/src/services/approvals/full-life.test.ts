@@ -1,3 +1,4 @@
+import { createPublicKey } from "node:crypto"
 import { approvalRequestsApprove, approvalRequestsDeny } from "@signalbox/contracts/approvals/answers"
 import { associationsApply } from "@signalbox/contracts/approvals/associations"
 import { approvalGroupsApply } from "@signalbox/contracts/approvals/groups"
@@ -5,9 +6,9 @@ import { approvalRequestsGet, approvalRequestsList } from "@signalbox/contracts/
 import { approvalResultsGet } from "@signalbox/contracts/approvals/results"
 import { templatesApply } from "@signalbox/contracts/approvals/templates"
 import { afterAll, beforeAll, expect, test } from "vitest"
-import { readStatement, type SignedEnvelope } from "../../storage/signed-envelope.ts"
+import { readStatement } from "@signalbox/attestation/signed-envelope"
+import { voteStatementType, type SignedEnvelope } from "@signalbox/contracts/approvals/signed-votes"
 import { removeOldRequests } from "./request-lists.ts"
-import { voteStatementType } from "./signed-approval.ts"
 import { startApprovals, type ApprovalsFixture, type Member } from "./approvals.fixture.ts"
 
 let fixture: ApprovalsFixture
@@ -69,8 +70,8 @@ test("A2: A3: A6: A18: a request goes through its levels in order, and everybody
   expect(details.votes[0]).toMatchObject({ comment: "we need them", choice: "approve", level: "leads" })
   expect(details.content).toEqual({ chairs: 200 })
   const keys = await fixture.server.test.database.query<{ pem: string }>("select public_key as pem from signing_keys")
-  const pems = keys.map(({ pem }) => pem)
-  const read = (text: string) => readStatement(JSON.parse(text) as SignedEnvelope, voteStatementType, pems)?.statement
+  const known = keys.map(({ pem }) => createPublicKey(pem))
+  const read = (text: string) => readStatement(JSON.parse(text) as SignedEnvelope, voteStatementType, known)?.statement
   const envelope = details.votes[0]?.envelope ?? ""
   expect(read(envelope)).toMatchObject({ request: request.id, choice: "approve", digest: request.digest })
   const forged = JSON.parse(envelope) as SignedEnvelope

@@ -6,7 +6,7 @@
 import { decide } from "@signalbox/approvals/decide"
 import { listWaits } from "@signalbox/approvals/list-waits"
 import { nextTimerAt } from "@signalbox/approvals/next-timer-at"
-import type { Effect, Input, RequestState, VoteRecord, World } from "@signalbox/approvals/types"
+import type { Effect, Input, RequestState, World } from "@signalbox/approvals/types"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { ChangeContext } from "../../router/handler.ts"
 import type { Tx } from "../../storage/database.ts"
@@ -19,6 +19,7 @@ import {
   saveRequest,
   type NewRequest,
   type RequestRow,
+  type SignedVote,
   type Waiting,
 } from "./request-store.ts"
 import { signVote } from "./signed-approval.ts"
@@ -55,7 +56,7 @@ export function worldOf(context: ApprovalsContext, account: string, now: number)
 export async function changeRequest(
   context: ApprovalsContext,
   sink: EventSink,
-  change: { readonly row: RequestRow; readonly input: Input },
+  change: { readonly row: RequestRow; readonly input: Input; readonly signature?: string },
 ): Promise<RequestRow> {
   const { row, input } = change
   const decision = decide(row.stateData, input, worldOf(context, row.account, sink.now))
@@ -69,7 +70,7 @@ export async function changeRequest(
     nextTimerAt: nextTimerAt(stateData),
   }
   await saveRequest(sink.tx, row.id, saved)
-  await insertVotes(sink.tx, row, votesOf(context, row, effects))
+  await insertVotes(sink.tx, row, votesOf(context, row, { effects, signature: change.signature }))
   await replaceWaits(sink.tx, row, { ...findWaitChange(row.stateData, stateData), now: sink.now })
   sink.afterCommit(() => context.waiters.changed(row.id))
   sink.afterCommit(() => context.eventsWritten?.())
@@ -97,7 +98,7 @@ export async function createRequest(
     ...{ stateData, version, submitter: stateData.submitter.key, nextTimerAt: nextTimerAt(stateData) },
   }
   await insertRequest(sink.tx, request)
-  await insertVotes(sink.tx, request, votesOf(context, request, effects))
+  await insertVotes(sink.tx, request, votesOf(context, request, { effects }))
   await replaceWaits(sink.tx, request, { gone: [], come: waitsOf(stateData), now: sink.now })
   sink.afterCommit(() => context.eventsWritten?.())
   return {
@@ -132,11 +133,12 @@ function emitEffects(
 function votesOf(
   { signingKey }: ApprovalsContext,
   request: { readonly id: string; readonly account: string },
-  effects: readonly Effect[],
-): Array<{ vote: VoteRecord; envelope: string }> {
+  { effects, signature }: { readonly effects: readonly Effect[]; readonly signature?: string | undefined },
+): SignedVote[] {
+  const own = signature === undefined ? {} : { signature }
   return effects.flatMap((effect) =>
     effect.type === "vote"
-      ? [{ vote: effect.vote, envelope: JSON.stringify(signVote(signingKey, request, effect.vote)) }]
+      ? [{ vote: effect.vote, envelope: JSON.stringify(signVote(signingKey, request, effect.vote)), ...own }]
       : [],
   )
 }

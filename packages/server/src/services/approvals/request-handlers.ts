@@ -1,6 +1,7 @@
 import {
   approvalRequestsCancel,
   approvalRequestsEdit,
+  approvalRequestsExport,
   approvalRequestsGet,
   approvalRequestsList,
   approvalRequestsMatch,
@@ -18,6 +19,7 @@ import { pageOfRows } from "./configuration-change.ts"
 import { digestOfContent } from "./content.ts"
 import { requesterOfCaller, requesterOfInput } from "./people.ts"
 import type { ApprovalsContext } from "./options.ts"
+import { exportRequest } from "./request-export.ts"
 import { changeRequest, createRequest, getLocked, requestNotFound } from "./request-change.ts"
 import { listRequests, listWaiting } from "./request-lists.ts"
 import { findRequest, listVotes, readContent, saveEdit, type RequestRow } from "./request-store.ts"
@@ -44,6 +46,9 @@ export function requestHandlers(context: ApprovalsContext): Handler[] {
       const [content, votes] = await Promise.all([readContent(sql, row.id), listVotes(sql, row.id)])
       return toRequestDetails(row, { url: requestUrl(context.publicUrl, row.id), content, votes })
     }),
+    onRead(approvalRequestsExport, async ({ request }, ctx) =>
+      exportRequest(context, ctx, await getRequest(ctx.sql, ctx.account, request)),
+    ),
     onRead(approvalRequestsWait, async (input, ctx) =>
       shown(await waitFor(context, ctx, { ...input, read: () => getRequest(ctx.sql, ctx.account, input.request) })),
     ),

@@ -157,13 +157,21 @@ export async function saveEdit(
   )
 }
 
+export interface SignedVote {
+  readonly vote: VoteRecord
+  /** By the installation. */
+  readonly envelope: string
+  /** By who gave it. */
+  readonly signature?: string
+}
+
 export async function insertVotes(
   tx: Tx,
   request: { readonly id: string; readonly account: string },
-  votes: ReadonlyArray<{ readonly vote: VoteRecord; readonly envelope: string }>,
+  votes: readonly SignedVote[],
 ): Promise<void> {
   if (votes.length === 0) return
-  const rows = votes.map(({ vote, envelope }) => ({
+  const rows = votes.map(({ vote, envelope, signature }) => ({
     number: vote.number,
     level: vote.level,
     level_name: vote.levelName,
@@ -176,13 +184,15 @@ export async function insertVotes(
     comment: vote.comment ?? null,
     at: new Date(vote.at).toISOString(),
     envelope,
+    signature: signature ?? null,
   }))
   await tx.query(
     `insert into approval_votes (request_id, number, account, level, level_name, member, voter, choice, digest, revision,
-       via, comment, at, envelope)
-     select $1, number, $2, level, level_name, member, voter, choice, digest, revision, via, comment, at, envelope
+       via, comment, at, envelope, signature)
+     select $1, number, $2, level, level_name, member, voter, choice, digest, revision, via, comment, at, envelope,
+       signature
      from jsonb_to_recordset($3) as v (number int, level int, level_name text, member jsonb, voter jsonb, choice text,
-       digest text, revision int, via text, comment text, at timestamptz, envelope text)`,
+       digest text, revision int, via text, comment text, at timestamptz, envelope text, signature text)`,
     [request.id, request.account, JSON.stringify(rows)],
     { name: "approval-votes-insert" },
   )
@@ -200,14 +210,16 @@ export interface VoteRow {
   readonly via: VoteRecord["via"]
   readonly comment: string | null
   readonly at: number
-  /** The signed statement, as JSON. */
+  /** The statement, signed by the installation, as JSON. */
   readonly envelope: string | null
+  /** The vote, signed by who gave it, as JSON. */
+  readonly signature: string | null
 }
 
 export async function listVotes(sql: Sql, requestId: string): Promise<VoteRow[]> {
   return sql.query<VoteRow>(
     `select number, level, level_name as "levelName", member, voter as by, choice, digest, revision, via, comment, at,
-       envelope
+       envelope, signature
      from approval_votes where request_id = $1 order by number`,
     [requestId],
   )

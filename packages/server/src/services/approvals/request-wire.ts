@@ -78,7 +78,8 @@ function levelOf(state: RequestState): Pick<ApprovalRequest, "level"> {
   const rules = state.template?.rule.levels ?? []
   const rule = rules[state.level - 1]
   if (!rule || (state.state !== "open" && state.state !== "asking")) return {}
-  return { level: { name: rule.name, number: state.level, of: rules.length } }
+  const signedVotes = rule.signedVotes === "required" ? { signedVotes: rule.signedVotes } : {}
+  return { level: { name: rule.name, number: state.level, of: rules.length, ...signedVotes } }
 }
 
 function expiryOf(state: RequestState): number | null {
@@ -151,6 +152,7 @@ function toVote(state: RequestState, vote: VoteRow): ApprovalRequestDetails["vot
     standing: standingOf(state, vote),
     ...(vote.comment === null ? {} : { comment: vote.comment }),
     ...(vote.envelope === null ? {} : { envelope: vote.envelope }),
+    ...(vote.signature === null ? {} : { signature: vote.signature }),
     at: toInstant(at),
   }
 }

@@ -56,7 +56,11 @@ function signedResult({ signingKey }: ApprovalsContext, result: Record<string, u
 }
 
 /** What the backend acts on. */
-function resultOf(context: ApprovalsContext, row: RequestRow, votes: readonly VoteRow[]): Record<string, unknown> {
+export function resultOf(
+  context: ApprovalsContext,
+  row: RequestRow,
+  votes: readonly VoteRow[],
+): Record<string, unknown> {
   const { stateData, notBefore, decidedAt } = row
   const { outcome, template, digest, revision, attributes, requester } = stateData
   const approvals = votes.filter(({ choice, number }) => choice === "approve" && counts(row, number))

@@ -33,10 +33,11 @@ export function templateRuleOf(definition: TemplateDefinition): TemplateRule {
 }
 
 function levelRuleOf(level: LevelDefinition): LevelRule {
-  const { name, group, strategy, reject, veto, selfApproval, sameTeam, abstention, preNotice } = level
+  const { name, group, strategy, reject, veto, selfApproval, sameTeam, abstention, preNotice, signedVotes } = level
   const { reminders, escalation, expiresAfter } = level
   return {
     ...{ name, group, strategy, veto, selfApproval, sameTeam, abstention },
+    ...(signedVotes === "required" ? { signedVotes } : {}),
     expiresAfterMilliseconds: getDuration(expiresAfter),
     ...(reject === undefined ? {} : { reject }),
     ...(preNotice === undefined ? {} : { preNotice }),

@@ -30,6 +30,7 @@ import { resultHandlers } from "./result-handlers.ts"
 import { resultConsumer } from "./results.ts"
 import { templateHandlers } from "./template-handlers.ts"
 
+import { voteKeyHandlers } from "./vote-key-handlers.ts"
 export interface ApprovalsServiceOptions extends ApprovalsOptions {
   /** How calls that were held are planned again and run. */
   readonly standing: StandingCaller & StandingRecord & CallPlanner
@@ -73,6 +74,7 @@ export function createApprovalsService(options: ApprovalsServiceOptions): Approv
         ...resultHandlers(context),
         ...delegationHandlers(context),
         ...linkHandlers(context),
+        ...voteKeyHandlers(context),
         ...heldHandlers({ ...context, planner: standing, sealer }),
       ],
       consumers: [

@@ -1,11 +1,13 @@
 /** Votes and results as signed statements (DSSE), so that anybody can check later, and offline, who said what. */
+import { signStatement } from "@signalbox/attestation/signed-envelope"
+import {
+  resultStatementType,
+  voteStatementType,
+  type SignedEnvelope,
+} from "@signalbox/contracts/approvals/signed-votes"
 import type { VoteRecord } from "@signalbox/approvals/types"
 import { toInstant } from "@signalbox/kernel/clock"
-import { signStatement, type SignedEnvelope } from "../../storage/signed-envelope.ts"
 import type { SigningKey } from "../../storage/signing-key.ts"
-
-export const voteStatementType = "application/vnd.signalbox.vote+json"
-export const resultStatementType = "application/vnd.signalbox.approval-result+json"
 
 export function signVote(
   key: SigningKey,

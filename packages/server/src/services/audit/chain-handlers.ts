@@ -15,7 +15,7 @@ import {
 import { listCheckpoints } from "../../storage/audit-verify.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql } from "../../storage/database.ts"
-import type { SignedEnvelope } from "../../storage/signed-envelope.ts"
+import type { SignedEnvelope } from "@signalbox/contracts/approvals/signed-votes"
 import { listSigningKeys, type SigningKey } from "../../storage/signing-key.ts"
 
 interface ChainParts {

@@ -1,7 +1,7 @@
 import { chainStart, type ChainLink, type ChainRecord, type Checkpoint } from "../../storage/audit-chain.ts"
 import { chainRecordColumns, toChainRecord, type ChainHead } from "../../storage/audit-pages.ts"
 import type { Sql } from "../../storage/database.ts"
-import type { SignedEnvelope } from "../../storage/signed-envelope.ts"
+import type { SignedEnvelope } from "@signalbox/contracts/approvals/signed-votes"
 
 /** Older than every running transaction, so that no later commit can come before it (D8). */
 const settled = "xid < outbox_position(pg_snapshot_xmin(pg_current_snapshot()))"
