@@ -264,6 +264,10 @@ export const errorCatalogue = {
     "conflict",
     "Something else would run now than what was planned; look at a new plan with `signalbox run … --plan`.",
   ),
+  "executions.not-approved": entry(
+    "conflict",
+    "Have the run approved: an association for `executions.create` holds such calls until members have signed.",
+  ),
   "executions.not-finished": entry(
     "conflict",
     "The execution still runs; wait for its end, or abort it with `signalbox executions abort ID`.",

@@ -35,6 +35,7 @@ export const permissions = [
   "executions.read",
   "executions.run",
   "executions.control",
+  "executions.evidence",
   "schedules.read",
   "schedules.write",
   "windows.read",
@@ -131,7 +132,7 @@ export const roles = {
   backend: [...ownSession, "approvals.submit"],
   "job-server": ownSession,
   /** Held by an enrolled node's own signature, never by a key. */
-  agent: ["sessions.open", "artifacts.download"],
+  agent: ["sessions.open", "artifacts.download", "executions.evidence"],
   /** Held by the gate stage: keeps calls until they are approved, records those that skip calendars. */
   gate: ["approvals.hold", "calendars.break-glass"],
   /** Held by services that tell somebody of what they do. */

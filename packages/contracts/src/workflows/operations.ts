@@ -11,6 +11,7 @@ import {
   executionsRetry,
   executionsRollback,
 } from "./execution-starts.ts"
+import { executionsEvidence } from "./execution-evidence.ts"
 import { executionsWatchRoute, tasksGetRoute, tasksListRoute, tasksOutputRoute } from "./routes.ts"
 
 export { executionsCreate, executionsPlan, executionsResize, executionsRetry, executionsRollback }
@@ -295,6 +296,7 @@ export const workflowsOperations = [
   executionsResize,
   executionsRetry,
   executionsRollback,
+  executionsEvidence,
   tasksList,
   tasksGet,
   tasksOutput,

@@ -3,7 +3,7 @@ import { executionsCreate, executionsPlan } from "@signalbox/contracts/workflows
 import type { InputOf } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
-import { newId } from "@signalbox/kernel/id"
+import { idPrefixes, newId } from "@signalbox/kernel/id"
 import {
   onChange,
   onRead,
@@ -12,6 +12,8 @@ import {
   type Handler,
   type ReadContext,
 } from "../../router/handler.ts"
+import { eachNodePlanOf } from "./approved-plan.ts"
+import { noteApproval } from "./evidence-store.ts"
 import { findExecution } from "./execution-store.ts"
 import { initialCounts } from "./follow-model.ts"
 import { chooseLimits } from "./limit-choice.ts"
@@ -37,7 +39,10 @@ export function createHandlers(context: WorkflowsContext): Handler[] {
       async (input, ctx) => {
         const checked = prepared.get(input)
         assert(checked, "executions.create is prepared before its transaction")
-        return begin(context, ctx, newExecution(context, ctx, { input, ...checked }))
+        const row = newExecution(context, ctx, { input, ...checked })
+        const execution = await begin(context, ctx, row)
+        if (isApproval(ctx.causedBy)) await noteApproval(ctx.tx, row.id, ctx.causedBy)
+        return execution
       },
       {
         prepare: async (input, ctx) => void prepared.set(input, await check(context, input, ctx)),
@@ -47,16 +52,26 @@ export function createHandlers(context: WorkflowsContext): Handler[] {
   ]
 }
 
+/** Whether a call is carried out since a request for it was approved. */
+const isApproval = (cause: string | undefined): cause is string =>
+  cause?.startsWith(`${idPrefixes.approvalRequest}_`) === true
+
 /** Targets that a plan spells out for those who approve it. */
 const approvedSample = 3
 
 /** For approvers: what would run, without what changes by itself, and the input that runs this or nothing. */
 async function planCall(context: WorkflowsContext, input: Input, ctx: ReadContext): Promise<CallPlan> {
   const run = await prepareRun(context, { input, ctx }, { withNodes: true, refusesWide: true })
-  const { windows: _, ...plan } = forecast(context, { run, ctx, input: { ...input, sample: approvedSample } })
+  const {
+    windows: _,
+    asked: __,
+    ...plan
+  } = forecast(context, { run, ctx, input: { ...input, sample: approvedSample } })
   const { count, text } = plan.targets
   const title = `Run ${plan.workflow.name} on ${count} ${count === 1 ? "node" : "nodes"}: ${text}`
-  return { input: { ...input, planDigest: plan.planDigest }, plan, title, facts: factsOf(plan) }
+  const onEachNode = eachNodePlanOf({ ...run, nodes: run.nodes ?? [] })
+  const approved = { ...plan, onEachNode }
+  return { input: { ...input, planDigest: plan.planDigest }, plan: approved, title, facts: factsOf(plan) }
 }
 
 function factsOf(plan: Omit<PlannedRun, "windows">): Array<[string, string]> {

@@ -10,6 +10,7 @@ import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import { controlHandlers } from "./control-handlers.ts"
 import { createHandlers } from "./create-handler.ts"
 import { executionHandlers } from "./execution-handlers.ts"
+import { evidenceHandlers } from "./evidence-handlers.ts"
 import { followHandlers } from "./follow-handlers.ts"
 import { toWorkflow, toWorkflowSummary } from "./presentation.ts"
 import type { WorkflowsContext } from "./handler-context.ts"
@@ -26,6 +27,7 @@ export function workflowsHandlers(context: WorkflowsContext): Handler[] {
     ...executionHandlers(context),
   ]
 }
+    ...evidenceHandlers(context),
 
 function documentHandlers(): Handler[] {
   return [applyHandler(), validateHandler(), ...readHandlers()]

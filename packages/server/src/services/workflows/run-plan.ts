@@ -1,4 +1,5 @@
 /** A run's plan as its owner works with it, from what is stored. Pure. */
+import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import type { FrozenPlan } from "./batch-store.ts"
 import type { ClaimedExecution } from "./claimed-execution.ts"
 import type { RunShape } from "./model.ts"
@@ -16,11 +17,19 @@ export interface RunPlan {
 export function openRunPlan(claimed: Pick<ClaimedExecution, "id" | "rollbackOf">, frozen: FrozenPlan): RunPlan {
   const document = reviveDocument(frozen.definition)
   const strategy = frozen.strategy ?? chooseStrategy({}, document)
-  const keeps = strategy.rollback === "all"
-  const builder = createOrderBuilder(document, frozen.parameters, {
-    artifacts: frozen.parts.artifacts,
-    keepMilliseconds: keeps ? keptForRollbackMilliseconds : undefined,
-  })
+  const builder = orderBuilderOf(document, { ...frozen, strategy })
   const shape = { executionId: claimed.id, document, strategy, isRollback: claimed.rollbackOf !== null }
   return { frozen, shape, strategy, builder }
+}
+
+/** What makes a run's orders; what is approved of it is made by the same. */
+export function orderBuilderOf(
+  document: WorkflowDocument,
+  run: Pick<FrozenPlan, "parameters" | "parts"> & { readonly strategy: RunStrategy },
+): OrderBuilder {
+  const keeps = run.strategy.rollback === "all"
+  return createOrderBuilder(document, run.parameters, {
+    artifacts: run.parts.artifacts,
+    keepMilliseconds: keeps ? keptForRollbackMilliseconds : undefined,
+  })
 }
