@@ -1,4 +1,4 @@
-import { defineConfig } from "vitest/config"
+import { configDefaults, defineConfig } from "vitest/config"
 import { testResultsPath } from "./tools/test-results.ts"
 
 // The report that traceability reads is of whole runs only: `vitest run` with a path leaves it alone.
@@ -9,6 +9,8 @@ export default defineConfig({
   ssr: { noExternal: [/^@signalbox\//], resolve: { conditions: ["source", "node"] } },
   test: {
     include: ["packages/*/src/**/*.test.ts", "tools/**/*.test.ts", "test/**/*.test.ts"],
+    // Those that need a browser run by `npm run test:e2e`.
+    exclude: [...configDefaults.exclude, ...(isWholeRun ? ["**/*.e2e.test.ts"] : [])],
     globalSetup: ["packages/testkit/src/shared-postgres.ts"],
     reporters: isWholeRun ? ["default", ["json", { outputFile: testResultsPath }]] : ["default"],
     testTimeout: 60_000,

@@ -23,7 +23,9 @@ textarea,input{width:100%;font:inherit;padding:.5rem;border:1px solid var(--line
 .choices{display:flex;flex-wrap:wrap;gap:.6rem;margin:1rem 0}
 button{font:inherit;padding:.7rem 1.2rem;border-radius:.4rem;border:1px solid var(--line);background:transparent;color:inherit;flex:1 1 8rem}
 button.first{background:var(--accent);border-color:var(--accent);color:#fff;font-weight:600}
-small{opacity:.7}`
+summary{padding:.7rem 0;min-height:2.75rem}
+small{opacity:.7}
+small,code,p{overflow-wrap:anywhere}`
 
 const styleHash = createHash("sha256").update(style).digest("base64")
 
