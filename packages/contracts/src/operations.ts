@@ -7,6 +7,7 @@ import { identityOperations } from "./identity/operations.ts"
 import { notificationsOperations } from "./notifications/operations.ts"
 import type { AnyOperation } from "./operation.ts"
 import { routingOperations } from "./routing/operations.ts"
+import { masterKeyOperations } from "./secrets/master-key.ts"
 import { secretsOperations } from "./secrets/operations.ts"
 import { workflowsOperations } from "./workflows/operations.ts"
 
@@ -18,6 +19,7 @@ export const operations: readonly AnyOperation[] = [
   ...fleetOperations,
   ...workflowsOperations,
   ...secretsOperations,
+  ...masterKeyOperations,
   ...artifactsOperations,
   ...calendarsOperations,
   ...notificationsOperations,

@@ -420,6 +420,7 @@ export const errorCatalogue = {
     "conflict",
     "The target database already holds Signalbox tables; give an empty one.",
   ),
+  "storage.files-changed": entry("conflict", "Make the backup again; the master key was just being rotated.", true),
   "storage.file-differs": entry(
     "conflict",
     "The data directory belongs to another installation; restore into a new one, or move this file away.",
@@ -467,6 +468,18 @@ export const errorCatalogue = {
     "internal",
     "Give the master key under which the secrets were stored; every server of an installation has the same one.",
   ),
+
+  "secrets.key-unknown": entry(
+    "unavailable",
+    "Another server has just begun a generation of keys; try again in a second.",
+    true,
+  ),
+  "secrets.rotation-under-way": entry("conflict", "Wait until `signalbox master-key get` shows no rotation any more."),
+  "secrets.next-key-missing": entry(
+    "conflict",
+    "Put the next master key beside the present one, as NAME.next, on the machine of each server.",
+  ),
+  "secrets.next-key-unusable": entry("conflict", "Put 32 new random bytes in base64 into the file of the next key."),
 
   // Artifacts
   "artifacts.not-found": entry("not-found", "Check the artifact with `signalbox artifacts list`."),

@@ -17,12 +17,14 @@ import {
   type StandingRecord,
 } from "./router/ports.ts"
 import { createRouter, type Router } from "./router/router.ts"
+import { sealedInputs } from "./services/approvals/sealed-inputs.ts"
 import { createApprovalsService } from "./services/approvals/service.ts"
 import { createArtifactsService } from "./services/artifacts/service.ts"
 import { createAuditService } from "./services/audit/service.ts"
 import { createCalendarsService } from "./services/calendars/service.ts"
 import { createFleetService } from "./services/fleet/service.ts"
 import { bootstrapIdentity, createIdentityService, type IdentityOptions } from "./services/identity/service.ts"
+import { sealedMessages } from "./services/notifications/sealed-messages.ts"
 import { createNotificationsService, type NotificationsOptions } from "./services/notifications/service.ts"
 import { addBuiltInRoutes, createRoutingService } from "./services/routing/service.ts"
 import { createSecretsService, type SecretsOptions } from "./services/secrets/service.ts"
@@ -101,9 +103,11 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   // they are bound when the first call happens.
   const late: { router?: Router; watcher?: ConfigurationWatcher } = {}
   const secrets = await createSecretsService({
-    database,
+    ...{ database, clock, random, logger },
     masterKey: options.masterKey,
     references: options.secretReferences ?? { kinds: [], environment: {} },
+    serverId: options.serverId,
+    configurationChanged: async () => late.watcher?.refresh(),
   })
   const blobs = createBlobs({ database, ...options.blobs })
   const artifacts = createArtifactsService({ database, clock, random, blobs })
@@ -122,7 +126,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     ...{ database, clock, random, logger, egress },
     operations: lateCaller(late),
     secrets: secrets.reader,
-    sealer: secrets.sealer,
+    sealer: secrets.sealerFor(sealedMessages),
     publicUrl: options.publicUrl,
     ...(options.mail === undefined ? {} : { mail: options.mail }),
   })
@@ -134,7 +138,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     windows: parts.windows,
     freezes: parts.calendars,
     isCalendarOpen: (account, now) => !parts.calendars.isAnyClosed(account, now),
-    sealer: secrets.sealer,
+    sealer: secrets.sealerFor(sealedInputs),
     linkMac: secrets.macFor("answer links"),
     membersUrl: options.membersUrl ?? options.publicUrl,
     configurationChanged: parts.configurationChanged,
@@ -145,7 +149,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   parts.handlers.push(...services.flatMap((service) => service.handlers))
   const watcher = await watchConfiguration({
     sql: database,
-    listeners: [...parts.listeners, ...approvals.directory.listeners, parts.table, parts.windows],
+    listeners: [...parts.listeners, ...approvals.directory.listeners, parts.table, parts.windows, secrets.listener],
     onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
   })
   const router = createRouter({

@@ -20,7 +20,7 @@ import { IdleMemory } from "./idle-memory.ts"
 import type { Settings } from "./settings.ts"
 import { components } from "./storage/components.ts"
 import { openDatabase, type Connection, type Database } from "./storage/database.ts"
-import { masterKeyInFile } from "./storage/master-key-file.ts"
+import { masterKeyFiles, masterKeyInFile } from "./storage/master-key-file.ts"
 import { openSigningKey } from "./storage/signing-key.ts"
 import { migrate } from "./storage/migrator.ts"
 import { openBlobStore } from "./storage/open-blob-store.ts"
@@ -102,7 +102,10 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     secretReferences: {
       kinds: settings.secretReferences,
       dataDirectory: settings.data,
-      ownFiles: [settings.masterKeyFile, settings.signingKeyFile, settings.file].filter((file) => file !== undefined),
+      ownFiles: [
+        ...masterKeyFiles(settings.masterKeyFile),
+        ...[settings.signingKeyFile, settings.file].filter((file) => file !== undefined),
+      ],
       environment: process.env,
     },
     ...(tls ? { caFingerprint: tls.caFingerprint } : {}),

@@ -159,6 +159,7 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   "held-operations": "Calls that wait for an approval, and what came of them",
   "identity-providers": "OpenID Connect providers that people log in by",
   keys: "API keys",
+  "master-key": "The key that all secrets depend on",
   nodes: "Managed machines",
   operations: "All operations of this installation",
   principals: "Who can call: users, service accounts, keys",

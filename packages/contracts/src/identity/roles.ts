@@ -48,6 +48,7 @@ export const permissions = [
   "secrets.read",
   "secrets.write",
   "secrets.refer",
+  "secrets.rotate",
   "artifacts.read",
   "artifacts.write",
   "artifacts.download",
@@ -127,7 +128,7 @@ export const roles = {
    * The installation's own administrator: everything of an account's, the accounts, the routing map, and secrets that
    * refer to the server's own machine.
    */
-  platform: [...admin, "accounts.read", "accounts.write", "routes.write", "secrets.refer"],
+  platform: [...admin, "accounts.read", "accounts.write", "routes.write", "secrets.refer", "secrets.rotate"],
   /** Asks for approvals, and reads what came of its own requests. */
   backend: [...ownSession, "approvals.submit"],
   "job-server": ownSession,

@@ -200,6 +200,7 @@ const bodies: Record<string, unknown> = {
   "artifacts.write": { offset: 0, content: "AAAA" },
   "artifacts.finish": {},
   "secrets.put": { value: "another value" },
+  "master-key.rotate": {},
   "templates.apply": approvalTemplate,
   "approval-groups.apply": { members: [{ mail: "somebody@example.org" }] },
   "associations.apply": { template: "own", selector: { type: "theft" } },
@@ -289,7 +290,8 @@ describe("X2: every operation is refused", () => {
         name === "groups.remove" ||
         name === "groups.get" ||
         name === "workflows.get"
-      if (operation.permission === "routes.write" || operation.permission === "accounts.write")
+      if (operation.permission === "routes.write" ||
+        operation.permission === "secrets.rotate" || operation.permission === "accounts.write")
         expect(answer.status).toBe(403)
       else if (!creates)
         expect([answer.status, answer.body.code]).toEqual([404, expect.stringMatching(/not-found|unknown-subject/)])

@@ -315,6 +315,32 @@ export interface SealedPlace {
   readonly id: string
 }
 
+/** Where sealed texts lie in rows of a service, so that they can be wrapped anew when the master key is changed. */
+export interface SealedTexts {
+  /** As in their places. */
+  readonly use: string
+  /** Those that don't begin with `otherThan`, in the order of their keys. */
+  list(
+    sql: Sql,
+    page: { readonly after: string; readonly limit: number; readonly otherThan: string },
+  ): Promise<SealedText[]>
+  /** Puts another text in its place, if it is still the same. */
+  replace(sql: Sql, row: SealedText, text: string): Promise<void>
+}
+
+export interface SealedText {
+  readonly key: string
+  readonly place: Pick<SealedPlace, "account" | "id">
+  readonly text: string
+}
+
+/** Signs texts that come back to this installation, by HMAC-SHA256, for one use. */
+export interface Mac {
+  make(text: string): Uint8Array
+  /** By each of the keys that are still honoured; the present one first. */
+  all(text: string): Uint8Array[]
+}
+
 /** Runs a command that changes nothing on a node, beside whatever it does: for health checks. */
 export interface NodeProbes {
   /** Any end is a result, an unreachable node too. */

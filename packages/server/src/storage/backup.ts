@@ -56,7 +56,7 @@ interface Header {
  * Writes everything to one file: the database, the blobs and, of a server's data directory, what agents and people
  * know the server by. Servers may go on working.
  *
- * @throws storage.unavailable, storage.disk-full, storage.blob-damaged
+ * @throws storage.unavailable, storage.disk-full, storage.blob-damaged, storage.files-changed
  */
 export async function backupDatabase(options: {
   connection: Connection
@@ -69,6 +69,7 @@ export async function backupDatabase(options: {
   const counts = { blobs: 0 }
   const files = options.dataDirectory === undefined ? [] : await readKeptFiles(options.dataDirectory)
   const audit = await withSnapshot(options.connection, async (source) => {
+    await refuseChangedFiles(options.dataDirectory, files)
     await writeBackupFile(options.path, giveFrames(source))
     return await verifyChains(source)
   })
@@ -97,6 +98,19 @@ export async function backupDatabase(options: {
       yield { kind: "data", bytes }
     }
   }
+}
+
+/** Files read before the snapshot that are the same after its begin belong to it: no key was changed in between. */
+async function refuseChangedFiles(dataDirectory: string | undefined, files: readonly KeptFile[]): Promise<void> {
+  const now = dataDirectory === undefined ? [] : await readKeptFiles(dataDirectory)
+  const isSame =
+    now.length === files.length &&
+    now.every(({ path, bytes }, index) => {
+      const before = files[index]
+      return before?.path === path && Buffer.compare(before.bytes, bytes) === 0
+    })
+  if (!isSame)
+    throw new AppError("storage.files-changed", `the keys in ${dataDirectory} changed while the backup began`)
 }
 
 async function verifyChains({ client }: { readonly client: pg.Client }): Promise<Pick<CopySummary, "audit">> {

@@ -1,48 +1,99 @@
 import { randomBytes } from "node:crypto"
-import { readFile, stat } from "node:fs/promises"
-import { join } from "node:path"
+import { link, readFile, rename, rm, stat } from "node:fs/promises"
+import { dirname, join } from "node:path"
 import { AppError } from "@signalbox/kernel/app-error"
+import { syncDirectory } from "./sync-directory.ts"
 import { writeNewFile } from "./write-new-file.ts"
 
 export const masterKeyFile = "master.key"
 const keyBytes = 32
 
-/**
- * The master key of a data directory, or of a file that somebody else provides, which is never made here.
- *
- * @throws settings.invalid where the file is not such a key or others may read it
- */
-export function masterKeyInFile(options: { readonly dataDirectory: string; readonly file?: string | undefined }): {
+type Beside = "next" | "previous"
+
+interface MasterKeyInFile {
   readonly place: string
   read(): Promise<Buffer | undefined>
   create(): Promise<Buffer>
-} {
+  readonly rotation: {
+    read(which: Beside): Promise<Buffer | undefined>
+    makeNext(): Promise<Buffer>
+    promoteNext(): Promise<void>
+    removePrevious(): Promise<void>
+  }
+}
+
+/** A file that somebody else provides, and those beside it of a rotation. */
+export function masterKeyFiles(file: string | undefined): string[] {
+  return file === undefined ? [] : [file, besideOf(file, "next"), besideOf(file, "previous")]
+}
+
+/**
+ * The master key of a data directory, or of a file that somebody else provides, which is never made here nor moved.
+ *
+ * @throws settings.invalid where a file is not such a key or others may read it
+ */
+export function masterKeyInFile(options: {
+  readonly dataDirectory: string
+  readonly file?: string | undefined
+}): MasterKeyInFile {
+  const isOurs = options.file === undefined
   const path = options.file ?? join(options.dataDirectory, masterKeyFile)
+  const next = besideOf(path, "next")
+  const previous = besideOf(path, "previous")
   return {
     place: path,
     async read() {
-      const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
-        if (cause.code === "ENOENT" && options.file === undefined) return undefined
-        throw new AppError(
-          "settings.invalid",
-          `the master key ${path} can't be read (${cause.code ?? cause.message})`,
-          {
-            cause,
-          },
-        )
-      })
-      if (text === undefined) return undefined
-      if (((await stat(path)).mode & 0o007) !== 0)
-        throw new AppError("settings.invalid", `everybody on this machine can open the master key ${path}: chmod 600`)
-      const key = Buffer.from(text.trim(), "base64")
-      if (key.length !== keyBytes || key.toString("base64") !== text.trim())
-        throw new AppError("settings.invalid", `${path} is no master key: ${keyBytes} bytes in base64`)
-      return key
+      const key = await readKey(path)
+      if (key || isOurs) return key
+      throw new AppError("settings.invalid", `the master key ${path} can't be read (ENOENT)`)
     },
-    async create() {
-      const key = randomBytes(keyBytes)
-      await writeNewFile(path, `${key.toString("base64")}\n`)
-      return key
+    create: () => makeKey(path),
+    rotation: {
+      read: (which) => readKey(besideOf(path, which)),
+      async makeNext() {
+        if (isOurs) return makeKey(next)
+        throw new AppError(
+          "secrets.next-key-missing",
+          `${next} is not there, and the key beside it is not ours to make`,
+        )
+      },
+      async promoteNext() {
+        if (!isOurs || (await readKey(next)) === undefined) return
+        // At no moment is there less than before: where this ends halfway it begins anew.
+        await rm(previous, { force: true })
+        await link(path, previous)
+        await rename(next, path)
+        await syncDirectory(dirname(path))
+      },
+      async removePrevious() {
+        if (isOurs) await rm(previous, { force: true })
+      },
     },
   }
+}
+
+function besideOf(path: string, which: Beside): string {
+  return `${path}.${which}`
+}
+
+async function readKey(path: string): Promise<Buffer | undefined> {
+  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "ENOENT") return undefined
+    throw new AppError("settings.invalid", `the master key ${path} can't be read (${cause.code ?? cause.message})`, {
+      cause,
+    })
+  })
+  if (text === undefined) return undefined
+  if (((await stat(path)).mode & 0o007) !== 0)
+    throw new AppError("settings.invalid", `everybody on this machine can open the master key ${path}: chmod 600`)
+  const key = Buffer.from(text.trim(), "base64")
+  if (key.length !== keyBytes || key.toString("base64") !== text.trim())
+    throw new AppError("settings.invalid", `${path} is no master key: ${keyBytes} bytes in base64`)
+  return key
+}
+
+async function makeKey(path: string): Promise<Buffer> {
+  const key = randomBytes(keyBytes)
+  await writeNewFile(path, `${key.toString("base64")}\n`)
+  return key
 }

@@ -1,6 +1,6 @@
 import { permissionsOf } from "@signalbox/contracts/identity/roles"
-import type { Authenticator } from "../../router/ports.ts"
-import { readLinkToken, type LinkPlace, type Mac } from "./link-token.ts"
+import type { Authenticator, Mac } from "../../router/ports.ts"
+import { readLinkToken, type LinkPlace } from "./link-token.ts"
 
 const permissions = permissionsOf(["link"])
 

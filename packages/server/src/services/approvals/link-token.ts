@@ -1,5 +1,6 @@
 import { timingSafeEqual } from "node:crypto"
 import { encodeBase32 } from "@signalbox/kernel/id"
+import type { Mac } from "../../router/ports.ts"
 
 /**
  * The text of an answer link: `sbl_<account>_<request>_<link>_<mac>`. The mac is over account, request and link under a
@@ -14,14 +15,11 @@ export interface LinkPlace {
   readonly linkId: string
 }
 
-/** HMAC-SHA256 under a key that is derived for this use alone. */
-export type Mac = (text: string) => Uint8Array
-
 const pattern = /^sbl_([a-z0-9-]{1,32})_([0-9a-z]{26})_([0-9a-z]{26})_([0-9a-z]{52})$/
 
 export function makeLinkToken(place: LinkPlace, mac: Mac): string {
   const { account, requestId, linkId } = place
-  return `sbl_${account}_${bare(requestId)}_${bare(linkId)}_${sign(place, mac)}`
+  return `sbl_${account}_${bare(requestId)}_${bare(linkId)}_${textOf(mac.make(signedOf(place)))}`
 }
 
 /** Undefined where it is no link of ours, or was altered. */
@@ -30,11 +28,15 @@ export function readLinkToken(text: string, mac: Mac): LinkPlace | undefined {
   if (!match) return undefined
   const [, account = "", request = "", link = "", given = ""] = match
   const place = { account, requestId: `apr_${request}`, linkId: `apl_${link}` }
-  return timingSafeEqual(Buffer.from(given), Buffer.from(sign(place, mac))) ? place : undefined
+  const isOurs = mac.all(signedOf(place)).some((made) => timingSafeEqual(Buffer.from(given), Buffer.from(textOf(made))))
+  return isOurs ? place : undefined
 }
 
-function sign({ account, requestId, linkId }: LinkPlace, mac: Mac): string {
-  const bytes = mac(JSON.stringify([account, requestId, linkId]))
+function signedOf({ account, requestId, linkId }: LinkPlace): string {
+  return JSON.stringify([account, requestId, linkId])
+}
+
+function textOf(bytes: Uint8Array): string {
   return encodeBase32(bytes.subarray(0, 16)) + encodeBase32(bytes.subarray(16, 32))
 }
 

@@ -4,6 +4,7 @@ import type {
   Authenticator,
   CallPlanner,
   ChangeFreezes,
+  Mac,
   Sealer,
   StandingCaller,
   StandingRecord,
@@ -22,7 +23,6 @@ import { heldConsumer, heldSweep, heldTask } from "./held-runner.ts"
 import type { ApprovalsContext, ApprovalsOptions } from "./options.ts"
 import { createLinkAuthenticator } from "./link-authenticator.ts"
 import { linkHandlers } from "./link-handlers.ts"
-import type { Mac } from "./link-token.ts"
 import { noticesConsumer } from "./notices.ts"
 import { requestHandlers } from "./request-handlers.ts"
 import { RequestWaiters } from "./request-waiters.ts"

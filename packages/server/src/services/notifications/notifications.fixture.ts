@@ -26,6 +26,7 @@ import { appendEvents, type Expander } from "../../storage/outbox.ts"
 import { systemClock, systemRandom } from "../../system.ts"
 import { createSecretsService } from "../secrets/service.ts"
 import type { NotificationsOptions } from "./options.ts"
+import { sealedMessages } from "./sealed-messages.ts"
 import { createNotificationsService } from "./service.ts"
 
 export interface NotificationsFixture {
@@ -52,7 +53,7 @@ const roles: readonly RoleName[] = ["admin"]
 
 async function startSecrets(database: Database) {
   return await createSecretsService({
-    database,
+    ...{ database, clock: systemClock, random: systemRandom, logger: pino({ level: "silent" }) },
     masterKey: {
       place: "memory",
       read: () => Promise.resolve(Buffer.alloc(32, 7)),
@@ -81,7 +82,7 @@ export async function startNotifications(
   const loopback = parseHostRule("127.0.0.1")
   const egress = createEgress({ allow: loopback ? [loopback] : [], privateAllowed: true })
   const { service } = createNotificationsService({
-    ...{ database, clock, random, logger, operations: router, secrets: secrets.reader, sealer: secrets.sealer, egress },
+    ...{ database, clock, random, logger, operations: router, secrets: secrets.reader, sealer: secrets.sealerFor(sealedMessages), egress },
     publicUrl: "https://signalbox.test",
     retryPausesMilliseconds: [50, 50, 50],
     deliveryScanMilliseconds: 20,

@@ -2,8 +2,9 @@ import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, ran
 import { AppError } from "@signalbox/kernel/app-error"
 
 /**
- * Envelopes (D24): each value is sealed by AES-256-GCM under a key of its own, and that key is wrapped under the master
- * key. Both are bound to account, name and version, so that no row can be put in the place of another.
+ * Envelopes (D24): each value is sealed by AES-256-GCM under a key of its own, and that key is wrapped under a generation
+ * of the installation's keys (`ringKey`). Both are bound to account, name and version, so that no row can be put in the
+ * place of another. The generations are wrapped under the master key, which wraps nothing else.
  */
 export interface Envelope {
   readonly wrappedKey: Buffer
@@ -21,25 +22,55 @@ const keyBytes = 32
 const nonceBytes = 12
 const tagBytes = 16
 
-export function seal(masterKey: Uint8Array, place: SecretPlace, value: string): Envelope {
+export function seal(ringKey: Uint8Array, place: SecretPlace, value: string): Envelope {
   const key = randomBytes(keyBytes)
   return {
-    wrappedKey: encrypt(wrappingKey(masterKey), associated("key", place), key),
+    wrappedKey: encrypt(wrappingKey(ringKey), associated("key", place), key),
     sealed: encrypt(key, associated("value", place), Buffer.from(value, "utf8")),
   }
 }
 
 /** @throws secrets.unreadable where the envelope is not what was sealed for this place under this key */
-export function unseal(masterKey: Uint8Array, place: SecretPlace, { wrappedKey, sealed }: Envelope): string {
-  try {
-    const key = decrypt(wrappingKey(masterKey), associated("key", place), wrappedKey)
+export function unseal(ringKey: Uint8Array, place: SecretPlace, { wrappedKey, sealed }: Envelope): string {
+  return readable(place, () => {
+    const key = decrypt(wrappingKey(ringKey), associated("key", place), wrappedKey)
     return decrypt(key, associated("value", place), sealed).toString("utf8")
+  })
+}
+
+/** The key of a value wrapped under another generation; the sealed value stays as it is. @throws secrets.unreadable */
+export function rewrap(from: Uint8Array, to: Uint8Array, place: SecretPlace, wrappedKey: Uint8Array): Buffer {
+  return readable(place, () => {
+    const key = decrypt(wrappingKey(from), associated("key", place), wrappedKey)
+    return encrypt(wrappingKey(to), associated("key", place), key)
+  })
+}
+
+function readable<T>(place: SecretPlace, read: () => T): T {
+  try {
+    return read()
   } catch (cause) {
     throw new AppError(
       "secrets.unreadable",
-      `version ${place.version} of the secret "${place.name}" can't be decrypted with this master key`,
+      `version ${place.version} of the secret "${place.name}" can't be decrypted with this installation's keys`,
       { cause },
     )
+  }
+}
+
+/** A generation's key as it lies in the database, bound to the master key and to its number. */
+export function wrapRingKey(masterKey: Uint8Array, generation: number, key: Uint8Array): Buffer {
+  return encrypt(derive(masterKey, "ring"), associatedRing(masterKey, generation), key)
+}
+
+/** @throws secrets.unreadable */
+export function unwrapRingKey(masterKey: Uint8Array, generation: number, wrapped: Uint8Array): Buffer {
+  try {
+    return decrypt(derive(masterKey, "ring"), associatedRing(masterKey, generation), wrapped)
+  } catch (cause) {
+    throw new AppError("secrets.unreadable", `generation ${generation} of the keys was altered in the database`, {
+      cause,
+    })
   }
 }
 
@@ -48,25 +79,29 @@ export function fingerprintOf(masterKey: Uint8Array): string {
   return createHash("sha256").update(derive(masterKey, "fingerprint")).digest("hex").slice(0, 32)
 }
 
-/** What stands for a secret text in digests of inputs: without the master key nobody can try values against it. */
-export function markSecretInput(masterKey: Uint8Array): (text: string) => string {
-  const key = derive(masterKey, "input digests")
+/** What stands for a secret text in digests of inputs: without that key nobody can try values against it. */
+export function markSecretInput(ringKey: Uint8Array): (text: string) => string {
+  const key = derive(ringKey, "input digests")
   return (text) => `hmac:${createHmac("sha256", key).update(text).digest("hex")}`
 }
 
 /** Signs texts that come back to this installation, for one use. */
-export function createMac(masterKey: Uint8Array, use: string): (text: string) => Uint8Array {
-  const key = derive(masterKey, `mac ${use}`)
+export function createMac(ringKey: Uint8Array, use: string): (text: string) => Uint8Array {
+  const key = derive(ringKey, `mac ${use}`)
   return (text) => createHmac("sha256", key).update(text).digest()
 }
 
 /** One use, one key: none of them gives another away. */
-function derive(masterKey: Uint8Array, use: string): Buffer {
-  return Buffer.from(hkdfSync("sha256", masterKey, "", `signalbox secrets ${use}`, keyBytes))
+function derive(from: Uint8Array, use: string): Buffer {
+  return Buffer.from(hkdfSync("sha256", from, "", `signalbox secrets ${use}`, keyBytes))
 }
 
-function wrappingKey(masterKey: Uint8Array): Buffer {
-  return derive(masterKey, "wrapping")
+function wrappingKey(ringKey: Uint8Array): Buffer {
+  return derive(ringKey, "wrapping")
+}
+
+function associatedRing(masterKey: Uint8Array, generation: number): Buffer {
+  return Buffer.from(JSON.stringify(["signalbox ring key", 1, fingerprintOf(masterKey), generation]))
 }
 
 function associated(part: "key" | "value", { account, name, version }: SecretPlace): Buffer {

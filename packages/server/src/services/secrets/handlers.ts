@@ -12,6 +12,7 @@ import { toInstant } from "@signalbox/kernel/clock"
 import { onChange, onRead, type ChangeContext, type Handler } from "../../router/handler.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import { seal } from "./envelope.ts"
+import type { KeyRing } from "./key-ring.ts"
 import { kindOfReference, refuseReference, type ReferencePolicy } from "./reference.ts"
 import {
   countSecrets,
@@ -25,7 +26,7 @@ import {
 } from "./store.ts"
 
 interface SecretsParts {
-  readonly masterKey: Uint8Array
+  readonly ring: KeyRing
   readonly references: ReferencePolicy
 }
 
@@ -55,7 +56,7 @@ export function secretsHandlers(parts: SecretsParts): Handler[] {
 }
 
 async function putSecret(
-  { masterKey, references }: SecretsParts,
+  { ring, references }: SecretsParts,
   input: InputOf<typeof secretsPut>,
   ctx: ChangeContext,
 ): Promise<OutputOf<typeof secretsPut>> {
@@ -73,7 +74,8 @@ async function putSecret(
   const version = await raiseVersion(tx, account, name)
   if ((await countSecrets(tx, account)) > secretLimits.secretsMax)
     throw new AppError("secrets.too-many", `an account has at most ${secretLimits.secretsMax} secrets`)
-  const envelope = value === undefined ? undefined : seal(masterKey, { account, name, version }, value)
+  const generation = ring.current
+  const envelope = value === undefined ? undefined : seal(ring.get(generation), { account, name, version }, value)
   await insertVersion(tx, account, {
     name,
     version,
@@ -81,6 +83,7 @@ async function putSecret(
     reference: reference ?? null,
     wrapped_key: envelope?.wrappedKey ?? null,
     sealed: envelope?.sealed ?? null,
+    generation,
     created_by: ctx.caller.principal,
   })
   await removeOldVersions(tx, account, { name, versionsKept: secretLimits.versionsKept })

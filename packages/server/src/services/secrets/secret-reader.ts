@@ -2,23 +2,27 @@ import { AppError } from "@signalbox/kernel/app-error"
 import type { SecretReader, SecretValue } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
 import { unseal } from "./envelope.ts"
+import type { KeyRing } from "./key-ring.ts"
 import { readReference, type ReferencePolicy } from "./reference.ts"
 import { noteUse, readCurrent, readVersions, type SecretVersionRow } from "./store.ts"
 
 /** Gives values to the services that use them. Keeps none: references are read anew at each use. */
 export function createSecretReader(options: {
   readonly sql: Sql
-  readonly masterKey: Uint8Array
+  readonly ring: KeyRing
+  /** Reads the keys anew: another server may have begun a generation. */
+  readonly reload: () => Promise<void>
   readonly references: ReferencePolicy
 }): SecretReader {
-  const { sql, masterKey, references } = options
+  const { sql, ring, references, reload } = options
 
   async function valueOf(account: string, row: SecretVersionRow): Promise<string> {
     if (row.reference !== null) return readReference(row.reference, references)
     const { wrapped_key: wrappedKey, sealed } = row
     if (wrappedKey === null || sealed === null)
       throw new AppError("secrets.unreadable", `the secret "${row.name}" has neither a value nor a reference`)
-    return unseal(masterKey, { account, name: row.name, version: row.version }, { wrappedKey, sealed })
+    if (!ring.has(row.generation)) await reload()
+    return unseal(ring.get(row.generation), { account, name: row.name, version: row.version }, { wrappedKey, sealed })
   }
 
   async function open(

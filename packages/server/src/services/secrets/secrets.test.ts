@@ -11,12 +11,18 @@ import { backupDatabase, restoreDatabase } from "../../storage/backup.ts"
 import { components } from "../../storage/components.ts"
 import { openDatabase, type Database } from "../../storage/database.ts"
 import { masterKeyInFile } from "../../storage/master-key-file.ts"
+import { systemClock, systemRandom } from "../../system.ts"
 import { fingerprintOf } from "./envelope.ts"
 import { openMasterKey } from "./master-key.ts"
 import { createSecretsService } from "./service.ts"
 
 const value = "Tr0ub4dor-and-3"
 const noReferences = { kinds: [], environment: {} }
+const outside = {
+  clock: systemClock,
+  random: systemRandom,
+  logger: { info: () => undefined, warn: () => undefined },
+}
 
 let server: ServerFixture
 let directory: string
@@ -54,7 +60,7 @@ async function keyOf(role: string): Promise<string> {
 
 async function readerOf(dataDirectory: string, database: Database) {
   const masterKey = masterKeyInFile({ dataDirectory })
-  return (await createSecretsService({ database, masterKey, references: noReferences })).reader
+  return (await createSecretsService({ ...outside, database, masterKey, references: noReferences })).reader
 }
 
 async function dumpOf(database: Database): Promise<string> {
@@ -231,7 +237,7 @@ describe("X5: the master key", () => {
         return { second }
       })
       expect(hasCode(await opening.second, "secrets.master-key-wrong")).toBe(true)
-      expect(await openMasterKey(test.database, sourceOf(1))).toEqual(Buffer.alloc(32, 1))
+      expect(await openMasterKey(test.database, sourceOf(1))).toMatchObject({ masterKey: Buffer.alloc(32, 1) })
     } finally {
       await test.drop()
     }
@@ -243,6 +249,7 @@ describe("X5: the master key", () => {
       const path = join(directory, "given.key")
       const open = () =>
         createSecretsService({
+          ...outside,
           database: test.database,
           masterKey: masterKeyInFile({ dataDirectory: directory, file: path }),
           references: noReferences,

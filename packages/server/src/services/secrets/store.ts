@@ -1,4 +1,3 @@
-import { assert } from "@signalbox/kernel/assert"
 import type { Sql, Tx } from "../../storage/database.ts"
 
 export interface SecretRow {
@@ -18,6 +17,8 @@ export interface SecretVersionRow {
   readonly reference: string | null
   readonly wrapped_key: Buffer | null
   readonly sealed: Buffer | null
+  /** Of the keys under which the value lies. */
+  readonly generation: number
 }
 
 const usedAtPrecisionSeconds = 60
@@ -59,9 +60,12 @@ export async function insertVersion(
   row: SecretVersionRow & { readonly created_by: string },
 ): Promise<void> {
   await tx.query(
-    `insert into secret_versions (account, name, version, kind, reference, wrapped_key, sealed, created_by)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-    [account, row.name, row.version, row.kind, row.reference, row.wrapped_key, row.sealed, row.created_by],
+    `insert into secret_versions (account, name, version, kind, reference, wrapped_key, sealed, generation, created_by)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+    [
+      account,
+      ...[row.name, row.version, row.kind, row.reference, row.wrapped_key, row.sealed, row.generation, row.created_by],
+    ],
   )
 }
 
@@ -91,7 +95,7 @@ export async function removeSecret(tx: Tx, account: string, name: string): Promi
 /** The current versions of those names that there are. */
 export function readCurrent(sql: Sql, account: string, names: readonly string[]): Promise<SecretVersionRow[]> {
   return sql.query<SecretVersionRow>(
-    `select v.name, v.version, v.kind, v.reference, v.wrapped_key, v.sealed
+    `select v.name, v.version, v.kind, v.reference, v.wrapped_key, v.sealed, v.generation
      from secrets s join secret_versions v using (account, name, version)
      where s.account = $1 and s.name = any($2) and not s.removed`,
     [account, names],
@@ -105,7 +109,7 @@ export function readVersions(
   places: ReadonlyArray<{ readonly name: string; readonly version: number }>,
 ): Promise<SecretVersionRow[]> {
   return sql.query<SecretVersionRow>(
-    `select v.name, v.version, v.kind, v.reference, v.wrapped_key, v.sealed
+    `select v.name, v.version, v.kind, v.reference, v.wrapped_key, v.sealed, v.generation
      from unnest($2::text[], $3::bigint[]) as p (name, version)
      join secret_versions v on v.account = $1 and v.name = p.name and v.version = p.version`,
     [account, places.map(({ name }) => name), places.map(({ version }) => version)],
@@ -121,16 +125,40 @@ export async function noteUse(sql: Sql, account: string, names: readonly string[
   )
 }
 
-/** Records the key's fingerprint where none is on record; gives the one that is. */
-export async function claimFingerprint(sql: Sql, fingerprint: string): Promise<string> {
-  // Two statements: the first waits for another server's claim, which only a later snapshot shows.
-  await sql.query("insert into secret_master_key (fingerprint) values ($1) on conflict do nothing", [fingerprint])
-  const recorded = await findFingerprint(sql)
-  assert(recorded !== undefined, "a fingerprint was claimed")
-  return recorded
+export interface OlderVersion {
+  readonly account: string
+  readonly name: string
+  readonly version: number
+  readonly wrapped_key: Buffer
+  readonly generation: number
 }
 
-export async function findFingerprint(sql: Sql): Promise<string | undefined> {
-  const [row] = await sql.query<{ fingerprint: string }>("select fingerprint from secret_master_key")
-  return row?.fingerprint
+/** Values that lie under other generations than this one, in the order of their keys. */
+export function listOlderVersions(
+  sql: Sql,
+  page: {
+    readonly after: Pick<OlderVersion, "account" | "name" | "version">
+    readonly generation: number
+    readonly limit: number
+  },
+): Promise<OlderVersion[]> {
+  const { account, name, version } = page.after
+  return sql.query<OlderVersion>(
+    `select account, name, version, wrapped_key, generation from secret_versions
+     where sealed is not null and generation <> $1 and (account, name, version) > ($2, $3, $4)
+     order by account, name, version limit $5`,
+    [page.generation, account, name, version, page.limit],
+  )
+}
+
+export async function replaceWrappedKey(
+  sql: Sql,
+  row: OlderVersion,
+  by: { readonly wrapped: Buffer; readonly generation: number },
+): Promise<void> {
+  await sql.query(
+    `update secret_versions set wrapped_key = $5, generation = $6
+     where account = $1 and name = $2 and version = $3 and wrapped_key = $4`,
+    [row.account, row.name, row.version, row.wrapped_key, by.wrapped, by.generation],
+  )
 }
