@@ -10,6 +10,7 @@ const methodOrder = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const
 
 const serviceDescriptions: Readonly<Record<ServiceName, string>> = {
   approvals: "Requests, votes and who has to be asked",
+  catalog: "Products and portfolios with their constraints, and what was launched",
   artifacts: "Files that steps put on nodes",
   audit: "Events, the audit record, and the story behind an id",
   calendars: "Schedules, maintenance windows and change calendars",

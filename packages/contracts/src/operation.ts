@@ -15,6 +15,7 @@ export type ServiceName =
   | "artifacts"
   | "notifications"
   | "approvals"
+  | "catalog"
 
 /**
  * What an operation does to the world:
@@ -62,7 +63,10 @@ export interface OperationDeclaration<
   readonly tokenInput?: string
   /** False where no gate may hold it: answering requests, opening sessions, and what gates themselves call. */
   readonly gateable?: false
-  /** Members of the input that associations select by, by attribute: `{ workflow: "workflow" }`. */
+  /**
+   * Members of the input that associations select by, by attribute: `{ workflow: "workflow" }`. Where the input does not
+   * say, a handler's `gateAttributes` does.
+   */
   readonly gateAttributes?: Readonly<Partial<Record<GateAttribute, string>>>
   /** How the command line shows the reply as a table: which member holds the rows, and their columns. */
   readonly table?: { readonly rows?: string; readonly columns: readonly string[] }

@@ -2,6 +2,7 @@ import { approvalsOperations } from "./approvals/operations.ts"
 import { artifactsOperations } from "./artifacts/operations.ts"
 import { auditOperations } from "./audit/operations.ts"
 import { calendarsOperations } from "./calendars/operations.ts"
+import { catalogOperations } from "./catalog/operations.ts"
 import { fleetOperations } from "./fleet/operations.ts"
 import { identityOperations } from "./identity/operations.ts"
 import { notificationsOperations } from "./notifications/operations.ts"
@@ -24,6 +25,7 @@ export const operations: readonly AnyOperation[] = [
   ...calendarsOperations,
   ...notificationsOperations,
   ...approvalsOperations,
+  ...catalogOperations,
 ]
 
 const byName = new Map(operations.map((operation) => [operation.name, operation]))

@@ -583,6 +583,49 @@ export const errorCatalogue = {
   "approvals.too-many": entry("conflict", "Remove what is not needed any more; the limit is named in the message."),
   "approvals.too-many-waiting": entry("limited", "Wait a little and ask again, or use a callback.", true),
 
+  // The catalog: products, portfolios, and what was launched
+  "catalog.product-not-found": entry("not-found", "Check the product's name with `signalbox catalog products`."),
+  "catalog.invalid-product": entry("invalid", "Correct the fields listed in `issues`."),
+  "catalog.product-in-use": entry(
+    "conflict",
+    "Take the product out of the portfolios, and end the instances, that the message names first.",
+  ),
+  "catalog.portfolio-not-found": entry("not-found", "Check the portfolio's name with `signalbox catalog portfolios`."),
+  "catalog.invalid-portfolio": entry("invalid", "Correct the fields listed in `issues`."),
+  "catalog.portfolio-in-use": entry("conflict", "Remove or change the portfolios that import it first."),
+  "catalog.constraint-widens": entry(
+    "invalid",
+    "An import may only narrow: make what is listed in `issues` no wider than `signalbox catalog portfolio` shows.",
+  ),
+  "catalog.source-gone": entry(
+    "conflict",
+    "The portfolio that it imports was removed, or is shared no more: import another one, or ask who shared it.",
+  ),
+  "catalog.not-allowed": entry("forbidden", "Ask whoever keeps the portfolio to add you, your team or your role."),
+  "catalog.constraint-violated": entry(
+    "invalid",
+    "Correct the values listed in `issues`; `signalbox catalog portfolio NAME` shows what is allowed.",
+  ),
+  "catalog.quota-exceeded": entry(
+    "conflict",
+    "End an instance that is not needed any more, or ask for a higher quota.",
+  ),
+  "catalog.instance-not-found": entry("not-found", "Check the instance's id with `signalbox catalog instances`."),
+  "catalog.instance-busy": entry("conflict", "Something is being done to the instance; try again when it is over."),
+  "catalog.instance-ended": entry("conflict", "Nothing of this instance is left; launch another one."),
+  "catalog.not-the-owner": entry("forbidden", "Only who launched it, and operators, can do that."),
+  "catalog.order-not-found": entry(
+    "not-found",
+    "Check its id with `signalbox provisioning-orders list`; only orders for products of the caller are there.",
+  ),
+  "catalog.lease-lost": entry(
+    "conflict",
+    "Somebody else has claimed the order since, or it is over: stop working on it and claim another one.",
+  ),
+  "catalog.invalid-outputs": entry("invalid", "Report the outputs that the product declares, secret ones apart."),
+  "catalog.too-many": entry("conflict", "Remove what is not needed any more; the limit is named in the message."),
+  "catalog.too-many-waiting": entry("limited", "Wait a little and ask again.", true),
+
   // Calls to the outside
   "egress.invalid-url": entry("invalid", "Give an http: or https: URL with a host and without user and password."),
   "egress.invalid-request": entry("invalid", "Correct the method, the header or the body that the message names."),

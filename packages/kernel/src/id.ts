@@ -38,6 +38,9 @@ export const idPrefixes = {
   approvalGroup: "apg",
   association: "aas",
   delegation: "apd",
+  product: "prd",
+  portfolio: "pfo",
+  instance: "ins",
 } as const
 
 export type IdKind = keyof typeof idPrefixes

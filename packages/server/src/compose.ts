@@ -23,6 +23,9 @@ import { createArtifactsService } from "./services/artifacts/service.ts"
 import { createAuditService } from "./services/audit/service.ts"
 import { createCalendarsService } from "./services/calendars/service.ts"
 import { createFleetService } from "./services/fleet/service.ts"
+import { sealedOutputs } from "./services/catalog/secret-outputs.ts"
+import { createCatalogService } from "./services/catalog/service.ts"
+import { sealedRelay } from "./services/fleet/sealed-relay.ts"
 import { bootstrapIdentity, createIdentityService, type IdentityOptions } from "./services/identity/service.ts"
 import { sealedMessages } from "./services/notifications/sealed-messages.ts"
 import { createNotificationsService, type NotificationsOptions } from "./services/notifications/service.ts"
@@ -144,7 +147,19 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     configurationChanged: parts.configurationChanged,
     signingKey: parts.signingKey,
   })
-  const services = [...parts.services, secrets.service, artifacts.service, notifications.service, approvals.service]
+  const catalog = createCatalogService({
+    ...{ database, clock, random, logger, notifier },
+    principals: parts.people,
+    sealer: secrets.sealerFor(sealedOutputs),
+  })
+  const services = [
+    ...parts.services,
+    secrets.service,
+    artifacts.service,
+    notifications.service,
+    approvals.service,
+    catalog,
+  ]
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
   parts.handlers.push(...services.flatMap((service) => service.handlers))
   const watcher = await watchConfiguration({

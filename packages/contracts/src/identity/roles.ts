@@ -62,6 +62,11 @@ export const permissions = [
   "approvals.write",
   "approvals.hold",
   "approvals.link",
+  "catalog.read",
+  "catalog.launch",
+  "catalog.control",
+  "catalog.write",
+  "catalog.fulfil",
 ] as const
 
 export type Permission = (typeof permissions)[number]
@@ -81,6 +86,7 @@ const viewer: readonly Permission[] = [
   "calendars.read",
   "notifications.read",
   "approvals.read",
+  "catalog.read",
 ]
 const operator: readonly Permission[] = [
   ...viewer,
@@ -96,6 +102,8 @@ const operator: readonly Permission[] = [
   "notifications.send",
   "approvals.answer",
   "approvals.submit",
+  "catalog.launch",
+  "catalog.control",
 ]
 const admin: readonly Permission[] = [
   ...operator,
@@ -117,6 +125,8 @@ const admin: readonly Permission[] = [
   "secrets.write",
   "notifications.write",
   "approvals.write",
+  "catalog.write",
+  "catalog.fulfil",
 ]
 
 export const roles = {
@@ -129,8 +139,12 @@ export const roles = {
    * refer to the server's own machine.
    */
   platform: [...admin, "accounts.read", "accounts.write", "routes.write", "secrets.refer", "secrets.rotate"],
-  /** Asks for approvals, and reads what came of its own requests. */
-  backend: [...ownSession, "approvals.submit"],
+  /** Asks for approvals and reads what came of its own requests; fulfils launches of products that name it. */
+  backend: [...ownSession, "approvals.submit", "catalog.fulfil"],
+  /** Launches products, and looks after what it launched. */
+  launcher: [...ownSession, "catalog.read", "catalog.launch"],
+  /** Lets machines in and out, and nothing else: what a provisioner of nodes needs beside `backend`. */
+  enroller: [...ownSession, "nodes.read", "nodes.write", "enrollment-keys.read", "enrollment-keys.write"],
   "job-server": ownSession,
   /** Held by an enrolled node's own signature, never by a key. */
   agent: ["sessions.open", "artifacts.download", "executions.evidence"],
@@ -160,6 +174,8 @@ export const grantableRoles = [
   "admin",
   "platform",
   "backend",
+  "launcher",
+  "enroller",
   "job-server",
 ] as const satisfies RoleName[]
 

@@ -30,9 +30,11 @@ export interface IdempotencyKey {
 const recordStatement = `
 with events as (
   insert into outbox (account, aggregate_id, id, type, subject, subject_version, cause, caused_by, depth, principal, data)
-  select $1, e.aggregate_id, e.id, e.type, e.subject, e.subject_version, $2, $3, $4, $5, e.data
-  from unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::jsonb[])
-    as e (aggregate_id, id, type, subject, subject_version, data)
+  select coalesce(e.account, $1), e.aggregate_id, e.id, e.type, e.subject, e.subject_version, coalesce(e.cause, $2),
+    coalesce(e.caused_by, $3), coalesce(e.depth, $4), $5, e.data
+  from unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::jsonb[], $21::text[], $22::text[],
+      $23::text[], $24::int[])
+    as e (aggregate_id, id, type, subject, subject_version, data, account, cause, caused_by, depth)
 ), record as (
   insert into audit (aggregate_id, id, account, principal, operation, subject, outcome, cause, caused_by, source_address, input_digest)
   values ($12, $3, $1, $5, $13, $14, 'done', $2, $15, $16, $17)
@@ -65,6 +67,10 @@ export async function writeChangeRecord(tx: Tx, record: ChangeRecord): Promise<v
       record.idempotency.id,
       record.idempotency.bodyHash,
       JSON.stringify(record.response ?? null),
+      events.map((event) => event.story?.account ?? null),
+      events.map((event) => event.story?.cause ?? null),
+      events.map((event) => event.story?.causedBy ?? null),
+      events.map((event) => event.story?.depth ?? null),
     ],
     { name: "router-record-change" },
   )

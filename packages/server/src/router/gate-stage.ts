@@ -31,7 +31,7 @@ export async function findHold(
   const { operation } = handler
   if (operation.gateable === false) return undefined
   const { caller, now } = context
-  const attributes = attributesOf(routed)
+  const attributes = await attributesOf(routed)
   const wishes = terms.wishes ?? {}
   const call = { operation: operation.name, caller, attributes, now, wishes }
   const verdict = options.gates.find(call)
@@ -65,7 +65,7 @@ export async function planRouted(
     input: plan.input,
     title,
     content: contentOf(options, routed, plan),
-    attributes: attributesOf(routed),
+    attributes: await attributesOf(routed),
     bodyHash,
   }
 }
@@ -103,11 +103,16 @@ function contentOf(options: GateOptions, { handler }: Routed, made: CallPlan): R
 }
 
 /** What associations and calendars select a call by. */
-function attributesOf({ handler, input }: Routed): CallAttributes {
+async function attributesOf({ handler, context, input }: Routed): Promise<CallAttributes> {
   const { operation } = handler
   const named = Object.entries(operation.gateAttributes ?? {}).flatMap(([attribute, member]) => {
     const value = (input as Record<string, unknown>)[member]
     return typeof value === "string" ? [[attribute, value] as const] : []
   })
-  return { operation: operation.name, action: operation.name, type: "operation", ...Object.fromEntries(named) }
+  const found = handler.effect === "change" ? await handler.gateAttributes?.(input as never, context) : undefined
+  return {
+    ...Object.fromEntries(named),
+    ...found,
+    ...{ operation: operation.name, action: operation.name, type: "operation" },
+  }
 }

@@ -1,4 +1,10 @@
-import type { AnyOperation, InputOf, OperationDeclaration, OutputOf } from "@signalbox/contracts/operation"
+import type {
+  AnyOperation,
+  GateAttribute,
+  InputOf,
+  OperationDeclaration,
+  OutputOf,
+} from "@signalbox/contracts/operation"
 import type { Permission, RoleName } from "@signalbox/contracts/identity/roles"
 import type { WebSocket } from "ws"
 import type { z } from "zod"
@@ -66,6 +72,15 @@ export interface NewEvent {
   /** The subject's version after this change; grows by one for each event of the subject. */
   readonly version: number
   readonly data: Readonly<Record<string, unknown>>
+  /** The story that it belongs to, where that is not this call's own: of work that an earlier call asked for. */
+  readonly story?: EventStory
+}
+
+export interface EventStory {
+  readonly account: string
+  readonly cause: string
+  readonly causedBy: string
+  readonly depth: number
 }
 
 export interface ChangeContext extends CallContext {
@@ -89,6 +104,8 @@ export interface CallPlan {
   readonly facts?: ReadonlyArray<readonly [string, string]>
 }
 
+export type GateAttributes = Readonly<Partial<Record<GateAttribute, string>>>
+
 /** One message of a stream; `id` lets a client resume after it. */
 export interface StreamMessage<T> {
   readonly id?: string
@@ -108,6 +125,8 @@ export type Handler =
       readonly prepare?: (input: never, context: ReadContext) => Promise<void>
       /** What approvers vote on beside the input, and the input that runs exactly that. */
       readonly plan?: (input: never, context: ReadContext) => Promise<CallPlan>
+      /** What associations select the call by, where the input alone doesn't say. */
+      readonly gateAttributes?: (input: never, context: ReadContext) => Promise<GateAttributes>
       readonly run: (input: never, context: ChangeContext) => Promise<unknown>
     }
   | {
@@ -134,7 +153,7 @@ export function onRead<O extends Declaration>(
 /**
  * Binds a changing operation to its handler, which gets the transaction that the router opened. `prepare` runs before
  * it and may call other services: it refuses early what the handler could not find out inside the transaction.
- * `plan` says what the call would do, for those who approve it.
+ * `plan` says what the call would do, for those who approve it; `gateAttributes` what it is about.
  */
 export function onChange<O extends Declaration>(
   operation: O,
@@ -142,6 +161,7 @@ export function onChange<O extends Declaration>(
   options: {
     readonly prepare?: (input: InputOf<O>, context: ReadContext) => Promise<void>
     readonly plan?: (input: InputOf<O>, context: ReadContext) => Promise<CallPlan>
+    readonly gateAttributes?: (input: InputOf<O>, context: ReadContext) => Promise<GateAttributes>
   } = {},
 ): Handler {
   return { operation, effect: "change", run, ...options } as unknown as Handler

@@ -12,4 +12,5 @@ export const components = [
   "artifacts",
   "notifications",
   "approvals",
+  "catalog",
 ] as const

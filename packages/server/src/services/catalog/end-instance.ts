@@ -1,0 +1,30 @@
+/** Ends an instance, by a call or because its time is over. */
+import { assert } from "@signalbox/kernel/assert"
+import type { EventStory } from "../../router/handler.ts"
+import { changeInstance, type ChangeSink } from "./instance-change.ts"
+import type { InstanceRow } from "./instance-store.ts"
+import { findProductVersion } from "./product-store.ts"
+
+/** @throws catalog.instance-ended, catalog.instance-busy */
+export async function endInstance(
+  sink: ChangeSink,
+  row: InstanceRow,
+  of: { readonly reason?: string | undefined; readonly story: Omit<EventStory, "account">; readonly isOwnStory?: true },
+): ReturnType<typeof changeInstance> {
+  const { providerAccount, product: name, productVersion: version, parameters } = row
+  // Versions never go, so what made it can end it, whatever became of the product.
+  const made = await findProductVersion(sink.tx, providerAccount, { name, version })
+  assert(made, "an instance's version is kept")
+  return changeInstance(sink, row, {
+    event: "end",
+    patch: { reason: of.reason ?? null },
+    order: {
+      kind: "end",
+      provisioner: made.definition.provisionerId,
+      productVersion: version,
+      parameters,
+      story: of.story,
+    },
+    ...(of.isOwnStory ? { story: { account: row.account, ...of.story } } : {}),
+  })
+}
