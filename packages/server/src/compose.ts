@@ -12,6 +12,7 @@ import {
   type CallPlanner,
   type Executor,
   type OperationCaller,
+  type Sealer,
   type SecretReader,
   type StandingCaller,
   type StandingRecord,
@@ -22,10 +23,10 @@ import { createApprovalsService } from "./services/approvals/service.ts"
 import { createArtifactsService } from "./services/artifacts/service.ts"
 import { createAuditService } from "./services/audit/service.ts"
 import { createCalendarsService } from "./services/calendars/service.ts"
-import { createFleetService } from "./services/fleet/service.ts"
 import { sealedOutputs } from "./services/catalog/secret-outputs.ts"
 import { createCatalogService } from "./services/catalog/service.ts"
 import { sealedRelay } from "./services/fleet/sealed-relay.ts"
+import { createFleetService } from "./services/fleet/service.ts"
 import { bootstrapIdentity, createIdentityService, type IdentityOptions } from "./services/identity/service.ts"
 import { sealedMessages } from "./services/notifications/sealed-messages.ts"
 import { createNotificationsService, type NotificationsOptions } from "./services/notifications/service.ts"
@@ -115,15 +116,15 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const blobs = createBlobs({ database, ...options.blobs })
   const artifacts = createArtifactsService({ database, clock, random, blobs })
   const egress = createEgress(options.egress ?? { allow: [], privateAllowed: true })
+  const notifier = await Notifier.start(options.connection, logger)
   const parts = makeServices(options, operations, {
-    late,
-    egress,
+    ...{ late, egress, notifier },
     secrets: secrets.reader,
+    sealer: secrets.sealerFor(sealedRelay),
     artifacts: artifacts.finder,
     blobs,
   })
   const { expanders } = parts
-  const notifier = await Notifier.start(options.connection, logger)
   const eventsWritten = (): void => notifier.notify(outboxChannel)
   const notifications = createNotificationsService({
     ...{ database, clock, random, logger, egress },
@@ -189,7 +190,9 @@ interface LateParts {
 interface ReadyParts {
   readonly blobs: Blobs
   readonly egress: Egress
+  readonly notifier: Notifier
   readonly secrets: SecretReader
+  readonly sealer: Sealer
   readonly artifacts: ArtifactFinder
 }
 
@@ -206,7 +209,7 @@ function makeServices(
     await late.watcher?.refresh().catch((error: unknown) => logger.warn({ err: error }, "loading configuration failed"))
   }
   const caller = lateCaller(late)
-  const { secrets, egress } = ready
+  const { secrets, egress, notifier, sealer } = ready
   const identity = createIdentityService({
     ...{ database, clock, random, logger, operations, secrets, egress, configurationChanged },
     sessions: options.sessions ?? defaultSessionLimits,
@@ -217,8 +220,10 @@ function makeServices(
     handlers: () => handlers,
     onRefused: (version, message) => logger.error({ version }, `the routing map was refused: ${message}`),
   })
+  const isOnlyServer = options.isOnlyServer === true
   const fleet = createFleetService({
-    ...{ database, clock, random, logger },
+    ...{ database, clock, random, logger, serverId: options.serverId },
+    ...(isOnlyServer ? { isOnlyServer } : { between: { notifier, sealer } }),
     publicUrl: options.publicUrl,
     tls: options.caFingerprint === undefined ? {} : { caFingerprint: options.caFingerprint },
   })
@@ -235,7 +240,8 @@ function makeServices(
     executor: options.executor ?? fleet.executor,
     windows: calendars.windows,
     probes: fleet.probes,
-    serverId: options.isOnlyServer === true ? onlyServerName : options.serverId,
+    processId: options.serverId,
+    ...(isOnlyServer ? { serverId: onlyServerName } : { serverId: options.serverId, notifier }),
   })
   const signingKey = options.signingKey ?? newSigningKey()
   const audit = createAuditService({ database, clock, logger, signingKey, operations: caller, expanders })

@@ -99,6 +99,11 @@ async function reapServers(sql: Sql): Promise<string[]> {
   return rows.map(({ id }) => id)
 }
 
+/** SQL: whether the server that a column names is alive by its lease. */
+export function liveServer(column: string): string {
+  return `exists (select from server v where v.id = ${column} and v.leased_until >= clock_timestamp())`
+}
+
 /** The servers whose lease holds now. */
 export async function listLiveServers(sql: Sql): Promise<string[]> {
   const rows = await sql.query<{ id: string }>(

@@ -5,7 +5,8 @@
 import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
 import { liveLimits } from "./live-reports.ts"
 import type { FleetParts } from "./parts.ts"
-import type { Presence } from "./presence.ts"
+import type { Presence, SessionFault } from "./presence.ts"
+import type { AgentSession } from "./session.ts"
 import type { SessionExecutor } from "./session-executor.ts"
 import type { SessionRegistry } from "./session-registry.ts"
 
@@ -39,14 +40,23 @@ export function createFleetBackground(
     const late = Math.abs(now - tickedAt) > lateTickMilliseconds
     tickedAt = now
     for (const session of [...sessions.openSessions]) {
-      if (late) session.forgiveSilence()
+      if (late) {
+        session.forgiveSilence()
+        // The others may have taken this server for gone.
+        session.seenWrittenAt = 0
+      }
       if (now - session.heardAt > agentLimits.sessionSilenceSeconds * 1000) session.close("silent for too long")
       else session.pingIfQuiet(quietMilliseconds)
     }
     executor.expire()
     await presence.flush()
-    for (const { session, why } of await presence.touch(sessions.openSessions))
-      sessions.closeNode(session.identity.nodeId, why === "held" ? "fleet.node-held" : "fleet.agent-identity-refused")
+    for (const { session, why } of await presence.touch(sessions.openSessions)) end(session, why)
+    await presence.expire()
+  }
+
+  function end({ identity: { nodeId, id } }: AgentSession, why: SessionFault): void {
+    if (why === "replaced") sessions.replaced(nodeId, id)
+    else sessions.closeNode(nodeId, why === "held" ? "fleet.node-held" : "fleet.agent-identity-refused")
   }
 
   function tickOnce(): void {

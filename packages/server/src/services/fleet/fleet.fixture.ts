@@ -6,6 +6,7 @@ import { fleetOperations } from "@signalbox/contracts/fleet/operations"
 import { permissionsOf } from "@signalbox/contracts/identity/roles"
 import type { AnyOperation } from "@signalbox/contracts/operation"
 import type { Clock } from "@signalbox/kernel/clock"
+import { newId } from "@signalbox/kernel/id"
 import type { FastifyInstance } from "fastify"
 import { SignJWT } from "jose"
 import { pino } from "pino"
@@ -26,6 +27,8 @@ export interface FleetServer {
   readonly executor: Executor
   readonly reports: ExecutorReport[]
   call<T = Record<string, unknown>>(operation: string, input: object, options?: CallOptions): Promise<T>
+  /** From now on the others take it for gone. */
+  lapse(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -46,8 +49,11 @@ export async function startFleetServer(options: {
   const logger = pino({ level: process.env["TEST_LOG"] ?? "silent" })
   const operations = new Map<string, AnyOperation>(fleetOperations.map((operation) => [operation.name, operation]))
   const shared = { database: options.database, clock, random: systemRandom, logger }
+  const serverId = newId("server", systemClock, systemRandom)
+  await setLease(options.database, serverId, "infinity")
   const fleet = createFleetService({
     ...shared,
+    serverId,
     tls: options.caFingerprint === undefined ? {} : { caFingerprint: options.caFingerprint },
     publicUrl: "https://signalbox.test:7777",
     tickMilliseconds: 20,
@@ -84,11 +90,20 @@ export async function startFleetServer(options: {
     executor: fleet.executor,
     reports,
     call: (operation, input, call = {}) => post(url, operation, { input, ...call }),
+    lapse: () => setLease(options.database, serverId, "-infinity"),
     async stop() {
       await fleet.service.stop?.()
       await edge.close()
     },
   }
+}
+
+async function setLease(database: Database, serverId: string, until: string): Promise<void> {
+  await database.query(
+    `insert into server (id, worker_ids, leased_until) values ($1, '{}', $2::timestamptz)
+     on conflict (id) do update set leased_until = excluded.leased_until`,
+    [serverId, until],
+  )
 }
 
 function admin(token: string) {

@@ -4,6 +4,7 @@
  */
 import type { CommandOrder, StepResult } from "@signalbox/contracts/fleet/agent-protocol"
 import type { NodeProbes } from "../../router/ports.ts"
+import type { ProbeRelay } from "./probe-relay.ts"
 import type { RegistryListener } from "./session-registry.ts"
 import type { AgentSession, WorkFrame } from "./session.ts"
 
@@ -21,24 +22,41 @@ interface Waiting {
   readonly timer: NodeJS.Timeout
 }
 
+interface Probe {
+  readonly command: CommandOrder
+  readonly timeoutMilliseconds: number
+}
+
+export interface SessionProbesOptions {
+  find(nodeId: string): AgentSession | undefined
+  newId(): string
+  /** Asks the other servers; left out where there are none. */
+  readonly relay?: Pick<ProbeRelay, "ask" | "listen"> | undefined
+}
+
 export class SessionProbes implements NodeProbes, RegistryListener {
-  readonly #find: (nodeId: string) => AgentSession | undefined
-  readonly #newId: () => string
+  readonly #options: SessionProbesOptions
   readonly #waiting = new Map<string, Waiting>()
 
-  constructor(options: { find(nodeId: string): AgentSession | undefined; newId(): string }) {
-    this.#find = (nodeId) => options.find(nodeId)
-    this.#newId = () => options.newId()
+  constructor(options: SessionProbesOptions) {
+    this.#options = options
+    options.relay?.listen((nodeId, probe) => this.#probeHere(nodeId, probe))
   }
 
-  async probe(
-    nodeId: string,
-    { command, timeoutMilliseconds }: { readonly command: CommandOrder; readonly timeoutMilliseconds: number },
-  ): Promise<StepResult> {
-    const session = this.#find(nodeId)
+  async probe(nodeId: string, probe: Probe): Promise<StepResult> {
+    const { find, newId, relay } = this.#options
+    if (!relay || find(nodeId)) return this.#probeHere(nodeId, probe)
+    const waitMilliseconds =
+      Math.min(probe.timeoutMilliseconds, probeLimits.timeoutMillisecondsMax) + 2 * probeLimits.graceMilliseconds
+    const answer = await relay.ask(nodeId, { ...probe, id: newId(), waitMilliseconds })
+    return answer ?? notRun("the node is not connected, or gave no answer in time")
+  }
+
+  async #probeHere(nodeId: string, { command, timeoutMilliseconds }: Probe): Promise<StepResult> {
+    const session = this.#options.find(nodeId)
     if (!session) return notRun("the node is not connected to this server")
     if (this.#waiting.size >= probeLimits.probesMax) return notRun("too many probes are under way on this server")
-    const id = this.#newId()
+    const id = this.#options.newId()
     const timeout = Math.min(timeoutMilliseconds, probeLimits.timeoutMillisecondsMax)
     return new Promise((resolve) => {
       const end = (): void => this.#end(id, notRun("the node gave no answer in time"))

@@ -2,8 +2,9 @@ import type { AttemptPhase } from "@signalbox/contracts/fleet/agent-protocol"
 import type { ExecutorOrder } from "../../router/ports.ts"
 
 /**
- * The orders that no node has confirmed, by node and in the order they were given. Owns nothing durable: after a
- * restart the engine gives its orders again. Bounded by what the engine has in flight, and per node by name here.
+ * The orders that no node has confirmed, by node and in the order they were given. An order that came by the outbox has
+ * a row there, and whoever owns the row is told when it is over. Owns nothing durable: after a restart the engine gives
+ * its orders again. Bounded by what the engine has in flight, and per node by name here.
  */
 export const orderLimits = {
   perNodeMax: 1_000,
@@ -11,18 +12,39 @@ export const orderLimits = {
   killMilliseconds: 3_600_000,
 } as const
 
+/** A row of the outbox, as it was when it was taken. */
+export interface OrderRow {
+  readonly nodeId: string
+  readonly key: string
+  readonly type: ExecutorOrder["type"]
+  readonly version: number
+}
+
+interface Entry {
+  readonly order: ExecutorOrder
+  readonly until: number
+  readonly row?: OrderRow
+}
+
 export class OrderBook {
-  readonly #byNode = new Map<string, Map<string, { readonly order: ExecutorOrder; readonly until: number }>>()
+  readonly #byNode = new Map<string, Map<string, Entry>>()
+  readonly #onRowOver: (row: OrderRow) => void
+
+  /** `onRowOver` is told of rows whose order was confirmed, taken back or is too late. */
+  constructor(onRowOver: (row: OrderRow) => void = () => undefined) {
+    this.#onRowOver = onRowOver
+  }
 
   /** Keeps an order until it is confirmed; one given again takes its old place. Gives false where the node has too many. */
-  add(order: ExecutorOrder, now: number): boolean {
-    const ofNode = this.#byNode.get(order.nodeId) ?? new Map()
+  add(order: ExecutorOrder, now: number, row?: OrderRow): boolean {
+    const ofNode = this.#byNode.get(order.nodeId) ?? new Map<string, Entry>()
     this.#byNode.set(order.nodeId, ofNode)
     // A start that is still here was not accepted: after a kill it must not go out any more.
-    if (order.type === "kill") ofNode.delete(nameOf("start", order.key))
+    if (order.type === "kill") this.#delete(order.nodeId, [nameOf("start", order.key)])
     const name = nameOf(order.type, order.key)
     if (!ofNode.has(name) && ofNode.size >= orderLimits.perNodeMax) return false
-    ofNode.set(name, { order, until: untilOf(order, now) })
+    ofNode.set(name, { order, until: untilOf(order, now), ...(row && { row }) })
+    this.#byNode.set(order.nodeId, ofNode)
     return true
   }
 
@@ -35,24 +57,39 @@ export class OrderBook {
     this.#delete(nodeId, phase === "task" ? [nameOf("start", key), nameOf("kill", key)] : [nameOf("rollback", key)])
   }
 
+  /** This very order is in the outbox now, for whichever server has its node. */
+  handOver(order: ExecutorOrder): void {
+    const ofNode = this.#byNode.get(order.nodeId)
+    const name = nameOf(order.type, order.key)
+    if (ofNode?.get(name)?.order !== order) return
+    ofNode.delete(name)
+    if (ofNode.size === 0) this.#byNode.delete(order.nodeId)
+  }
+
   /** What a node that connects has to be told, oldest first. */
   unconfirmed(nodeId: string, now: number): ExecutorOrder[] {
-    const entries = [...(this.#byNode.get(nodeId)?.values() ?? [])]
-    return entries.filter((entry) => entry.until > now).map((entry) => entry.order)
+    return this.#waiting(nodeId, now).map((entry) => entry.order)
+  }
+
+  /** As `unconfirmed`, those that have no row in the outbox. */
+  withoutRow(nodeId: string, now: number): ExecutorOrder[] {
+    return this.#waiting(nodeId, now).flatMap(({ order, row }) => (row ? [] : [order]))
   }
 
   /** Forgets what is too late to be sent. */
   expire(now: number): void {
     for (const [nodeId, ofNode] of this.#byNode) {
-      for (const [name, entry] of ofNode) if (entry.until <= now) ofNode.delete(name)
-      if (ofNode.size === 0) this.#byNode.delete(nodeId)
+      const late = [...ofNode].flatMap(([name, { until }]) => (until <= now ? [name] : []))
+      this.#delete(nodeId, late)
     }
   }
 
-  /** Of this execution nothing is to be sent any more. */
+  /** Of this execution nothing is to be sent any more but what its owner has put into the outbox. */
   forget(executionId: string): void {
     for (const [nodeId, ofNode] of this.#byNode) {
-      for (const [name, { order }] of ofNode) if (order.key.startsWith(`${executionId}/`)) ofNode.delete(name)
+      for (const [name, { order, row }] of ofNode) {
+        if (!row && order.key.startsWith(`${executionId}/`)) ofNode.delete(name)
+      }
       if (ofNode.size === 0) this.#byNode.delete(nodeId)
     }
   }
@@ -63,17 +100,26 @@ export class OrderBook {
     return size
   }
 
+  #waiting(nodeId: string, now: number): Entry[] {
+    return [...(this.#byNode.get(nodeId)?.values() ?? [])].filter((entry) => entry.until > now)
+  }
+
   #delete(nodeId: string, names: readonly string[]): void {
     const ofNode = this.#byNode.get(nodeId)
     if (!ofNode) return
-    for (const name of names) ofNode.delete(name)
+    for (const name of names) {
+      const { row } = ofNode.get(name) ?? {}
+      ofNode.delete(name)
+      if (row) this.#onRowOver(row)
+    }
     if (ofNode.size === 0) this.#byNode.delete(nodeId)
   }
 }
 
 const nameOf = (type: ExecutorOrder["type"], key: string) => `${type} ${key}`
 
-function untilOf(order: ExecutorOrder, now: number): number {
+/** When an order is void, in milliseconds. */
+export function untilOf(order: ExecutorOrder, now: number): number {
   if (order.type === "start") return order.startBefore
   if (order.type === "rollback") return order.startBefore ?? order.until ?? Infinity
   return now + orderLimits.killMilliseconds

@@ -2,10 +2,12 @@ import { sessionsExchange, sessionsOpen } from "@signalbox/contracts/fleet/opera
 import { AppError } from "@signalbox/kernel/app-error"
 import { newId } from "@signalbox/kernel/id"
 import { onRead, onSession, type Caller, type Handler, type Service } from "../../router/handler.ts"
-import type { Authenticator, Executor, NodeProbes } from "../../router/ports.ts"
+import type { Authenticator, Executor, NodeProbes, Sealer } from "../../router/ports.ts"
+import type { Notifier } from "../../storage/notifier.ts"
 import { createAgentAuthenticator } from "./agent-authenticator.ts"
 import { createFleetBackground } from "./background.ts"
 import { createEnrollmentAuthenticator } from "./enrollment-authenticator.ts"
+import { FleetRelay, relayRetention } from "./fleet-relay.ts"
 import { fleetHandlers } from "./handlers.ts"
 import { InventoryRecorder } from "./inventory-recorder.ts"
 import { SessionProbes } from "./node-probes.ts"
@@ -17,6 +19,12 @@ import { SessionRegistry } from "./session-registry.ts"
 import { SocketChannel } from "./socket-channel.ts"
 
 export interface FleetOptions extends FleetParts {
+  /** This process of the server. */
+  readonly serverId: string
+  /** No other server can use this database. */
+  readonly isOnlyServer?: boolean
+  /** How servers of one installation reach each other's nodes; left out where there are no others. */
+  readonly between?: { readonly notifier: Notifier; readonly sealer: Sealer } | undefined
   /** SHA-256 of the own CA in hex; absent on plain HTTP. */
   readonly tls: { readonly caFingerprint?: string }
   /** Where agents reach this server. */
@@ -32,14 +40,19 @@ export function createFleetService(options: FleetOptions): {
   probes: NodeProbes
   authenticators: Authenticator[]
 } {
-  const { database } = options
-  const sessions = new SessionRegistry(options)
-  const presence = new Presence(options)
+  const { database, between } = options
+  const relay = between && new FleetRelay({ ...options, ...between })
+  const presence = new Presence({
+    ...options,
+    isOnlyServer: options.isOnlyServer === true,
+    onReplaced: (older) => relay?.replaced(older),
+  })
+  const sessions = new SessionRegistry(options, presence)
   const inventories = new InventoryRecorder(options)
-  const executor = new SessionExecutor(options, sessions)
+  const executor = new SessionExecutor(options, sessions, relay?.orders)
   sessions.listen({
-    opened: (session) => presence.set(session, true),
-    closed: (session) => presence.set(session, false),
+    opened: (session) => presence.opened(session),
+    closed: (session) => presence.ended(session),
     work: (session, frame) => {
       if (frame.type === "inventory") inventories.record(session, frame.inventory)
     },
@@ -48,6 +61,7 @@ export function createFleetService(options: FleetOptions): {
   const probes = new SessionProbes({
     find: (nodeId) => sessions.find(nodeId),
     newId: () => newId("request", options.clock, options.random),
+    relay: relay?.probes,
   })
   sessions.listen(probes)
   const background = createFleetBackground(options, {
@@ -62,13 +76,18 @@ export function createFleetService(options: FleetOptions): {
       handlers: [
         ...fleetHandlers(
           { ...options, ...(options.tls.caFingerprint ? { caFingerprint: options.tls.caFingerprint } : {}) },
-          (nodeId, code) => sessions.closeNode(nodeId, code),
+          (nodeId, code) => {
+            sessions.closeNode(nodeId, code)
+            relay?.closeNode(nodeId, code)
+          },
         ),
         openSession(sessions),
         exchangeFrames(new SessionExchanges(sessions)),
       ],
+      cronTasks: [relayRetention],
       async start() {
         await presence.reset()
+        relay?.start(sessions)
         background.start()
       },
       async stop() {
@@ -76,7 +95,8 @@ export function createFleetService(options: FleetOptions): {
         probes.stop()
         sessions.stop()
         await inventories.drain()
-        await presence.flush()
+        await relay?.stop()
+        await presence.stop()
       },
     },
     executor,

@@ -8,7 +8,8 @@ import { assert } from "@signalbox/kernel/assert"
 import { toInstant } from "@signalbox/kernel/clock"
 import type { Executor, ExecutorOrder, ExecutorReport, StepAnswer } from "../../router/ports.ts"
 import { LiveReports } from "./live-reports.ts"
-import { OrderBook } from "./order-book.ts"
+import { OrderBook, type OrderRow } from "./order-book.ts"
+import type { Acknowledged, OrderRelay, RelayedOrders } from "./order-relay.ts"
 import { RemovedNodes } from "./removed-nodes.ts"
 import type { FleetParts } from "./parts.ts"
 import type { AgentSession, HelloFrame, WorkFrame } from "./session.ts"
@@ -18,17 +19,22 @@ interface Sessions {
   find(nodeId: string): AgentSession | undefined
 }
 
-export class SessionExecutor implements Executor, RegistryListener {
+export class SessionExecutor implements Executor, RegistryListener, RelayedOrders {
   readonly #parts: FleetParts
   readonly #sessions: Sessions
-  readonly #orders = new OrderBook()
+  /** Left out where there is no other server. */
+  readonly #relay: OrderRelay | undefined
+  readonly #orders: OrderBook
   readonly #live: LiveReports
   readonly #removed: RemovedNodes
   #listener: ((report: ExecutorReport) => void) | undefined
 
-  constructor(parts: FleetParts, sessions: Sessions) {
+  constructor(parts: FleetParts, sessions: Sessions, relay?: OrderRelay) {
     this.#parts = parts
     this.#sessions = sessions
+    this.#relay = relay
+    relay?.listen(this)
+    this.#orders = new OrderBook((row) => relay?.over(row))
     this.#live = new LiveReports((report) => this.#listener?.(report))
     this.#removed = new RemovedNodes({
       sql: parts.database,
@@ -42,6 +48,7 @@ export class SessionExecutor implements Executor, RegistryListener {
 
   dispatch(orders: readonly ExecutorOrder[]): void {
     const now = this.#parts.clock.now()
+    const away: ExecutorOrder[] = []
     for (const order of orders) {
       const startBefore = order.type === "kill" ? undefined : order.startBefore
       if (startBefore !== undefined && startBefore <= now) continue
@@ -51,12 +58,15 @@ export class SessionExecutor implements Executor, RegistryListener {
       }
       const session = this.#sessions.find(order.nodeId)
       if (session) session.send(toFrame(order))
-      else if (order.type !== "kill" && startBefore !== undefined) this.#removed.check(order)
+      else away.push(order)
+      if (!session && order.type !== "kill" && startBefore !== undefined) this.#removed.check(order)
     }
+    if (away.length > 0) this.#relay?.send(away)
   }
 
   forget(executionId: string): void {
     this.#orders.forget(executionId)
+    this.#relay?.forget(executionId)
   }
 
   stop(): void {
@@ -64,7 +74,29 @@ export class SessionExecutor implements Executor, RegistryListener {
   }
 
   acknowledge(reports: ReadonlyArray<{ nodeId: string; key: string; phase: "task" | "rollback" }>): void {
-    for (const { nodeId, key, phase } of reports) this.#sessions.find(nodeId)?.send({ type: "acknowledge", key, phase })
+    for (const report of reports) {
+      if (this.#sessions.find(report.nodeId)) this.acknowledged(report)
+      else this.#relay?.acknowledge(report)
+    }
+  }
+
+  hasSession(nodeId: string): boolean {
+    return this.#sessions.find(nodeId) !== undefined
+  }
+
+  acknowledged({ nodeId, key, phase }: Acknowledged): void {
+    this.#sessions.find(nodeId)?.send({ type: "acknowledge", key, phase })
+  }
+
+  carry(order: ExecutorOrder, row: OrderRow): boolean {
+    const session = this.#sessions.find(order.nodeId)
+    if (!session || !this.#orders.add(order, this.#parts.clock.now(), row)) return false
+    session.send(toFrame(order))
+    return true
+  }
+
+  handOver(order: ExecutorOrder): void {
+    this.#orders.handOver(order)
   }
 
   answer(nodeId: string, answer: StepAnswer): void {
@@ -86,10 +118,14 @@ export class SessionExecutor implements Executor, RegistryListener {
       this.#forward({ type: state === "running" ? "started" : "accepted", nodeId, key, phase })
     }
     for (const order of this.#orders.unconfirmed(nodeId, this.#parts.clock.now())) session.send(toFrame(order))
+    this.#relay?.look()
   }
 
-  closed(): void {
-    // Orders stay: the node may come back.
+  /** Orders stay: the node may come back, here or elsewhere. */
+  closed(session: AgentSession): void {
+    const { nodeId } = session.identity
+    const unconfirmed = this.#orders.withoutRow(nodeId, this.#parts.clock.now())
+    if (unconfirmed.length > 0) this.#relay?.send(unconfirmed)
   }
 
   work(session: AgentSession, frame: WorkFrame): void {

@@ -9,7 +9,7 @@ import { newId } from "@signalbox/kernel/id"
 import { admitSession } from "./admission.ts"
 import type { FrameChannel } from "./frame-channel.ts"
 import type { FleetParts } from "./parts.ts"
-import { AgentSession, type HelloFrame, type SessionOwner, type WorkFrame } from "./session.ts"
+import { AgentSession, type HelloFrame, type SessionIdentity, type SessionOwner, type WorkFrame } from "./session.ts"
 
 /** Sessions of one node that may be in the making beside the open one; the oldest gives way. */
 const sessionsPerNodeMax = 4
@@ -24,15 +24,24 @@ export interface RegistryListener {
   closed(session: AgentSession): void
 }
 
+/** Where all servers see which session of a node is its newest. */
+export interface SessionDirectory {
+  claim(identity: SessionIdentity): Promise<void>
+  /** A session on record ended before it was open. */
+  ended(session: AgentSession): void
+}
+
 export class SessionRegistry implements SessionOwner {
   readonly #parts: FleetParts
+  readonly #directory: SessionDirectory
   readonly #listeners: RegistryListener[] = []
   readonly #open = new Map<string, AgentSession>()
   readonly #all = new Map<string, Set<AgentSession>>()
   #stopping = false
 
-  constructor(parts: FleetParts) {
+  constructor(parts: FleetParts, directory: SessionDirectory) {
     this.#parts = parts
+    this.#directory = directory
   }
 
   listen(listener: RegistryListener): void {
@@ -68,6 +77,12 @@ export class SessionRegistry implements SessionOwner {
       session.refuse(new AppError(code, `${nodeId}: ${message}`))
   }
 
+  /** Ends a session for which another server has a newer one. */
+  replaced(nodeId: string, sessionId: string): void {
+    const session = this.#open.get(nodeId)
+    if (session?.identity.id === sessionId) session.close("replaced by a newer session")
+  }
+
   stop(): void {
     this.#stopping = true
     for (const sessions of [...this.#all.values()])
@@ -82,6 +97,8 @@ export class SessionRegistry implements SessionOwner {
       if (hasCode(error, "fleet.node-held")) this.closeNode(nodeId, "fleet.node-held")
       throw error
     }
+    await this.#directory.claim(session.identity)
+    if (!this.#all.get(nodeId)?.has(session)) this.#directory.ended(session)
     return {
       type: "welcome",
       session: session.identity.id,

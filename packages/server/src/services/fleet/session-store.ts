@@ -1,7 +1,7 @@
 import type { Inventory } from "@signalbox/contracts/fleet/inventory"
 import type { Sql, Tx } from "../../storage/database.ts"
 
-/** The SQL of what sessions tell of nodes: machine, presence, inventory. Instants are milliseconds. */
+/** The SQL of what sessions tell of nodes: machine, inventory. Instants are milliseconds. */
 
 /** What decides whether a session may be opened. */
 export interface Admission {
@@ -64,57 +64,6 @@ export async function findAgentKey(
     { name: "fleet-find-agent-key" },
   )
   return row
-}
-
-export interface PresenceChange {
-  readonly account: string
-  readonly nodeId: string
-  readonly online: boolean
-  readonly at: number
-}
-
-export interface PresenceRow {
-  readonly id: string
-  readonly account: string
-  readonly name: string
-  readonly online: boolean
-  readonly version: number
-}
-
-/** Writes where nodes came or went; gives those whose presence this changed. */
-export async function writePresence(tx: Tx, changes: readonly PresenceChange[]): Promise<PresenceRow[]> {
-  return tx.query<PresenceRow>(
-    `update nodes set online = given.online, version = nodes.version + 1,
-       last_seen_at = greatest(nodes.last_seen_at, to_timestamp(given.at / 1000.0))
-     from unnest($1::text[], $2::text[], $3::boolean[], $4::bigint[]) as given (id, account, online, at)
-     where nodes.id = given.id and nodes.account = given.account and nodes.online <> given.online
-     returning nodes.id, nodes.account, nodes.name, nodes.online, nodes.version`,
-    [
-      changes.map((change) => change.nodeId),
-      changes.map((change) => change.account),
-      changes.map((change) => change.online),
-      changes.map((change) => change.at),
-    ],
-  )
-}
-
-/** Some of the nodes that are on record as online. */
-export async function findOnline(sql: Sql, limit: number): Promise<Array<{ account: string; id: string }>> {
-  return sql.query("select account, id from nodes where online order by id limit $1", [limit])
-}
-
-/** Writes when nodes were last heard; gives those that still exist, and whether they are held. */
-export async function touchNodes(
-  sql: Sql,
-  seen: ReadonlyArray<{ readonly account: string; readonly nodeId: string; readonly heardAt: number }>,
-): Promise<Array<{ id: string; held: boolean }>> {
-  return sql.query(
-    `update nodes set last_seen_at = greatest(nodes.last_seen_at, to_timestamp(given.at / 1000.0))
-     from unnest($1::text[], $2::text[], $3::bigint[]) as given (id, account, at)
-     where nodes.id = given.id and nodes.account = given.account
-     returning nodes.id, nodes.held_at is not null as held`,
-    [seen.map((node) => node.nodeId), seen.map((node) => node.account), seen.map((node) => node.heardAt)],
-  )
 }
 
 export interface StoredInventory {

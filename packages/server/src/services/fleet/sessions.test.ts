@@ -324,7 +324,8 @@ describe("sessions over time", () => {
     const [back, away] = [await enrollMachine(first), await enrollMachine(first)]
     for (const machine of [back, away]) await machine.connect(first)
     for (const machine of [back, away]) await waitForState(machine, "online", first)
-    // What a kill leaves behind: the rows as they are. The sessions of the first server stay open meanwhile.
+    // What a kill leaves behind: the rows as they are, and a lease that lapses.
+    await first.lapse()
     const second = await startFleetServer({ database: test_.database })
     expect(await stateOf(away, second)).toBe("offline")
     await back.connect(second)

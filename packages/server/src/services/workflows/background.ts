@@ -7,8 +7,9 @@ import { parseAttemptKey } from "@signalbox/contracts/fleet/agent-protocol"
 import { newId } from "@signalbox/kernel/id"
 import type { ExecutorReport } from "../../router/ports.ts"
 import { claimExecutions, readWishes, releaseExecution, renewLeases } from "./lease-store.ts"
-import { ExecutionRunner, type RunnerDependencies } from "./execution-runner.ts"
+import { ExecutionRunner, type Offered, type RunnerDependencies } from "./execution-runner.ts"
 import { LateReports } from "./late-reports.ts"
+import type { ReportInbox } from "./report-inbox.ts"
 import type { ServerSteps } from "./server-steps.ts"
 
 export interface OwnerSettings {
@@ -35,6 +36,8 @@ export interface OwnerOptions extends Omit<RunnerDependencies, "onCommit"> {
   /** The last of an execution is committed. */
   readonly onEnd: (executionId: string) => void
   readonly steps: ServerSteps
+  /** Carries reports between servers; left out where there is no other. */
+  readonly inbox?: ReportInbox
 }
 
 const claimsPerScan = 50
@@ -81,6 +84,11 @@ export class ExecutionOwner {
 
   async start(): Promise<void> {
     this.#options.executor.listen((report) => this.#hear(report))
+    this.#options.inbox?.start({
+      executions: () => [...this.#runners.keys()],
+      hear: (report) => this.#hearRelayed(report),
+      late: (report) => this.#late.add({ report, ...parseAttemptKey(report.key), owned: false }),
+    })
     await this.#claim(`${this.#options.serverId}/`)
     this.#loops = Promise.all([
       this.#every(this.#settings.scanMilliseconds, () => this.scan()),
@@ -94,6 +102,7 @@ export class ExecutionOwner {
     await this.#scanning
     for (const runner of this.#runners.values()) runner.end("stopped")
     await Promise.all(this.#runs)
+    await this.#options.inbox?.stop()
     await this.#late.idle()
     await this.#options.steps.idle()
   }
@@ -104,6 +113,7 @@ export class ExecutionOwner {
     for (const runner of this.#runners.values()) runner.end("lost")
     await this.#loops
     await Promise.all(this.#runs)
+    await this.#options.inbox?.stop()
   }
 
   owns(executionId: string): boolean {
@@ -199,13 +209,30 @@ export class ExecutionOwner {
 
   #hear(report: ExecutorReport): void {
     if (report.type === "step-request") return this.#performStep(report)
+    const { inbox } = this.#options
     const attempt = parseAttemptKey(report.key)
     const runner = this.#findRunner(report, attempt.executionId)
-    const offered = runner ? runner.offer(report, attempt) : "late"
+    if (runner) this.#offer(runner, report, attempt)
+    else if (inbox) inbox.send(report)
+    else this.#late.add({ report, ...attempt, owned: false })
+  }
+
+  /** A report that came over another server; false where its run is not open yet. */
+  #hearRelayed(report: ExecutorReport): boolean {
+    const attempt = parseAttemptKey(report.key)
+    const runner = this.#findRunner(report, attempt.executionId)
+    if (runner) return this.#offer(runner, report, attempt) !== "early"
+    this.#late.add({ report, ...attempt, owned: false })
+    return true
+  }
+
+  #offer(runner: ExecutionRunner, report: ExecutorReport, attempt: ReturnType<typeof parseAttemptKey>): Offered {
+    const offered = runner.offer(report, attempt)
     if (offered === "foreign") this.#countForeign(report)
-    if (offered === "late") this.#late.add({ report, ...attempt, owned: runner !== undefined })
+    if (offered === "late") this.#late.add({ report, ...attempt, owned: true })
     if (offered === "taken" && (report.type === "progress" || report.type === "output"))
       this.#options.onLive(attempt.executionId, attempt.ordinal, report)
+    return offered
   }
 
   /** An execution's own runner, or that of the execution which rolls it back. */

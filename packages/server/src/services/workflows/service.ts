@@ -17,11 +17,14 @@ import type {
 } from "../../router/ports.ts"
 import type { Blobs } from "../../storage/blobs.ts"
 import type { Database } from "../../storage/database.ts"
+import type { Notifier } from "../../storage/notifier.ts"
 import { ExecutionOwner, type OwnerSettings } from "./background.ts"
 import { workflowsHandlers } from "./handlers.ts"
 import { askHealth } from "./health-probe.ts"
 import { progressExpander } from "./progress-event.ts"
 import { executionsRetention } from "./retention.ts"
+import { ReportInbox } from "./report-inbox.ts"
+import { inboxRetention } from "./report-inbox-store.ts"
 import { ServerSteps } from "./server-steps.ts"
 import { ServerTasks } from "./server-tasks.ts"
 import { Watches } from "./watches.ts"
@@ -43,6 +46,10 @@ export interface WorkflowsOptions {
   readonly blobs: Blobs
   readonly artifacts: ArtifactFinder
   readonly serverId: string
+  /** This process of the server, as its lease names it; left out, one that nobody knows. */
+  readonly processId?: string
+  /** How reports come to the server that owns their execution; left out where no other server can. */
+  readonly notifier?: Pick<Notifier, "notify" | "subscribe">
   readonly settings?: Partial<OwnerSettings>
 }
 
@@ -57,11 +64,18 @@ export interface WorkflowsService {
 /** Workflow documents and executions: plans, runs at a controlled rate, stops, puts back, keeps the results. */
 export function createWorkflowsService(options: WorkflowsOptions): WorkflowsService {
   const watches = new Watches()
-  const { clock, random, operations, windows, egress, probes, database } = options
-  const steps = new ServerSteps({ ...options, sql: database, performer: newId("server", clock, random) })
+  const { clock, random, operations, windows, egress, probes, database, logger } = options
+  const steps = new ServerSteps({ ...options, sql: database, performer: options.processId ?? newId("server", clock, random) })
   const serverTasks = new ServerTasks({ ...options, sql: database, steps })
+  const inbox =
+    options.notifier &&
+    new ReportInbox({
+      ...{ sql: database, notifier: options.notifier },
+      onError: (error) => logger.warn({ err: error }, "carrying reports between servers failed; it is tried again"),
+    })
   const owner = new ExecutionOwner({
     ...options,
+    ...(inbox && { inbox }),
     steps,
     executor: serverTasks.beside(options.executor),
     askHealth: (check, { account, cause, depth }, signal) =>
@@ -86,7 +100,7 @@ export function createWorkflowsService(options: WorkflowsOptions): WorkflowsServ
     service: {
       name: "workflows",
       handlers,
-      cronTasks: [executionsRetention(() => clock.now(), options.blobs)],
+      cronTasks: [executionsRetention(() => clock.now(), options.blobs), inboxRetention],
       expanders: [progressExpander],
       start: () => owner.start(),
       async stop() {

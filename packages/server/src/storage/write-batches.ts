@@ -1,0 +1,77 @@
+/**
+ * What waits to be written, gathered for a moment and written many at a time. Owns the items until a write has
+ * succeeded: one that fails is tried again with the same items, in their order. One write at a time.
+ */
+import { setTimeout as delay } from "node:timers/promises"
+
+export interface WriteBatchesOptions<Item> {
+  /** Items of one write. */
+  readonly batchMax: number
+  /** Items that may wait; more are refused. */
+  readonly waitingMax: number
+  readonly write: (batch: readonly Item[]) => Promise<void>
+  readonly onError: (error: unknown) => void
+}
+
+const gatherMilliseconds = 5
+const retryMilliseconds = 500
+
+export class WriteBatches<Item> {
+  readonly #options: WriteBatchesOptions<Item>
+  readonly #stop = new AbortController()
+  #waiting: Item[] = []
+  #running: Promise<void> | undefined
+
+  constructor(options: WriteBatchesOptions<Item>) {
+    this.#options = options
+  }
+
+  /** False where too many wait. */
+  add(item: Item): boolean {
+    if (this.#waiting.length >= this.#options.waitingMax) return false
+    this.#waiting.push(item)
+    this.#begin()
+    return true
+  }
+
+  /** Takes out of what waits; a write that is under way goes on. */
+  remove(isUnwanted: (item: Item) => boolean): void {
+    this.#waiting = this.#waiting.filter((item) => !isUnwanted(item))
+  }
+
+  /** Writes what waits, once; what can't be written now is lost with the process. */
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    await this.#running
+  }
+
+  #begin(): void {
+    if (this.#waiting.length === 0 || this.#stop.signal.aborted) return
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined
+      // What came after the last look and before this.
+      this.#begin()
+    })
+  }
+
+  async #run(): Promise<void> {
+    const { batchMax, write, onError } = this.#options
+    while (this.#waiting.length > 0) {
+      if (this.#waiting.length < batchMax) await this.#pause(gatherMilliseconds)
+      const batch = this.#waiting.splice(0, batchMax)
+      if (batch.length === 0) return
+      try {
+        await write(batch)
+      } catch (error) {
+        onError(error)
+        if (this.#stop.signal.aborted) return
+        this.#waiting.unshift(...batch)
+        await this.#pause(retryMilliseconds)
+      }
+    }
+  }
+
+  async #pause(milliseconds: number): Promise<void> {
+    await delay(milliseconds, undefined, { signal: this.#stop.signal }).catch(() => {})
+  }
+}
