@@ -301,7 +301,7 @@ export const errorCatalogue = {
   ),
   "calendars.window-in-use": entry(
     "conflict",
-    "Schedules name this window, and would never fire without it; take it out of them first.",
+    "What names this window would never start anything without it; change or end that first, or apply the window anew.",
   ),
   "calendars.too-many": entry(
     "limited",

@@ -81,7 +81,7 @@ export const windowsGet = defineOperation({
 export const windowsRemove = defineOperation({
   name: "windows.remove",
   service: "calendars",
-  summary: "Remove a maintenance window; what names it stays closed",
+  summary: "Remove a maintenance window that no schedule and no open execution names",
   method: "DELETE",
   path: "/v1/windows/{name}",
   effect: "change",

@@ -125,6 +125,7 @@ export const executionsList = defineOperation({
     state: z.enum(executionStates).optional(),
     workflow: resourceName.optional(),
     node: nodeReference.optional().describe("Only those with this node among their targets"),
+    window: resourceName.optional().describe("Only those that have not ended and start targets in this window"),
   }),
   output: pageOf(execution),
   errors: ["request.invalid-cursor"],

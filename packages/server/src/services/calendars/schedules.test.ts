@@ -119,6 +119,36 @@ describe("W8: a schedule", () => {
     expect((await fixture.call("DELETE", "/v1/windows/narrow")).status).toBe(200)
   })
 
+  test("W4, P9: a window that a run waits for stays; a run that no window lets go on says so, and what helps", async () => {
+    const window = { at: soon(30 * minute), zone: "UTC", duration: "20m" }
+    expect((await fixture.call("PUT", "/v1/windows/once", window)).status).toBe(200)
+    const started = await fixture.call("POST", "/v1/executions", { ...runWork.input, windows: ["once"] })
+    expect(started.status, JSON.stringify(started.body)).toBe(200)
+    const path = `/v1/executions/${String(started.body["id"])}`
+    const waiting = async () => (await fixture.call("GET", path)).body["waitsFor"] as { text: string } | undefined
+    await until("the run waits", async () =>
+      (await waiting())?.text.includes("once is closed until") ? true : undefined,
+    )
+    const listed = await fixture.call("GET", "/v1/executions?window=once")
+    expect((listed.body["items"] as Array<{ id: string }>).map(({ id }) => id)).toEqual([started.body["id"]])
+    expect((await fixture.call("GET", "/v1/executions?window=onc")).body["items"]).toEqual([])
+    const refused = await fixture.call("DELETE", "/v1/windows/once")
+    expect([refused.status, refused.body.code]).toEqual([409, "calendars.window-in-use"])
+    expect(refused.body["detail"]).toContain(started.body["id"])
+    // As one that begins at the moment of a removal: the row is gone, and the directory hears of the change.
+    await fixture.server.test.database.query("delete from maintenance_windows where name = 'once'")
+    expect((await fixture.call("PUT", "/v1/windows/another", { ...window, at: soon(60 * minute) })).status).toBe(200)
+    await until("it says so", async () => ((await waiting())?.text.includes("abort the run") ? true : undefined))
+    expect((await waiting())?.text).toContain("no maintenance window of it opens again (once)")
+    expect((await fixture.call("PUT", "/v1/windows/once", { ...window, at: soon(90 * minute) })).status).toBe(200)
+    await until("it waits again", async () => ((await waiting())?.text.includes("closed until") ? true : undefined))
+    expect((await fixture.call("POST", `${path}:abort`, {})).status).toBe(200)
+    const ended = async () => ((await fixture.call("GET", path)).body["finishedAt"] === undefined ? undefined : true)
+    await until("the run has ended", ended)
+    expect((await fixture.call("DELETE", "/v1/windows/once")).status).toBe(200)
+    expect((await fixture.call("DELETE", "/v1/windows/another")).status).toBe(200)
+  })
+
   test("W8: a call that is refused leaves its code and its reason", async () => {
     await apply("failing", { every: "10m", call: { input: { ...runWork.input, targets: { query: "none=here" } } } })
     expect((await fixture.call("POST", "/v1/schedules/failing:fire", {})).body).toMatchObject({

@@ -6,13 +6,14 @@ import {
   windowsRemove,
   windowsState,
 } from "@signalbox/contracts/calendars/windows"
+import { executionsList } from "@signalbox/contracts/workflows/operations"
 import type { InputOf } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { toInstant } from "@signalbox/kernel/clock"
 import { getDuration } from "@signalbox/kernel/duration"
 import { newId } from "@signalbox/kernel/id"
-import { onChange, onRead, type ChangeContext, type Handler } from "../../router/handler.ts"
+import { onChange, onRead, type ChangeContext, type Handler, type ReadContext } from "../../router/handler.ts"
 import { raiseConfigurationVersion } from "../../storage/configuration-versions.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql } from "../../storage/database.ts"
@@ -62,16 +63,20 @@ export function windowHandlers(context: CalendarsContext): Handler[] {
         ...(rows.length > input.limit && last ? { nextCursor: encodeCursor([last.name]) } : {}),
       }
     }),
-    onChange(windowsRemove, async (input, ctx) => {
-      const row = await lockWindow(ctx.tx, ctx.account, input.name)
-      if (!row) throw windowNotFound(input.name)
-      const users = await listSchedulesOfWindow(ctx.tx, ctx.account, input.name)
-      if (users.length > 0)
-        throw new AppError("calendars.window-in-use", `these schedules name "${input.name}": ${users.join(", ")}`)
-      await deleteWindow(ctx.tx, ctx.account, input.name)
-      await changed(context, ctx, { row: { ...row, version: row.version + 1 }, type: "window.removed" })
-      return { name: row.name }
-    }),
+    onChange(
+      windowsRemove,
+      async (input, ctx) => {
+        const row = await lockWindow(ctx.tx, ctx.account, input.name)
+        if (!row) throw windowNotFound(input.name)
+        const users = await listSchedulesOfWindow(ctx.tx, ctx.account, input.name)
+        if (users.length > 0)
+          throw new AppError("calendars.window-in-use", `these schedules name "${input.name}": ${users.join(", ")}`)
+        await deleteWindow(ctx.tx, ctx.account, input.name)
+        await changed(context, ctx, { row: { ...row, version: row.version + 1 }, type: "window.removed" })
+        return { name: row.name }
+      },
+      { prepare: (input, ctx) => refuseUsedByRuns(context, input.name, ctx) },
+    ),
     onRead(windowsState, async (input, { sql, account, now }) => {
       const row = await getWindow(sql, account, input.name)
       const at = input.at === undefined ? now : Date.parse(input.at)
@@ -86,6 +91,18 @@ export function windowHandlers(context: CalendarsContext): Handler[] {
       }
     }),
   ]
+}
+
+const namedMax = 20
+
+/** A run that begins right after this look waits, and says that nothing of it opens again. @throws calendars.window-in-use */
+async function refuseUsedByRuns({ caller }: CalendarsContext, name: string, ctx: ReadContext): Promise<void> {
+  const { account, cause, requestId, depth } = ctx
+  const as = { account, cause, causedBy: requestId, depth: depth + 1, service: "calendars", roles: ["viewer"] } as const
+  const { items } = await caller.call(executionsList, { window: name, limit: namedMax }, as)
+  if (items.length === 0) return
+  const ids = items.map(({ id }) => id).join(", ")
+  throw new AppError("calendars.window-in-use", `these executions have not ended and name "${name}": ${ids}`)
 }
 
 /** @throws calendars.window-not-found */

@@ -21,9 +21,9 @@ export function executionHandlers(context: WorkflowsContext): Handler[] {
   return [
     onRead(executionsList, async (input, ctx) => {
       const before = input.cursor === undefined ? undefined : String(decodeCursor(input.cursor, 1)[0])
-      const { state, workflow, limit } = input
+      const { state, workflow, window, limit } = input
       const node = input.node === undefined ? undefined : await findNode(context, ctx, input.node)
-      const page = { account: ctx.account, before, state, workflow, node, limit: limit + 1 }
+      const page = { account: ctx.account, before, state, workflow, node, window, limit: limit + 1 }
       const rows = await listExecutions(ctx.sql, page)
       const items = rows.slice(0, limit).map(toExecution)
       const last = items.at(-1)

@@ -109,6 +109,8 @@ export async function listExecutions(
     readonly workflow: string | undefined
     /** The id may be unknown: of a node that was removed. */
     readonly node: { readonly id: string | undefined; readonly name: string } | undefined
+    /** Those that have not ended and name it. */
+    readonly window?: string | undefined
     readonly limit: number
   },
 ): Promise<ExecutionRow[]> {
@@ -119,6 +121,7 @@ export async function listExecutions(
        and ($6::text is null or e.id in (
          select n.execution_id from execution_targets n
          where n.node_name = $6 and n.account = $1 and ($7::text is null or n.node_id = $7)))
+       and ($8::text is null or (e.finished_at is null and (coalesce(p.strategy, p.definition) -> 'windows')::jsonb ? $8))
      order by e.id desc limit $5`,
     [
       page.account,
@@ -128,6 +131,7 @@ export async function listExecutions(
       page.limit,
       page.node?.name ?? null,
       page.node?.id ?? null,
+      page.window ?? null,
     ],
   )
 }

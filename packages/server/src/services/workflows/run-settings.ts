@@ -56,9 +56,14 @@ export class RunSettings {
     const { open, changesAt } = this.#windows.stateOf(this.#account, this.#windowNames, now)
     if (open) return null
     const names = this.#windowNames.join(", ")
+    if (changesAt === null) return { reason: neverOpens(names), until: null }
     const windows =
       this.#windowNames.length === 1 ? `maintenance window ${names} is` : `maintenance windows ${names} are`
-    const until = changesAt === null ? "" : ` until ${toInstant(changesAt)}`
-    return { reason: `${windows} closed${until}`, until: changesAt }
+    return { reason: `${windows} closed until ${toInstant(changesAt)}`, until: changesAt }
   }
+}
+
+/** A window that was once, or is gone: nothing but a person helps. */
+function neverOpens(names: string): string {
+  return `no maintenance window of it opens again (${names}): apply one of that name, or abort the run`
 }
