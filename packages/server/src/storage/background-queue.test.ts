@@ -99,6 +99,47 @@ describe("background work", () => {
     await vi.waitFor(() => expect(seen).toEqual(["evt_1"]), wait)
   })
 
+  it("gives a consumer several events in one job, of those that it wants; one that fails is handled again, alone", async () => {
+    const seen: string[] = []
+    await start("srv_1", { consumers: [{ name: "other", handle: () => Promise.resolve() }] })
+    const consumers: Consumer[] = [
+      {
+        name: "many",
+        eventsPerJobMax: 4,
+        isWanted: ({ id }) => id !== "evt_3",
+        async handle({ id }) {
+          seen.push(id)
+          if (id === "evt_2" && seen.filter((each) => each === id).length === 1) throw new Error("not yet")
+        },
+      },
+      { name: "one", types: ["test.other"], handle: async ({ id }) => void seen.push(`one ${id}`) },
+    ]
+    await append(...Array.from({ length: 9 }, (_, n) => event(`evt_${n}`, n === 8 ? "test.other" : "test.happened")))
+    await start("srv_2", { consumers })
+    await vi.waitFor(() => expect(seen.filter((id) => id === "evt_2")).toHaveLength(2), wait)
+    await vi.waitFor(() => expect(seen).toHaveLength(10), wait)
+    const once = ["evt_0", "evt_1", "evt_4", "evt_5", "evt_6", "evt_7", "evt_8", "one evt_8"]
+    expect(seen.toSorted()).toEqual([...once, "evt_2", "evt_2"].toSorted())
+    await vi.waitFor(async () => {
+      const jobs = await test.database.query("select count(*)::int as left from graphile_worker._private_jobs")
+      expect(jobs).toEqual([{ left: 0 }])
+    }, wait)
+  })
+
+  it("gives each consumer its own events where they have not come equally far", async () => {
+    const seen: string[] = []
+    const consumer = (name: string): Consumer => ({ name, handle: async ({ id }) => void seen.push(`${name} ${id}`) })
+    const first = await start("srv_1", { consumers: [consumer("early")] })
+    await append(event("evt_1"))
+    await vi.waitFor(() => expect(seen).toEqual(["early evt_1"]), wait)
+    queues.splice(queues.indexOf(first), 1)
+    await first.stop()
+    await append(event("evt_2"))
+    await start("srv_2", { consumers: [consumer("early"), consumer("late")] })
+    await vi.waitFor(() => expect(seen).toHaveLength(4), wait)
+    expect(seen.toSorted()).toEqual(["early evt_1", "early evt_2", "late evt_1", "late evt_2"])
+  })
+
   it("goes on with the oldest event that is kept where a consumer was away for longer than events are", async () => {
     const seen: string[] = []
     const consumers = [{ name: "away", handle: async ({ id }: { id: string }) => void seen.push(id) }]

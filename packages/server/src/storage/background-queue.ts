@@ -17,9 +17,12 @@ import {
 } from "graphile-worker"
 import pg from "pg"
 import { assert } from "@signalbox/kernel/assert"
+import { mapBounded } from "@signalbox/kernel/map-bounded"
 import { clientConfig, type Connection, type Database, type Sql, type StorageLogger } from "./database.ts"
 import {
+  addEventJobs,
   attemptsMax,
+  eventJob,
   startDispatcher,
   taskNameOf,
   type Consumer,
@@ -74,6 +77,10 @@ const batchDelayMilliseconds = 10
 const pollMilliseconds = 1_000
 const restartMilliseconds = 1_000
 const stopMilliseconds = 10_000
+/** Of the events of one job. */
+const eventsAtOnceMax = 5
+/** An event that failed beside others is handled again after so long. */
+const failedEventMilliseconds = 2_000
 const reasonCharactersMax = 2_000
 
 /**
@@ -196,7 +203,7 @@ class Worker {
     const tasks: TaskList = {}
     for (const consumer of this.#options.consumers) {
       tasks[taskNameOf(consumer)] = (payload: unknown, helpers) =>
-        this.#handle(consumer, payload as DeliveredEvent, helpers)
+        this.#handleAll(consumer, payload as readonly DeliveredEvent[], helpers)
     }
     for (const task of this.#options.tasks ?? []) {
       tasks[`task:${task.name}`] = (payload: unknown, helpers) => task.run(payload, this.#contextOf(helpers))
@@ -209,6 +216,30 @@ class Worker {
 
   #contextOf({ job }: JobHelpers): ConsumerContext {
     return { database: this.#options.database, signal: this.#abort.signal, attempt: job.attempts }
+  }
+
+  /** Of several events those that fail get jobs of their own, so that none is handled again for another's sake. */
+  async #handleAll(consumer: Consumer, events: readonly DeliveredEvent[], helpers: JobHelpers): Promise<void> {
+    const [only, ...others] = events
+    if (only !== undefined && others.length === 0) return await this.#handle(consumer, only, helpers)
+    const context = this.#contextOf(helpers)
+    const failed = await mapBounded(events, eventsAtOnceMax, (event) =>
+      consumer.handle(event, context).then(
+        () => [],
+        (error: unknown) => {
+          const { name } = consumer
+          this.#options.logger?.warn(
+            { consumer: name, event: event.id, reason: String(error) },
+            "handling an event failed",
+          )
+          return [event]
+        },
+      ),
+    )
+    await addEventJobs(
+      this.#options.database,
+      failed.flat().map((event) => eventJob(consumer, [event], failedEventMilliseconds)),
+    )
   }
 
   async #handle(consumer: Consumer, event: DeliveredEvent, helpers: JobHelpers): Promise<void> {

@@ -1,12 +1,13 @@
 /**
- * Turns committed events into jobs, once for each consumer that wants them: reading the outbox from the consumer's
- * cursor, adding the jobs and moving the cursor are one transaction, and the cursor's row is locked meanwhile, so any
- * number of servers may run a dispatcher. A job's key is consumer and event id. Woken by a notice, else by its scan.
+ * Turns committed events into jobs, once for each consumer that wants them: reading the outbox from the consumers'
+ * cursors, adding the jobs and moving the cursors are one transaction, and the cursors' rows are locked meanwhile, so any
+ * number of servers may run a dispatcher. Consumers that have come equally far, nearly always all of them, share one
+ * reading. A job's key is consumer and (first) event id. Woken by a notice, else by its scan.
  */
 import { hasCode } from "@signalbox/kernel/app-error"
 import type { Database, Sql, StorageLogger, Tx } from "./database.ts"
 import type { Notifier } from "./notifier.ts"
-import { readEvents, type DeliveredEvent, type EventPage, type Expanders } from "./outbox.ts"
+import { isTypeWanted, readEvents, type DeliveredEvent, type EventPage, type Expanders } from "./outbox.ts"
 
 /** A part of the server that follows events. Its handler may see an event twice and must do its work once. */
 export interface Consumer {
@@ -14,6 +15,13 @@ export interface Consumer {
   readonly name: string
   /** Types, and patterns such as `execution.*`; all where absent. A function is asked before each batch. */
   readonly types?: readonly string[] | ((sql: Sql) => Promise<readonly string[]>)
+  /** Whether there is anything to do about an event of these types; asked before a job is made for it. Pure. */
+  isWanted?(event: DeliveredEvent): boolean
+  /**
+   * The most events of one job, 1 where absent. More are cheaper where there are many; they are handled at once, and each
+   * that fails has a job of its own from then on.
+   */
+  readonly eventsPerJobMax?: number
   handle(event: DeliveredEvent, context: ConsumerContext): Promise<void>
 }
 
@@ -53,19 +61,20 @@ export async function startDispatcher(options: DispatcherOptions): Promise<Dispa
   const wake = createWaker(options.scanMilliseconds ?? defaultScanMilliseconds)
   const unsubscribe = options.notifier?.subscribe(outboxChannel, () => wake.now())
   let stopped = false
+  const dispatchTo = (some: readonly Consumer[]): Promise<boolean> => dispatchOnce(options, some)
+  const failed = (consumer: Consumer) => (error: unknown) => {
+    logger?.warn({ consumer: consumer.name, reason: String(error) }, "dispatching events failed; trying again")
+    return false
+  }
 
   const run = async (): Promise<void> => {
     while (!stopped) {
-      let more = false
-      for (const consumer of consumers) {
+      const more = await dispatchTo(consumers).catch(async () => {
         // One that can't be served must not keep the others waiting.
-        try {
-          more = (await dispatchOnce(options, consumer)) || more
-        } catch (error) {
-          const reason = String(error)
-          logger?.warn({ consumer: consumer.name, reason }, "dispatching events failed; trying again")
-        }
-      }
+        let isMore = false
+        for (const consumer of consumers) isMore = (await dispatchTo([consumer]).catch(failed(consumer))) || isMore
+        return isMore
+      })
       if (!more) await wake.wait()
     }
   }
@@ -80,46 +89,111 @@ export async function startDispatcher(options: DispatcherOptions): Promise<Dispa
   }
 }
 
-/** Dispatches one batch for one consumer. True where more may wait. */
-async function dispatchOnce(options: DispatcherOptions, consumer: Consumer): Promise<boolean> {
-  const { database, expanders, logger } = options
-  return database.transaction(async (tx) => {
-    const [row] = await tx.query<{ cursor: string | null }>(
-      "select cursor from consumer where name = $1 for update skip locked",
-      [consumer.name],
+/** Dispatches one batch. True where more may wait. */
+async function dispatchOnce(options: DispatcherOptions, consumers: readonly Consumer[]): Promise<boolean> {
+  const names = consumers.map(({ name }) => name)
+  return options.database.transaction(async (tx) => {
+    const rows = await tx.query<{ name: string; cursor: string | null }>(
+      "select name, cursor from consumer where name = any ($1) order by name for update skip locked",
+      [names],
       { name: "consumer-lock" },
     )
-    if (!row) return false
-    const types = typeof consumer.types === "function" ? await consumer.types(tx) : consumer.types
-    const read = (after: string | undefined): Promise<EventPage> =>
-      readEvents(tx, { limit: batchMax, after, ...(types && { types }), ...(expanders && { expanders }) })
-    const { events, cursor, more } = await read(row.cursor ?? undefined).catch((error: unknown) => {
-      if (!hasCode(error, "events.position-expired")) throw error
-      // Stopped for longer than events are kept: what is gone is gone, the rest is not to be lost too.
-      logger?.warn(
-        { consumer: consumer.name },
-        "events that were not handled are past their retention; going on with the oldest that is kept",
-      )
-      return read(undefined)
+    const present = rows.flatMap(({ name, cursor }) => {
+      const consumer = consumers.find((each) => each.name === name)
+      return consumer ? [{ consumer, cursor }] : []
     })
-    if (cursor === undefined || cursor === row.cursor) return false
-    await addJobs(tx, consumer, events)
-    await tx.query("update consumer set cursor = $2, updated_at = now() where name = $1", [consumer.name, cursor], {
-      name: "consumer-move",
-    })
-    return more
+    let isMore = false
+    const jobs: Job[] = []
+    const moved: Array<{ name: string; cursor: string }> = []
+    for (const [from, group] of Map.groupBy(present, ({ cursor }) => cursor)) {
+      const readers = await Promise.all(group.map(({ consumer }) => readerOf(tx, consumer)))
+      const { events, cursor, more } = await readFor(options, tx, { readers, from })
+      if (cursor === undefined || cursor === from) continue
+      isMore ||= more
+      for (const reader of readers) jobs.push(...jobsOf(reader, events))
+      for (const { consumer } of group) moved.push({ name: consumer.name, cursor })
+    }
+    await addEventJobs(tx, jobs)
+    await moveCursors(tx, moved)
+    return isMore
   })
 }
 
-async function addJobs(tx: Tx, consumer: Consumer, events: readonly DeliveredEvent[]): Promise<void> {
-  if (events.length === 0) return
-  const jobs = events.map((event) => ({ key: `${consumer.name}:${event.id}`, payload: event }))
-  await tx.query(
+interface Reader {
+  readonly consumer: Consumer
+  /** As they are now; all where undefined. */
+  readonly types: readonly string[] | undefined
+}
+
+async function readerOf(tx: Tx, consumer: Consumer): Promise<Reader> {
+  return { consumer, types: typeof consumer.types === "function" ? await consumer.types(tx) : consumer.types }
+}
+
+/** What any of these readers wants after a cursor that they share. */
+async function readFor(
+  { expanders, logger }: DispatcherOptions,
+  tx: Tx,
+  { readers, from }: { readonly readers: readonly Reader[]; readonly from: string | null },
+): Promise<EventPage> {
+  const wanted = readers.map(({ types }) => types)
+  const types = wanted.includes(undefined) ? undefined : [...new Set(wanted.flatMap((each) => each ?? []))]
+  const read = (after: string | undefined): Promise<EventPage> =>
+    readEvents(tx, { limit: batchMax, after, ...(types && { types }), ...(expanders && { expanders }) })
+  return await read(from ?? undefined).catch((error: unknown) => {
+    if (!hasCode(error, "events.position-expired")) throw error
+    // Stopped for longer than events are kept: what is gone is gone, the rest is not to be lost too.
+    logger?.warn(
+      { consumers: readers.map(({ consumer }) => consumer.name) },
+      "events that were not handled are past their retention; going on with the oldest that is kept",
+    )
+    return read(undefined)
+  })
+}
+
+interface Job {
+  readonly task: string
+  readonly key: string
+  readonly events: readonly DeliveredEvent[]
+  readonly delayMilliseconds: number
+}
+
+function jobsOf({ consumer, types }: Reader, events: readonly DeliveredEvent[]): Job[] {
+  const { eventsPerJobMax = 1 } = consumer
+  const wanted = events.filter(
+    (event) => (types === undefined || isTypeWanted(types, event.type)) && consumer.isWanted?.(event) !== false,
+  )
+  return Array.from({ length: Math.ceil(wanted.length / eventsPerJobMax) }, (_, index) =>
+    eventJob(consumer, wanted.slice(index * eventsPerJobMax, (index + 1) * eventsPerJobMax)),
+  )
+}
+
+/** A job that handles these events; there is at least one. */
+export function eventJob(consumer: Consumer, events: readonly DeliveredEvent[], delayMilliseconds = 0): Job {
+  return { task: taskNameOf(consumer), key: `${consumer.name}:${events[0]?.id}`, events, delayMilliseconds }
+}
+
+export async function addEventJobs(sql: Sql, jobs: readonly Job[]): Promise<void> {
+  if (jobs.length === 0) return
+  const rows = jobs.map(({ events, delayMilliseconds: delay, ...job }) => ({ ...job, payload: events, delay }))
+  await sql.query(
     `select count(*) from graphile_worker.add_jobs(array(
-       select row ($1, payload, null, null, $2, key, null, null)::graphile_worker.job_spec
-       from jsonb_to_recordset($3) as job (key text, payload json)))`,
-    [taskNameOf(consumer), attemptsMax, JSON.stringify(jobs)],
+       select row (task, payload, null, now() + make_interval(secs => delay / 1000), $1, key, null, null)::graphile_worker.job_spec
+       from jsonb_to_recordset($2) as job (task text, key text, payload json, delay float8)))`,
+    [attemptsMax, JSON.stringify(rows)],
     { name: "consumer-add-jobs" },
+  )
+}
+
+async function moveCursors(
+  tx: Tx,
+  moved: ReadonlyArray<{ readonly name: string; readonly cursor: string }>,
+): Promise<void> {
+  if (moved.length === 0) return
+  await tx.query(
+    `update consumer set cursor = m.cursor, updated_at = now()
+     from unnest($1::text[], $2::text[]) as m (name, cursor) where consumer.name = m.name`,
+    [moved.map(({ name }) => name), moved.map(({ cursor }) => cursor)],
+    { name: "consumer-move" },
   )
 }
 

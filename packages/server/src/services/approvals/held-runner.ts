@@ -72,6 +72,7 @@ export function heldConsumer(options: HeldRunnerOptions): Consumer {
   return {
     name: "approvals.held",
     types: ["approval-request.approved", ...ends],
+    isWanted: ({ data }) => (data as { held?: boolean }).held === true,
     async handle({ account, subject: requestId, type }) {
       const { database, clock } = options
       if (type === "approval-request.approved") {

@@ -38,6 +38,7 @@ export function noticesConsumer(context: NoticesContext): Consumer {
   return {
     name: "approvals.notices",
     types: [noticesEvent],
+    eventsPerJobMax: 20,
     async handle(event, { database }) {
       const row = await findRequest(database, event.account, event.subject)
       if (!row) return

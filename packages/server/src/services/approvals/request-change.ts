@@ -92,7 +92,7 @@ export async function createRequest(
   const decision = decide(null, input, worldOf(context, rest.account, sink.now))
   if (decision.outcome === "refused") throw new AppError(decision.code, decision.message)
   const { state: stateData, effects } = decision
-  const version = emitEffects(sink, { ...rest, version: 0 }, effects)
+  const version = emitEffects(sink, { ...rest, version: 0, isHeld: rest.held !== null }, effects)
   const request: NewRequest = {
     ...rest,
     ...{ stateData, version, submitter: stateData.submitter.key, nextTimerAt: nextTimerAt(stateData) },
@@ -112,16 +112,17 @@ export async function createRequest(
 /** Tells what happened, and whom to tell; gives the version after it. */
 function emitEffects(
   sink: EventSink,
-  row: Pick<RequestRow, "id" | "version" | "type" | "title">,
+  row: Pick<RequestRow, "id" | "version" | "type" | "title" | "isHeld">,
   effects: readonly Effect[],
 ): number {
   let { version } = row
+  const held = row.isHeld ? { held: true } : {}
   const emit = (type: string, data: object): void => {
     version += 1
     sink.emit({ aggregate: row.id, type, subject: row.id, version, data: { ...data } })
   }
   for (const effect of effects) {
-    if (effect.type === "event") emit(effect.name, { ...effect.data, title: row.title, requestType: row.type })
+    if (effect.type === "event") emit(effect.name, { ...effect.data, title: row.title, requestType: row.type, ...held })
   }
   const notices = effects
     .filter((effect) => effect.type === "notice")

@@ -91,7 +91,10 @@ test("A12: a receiver that fails is asked again; a result is neither lost nor to
   const { items } = await fixture.call(fixture.admin, deliveriesList, { channel: "shop", subject: id })
   expect(items).toHaveLength(1)
   expect(items[0]).toMatchObject({ state: "pending", event: { type: "approval-request.denied" } })
-  await untilTrue(() => resultsOf(id).length === 2)
+  await untilTrue(() => {
+    fixture.clock.advance(10_000)
+    return resultsOf(id).length === 2
+  })
   const ids = received.filter(({ body }) => body.includes(id)).map(({ headers }) => headers["webhook-id"])
   expect(new Set(ids).size).toBe(1)
 }, 60_000)

@@ -26,6 +26,7 @@ export function resultConsumer(context: ApprovalsContext): Consumer {
   return {
     name: "approvals.results",
     types: endEvents,
+    eventsPerJobMax: 20,
     async handle(event, { database }) {
       const { account, subject } = event
       const row = await findRequest(database, account, subject)

@@ -23,6 +23,7 @@ export function eventConsumer(options: NotificationsContext): Consumer {
   return {
     name: "notifications.events",
     types: (sql) => listWantedTypes(sql),
+    eventsPerJobMax: 20,
     async handle(delivered, { database }) {
       const event = toNotifiedEvent(delivered)
       const { account } = delivered
