@@ -7,6 +7,8 @@ import {
 import { associationFields, associationsApply, associationsGet } from "@signalbox/contracts/approvals/associations"
 import { approvalGroupFields, approvalGroupsApply, approvalGroupsGet } from "@signalbox/contracts/approvals/groups"
 import { templateFields, templatesApply, templatesGet } from "@signalbox/contracts/approvals/templates"
+import { portfolioFields, portfoliosApply, portfoliosGet } from "@signalbox/contracts/catalog/portfolios"
+import { productFields, productsApply, productsGet } from "@signalbox/contracts/catalog/products"
 import { schedulesApply, schedulesGet, scheduleFields } from "@signalbox/contracts/calendars/schedules"
 import { windowsApply, windowsGet, windowFields } from "@signalbox/contracts/calendars/windows"
 import { groupsGet, groupsPut } from "@signalbox/contracts/fleet/operations"
@@ -31,6 +33,7 @@ import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import type { Client } from "@signalbox/sdk/client"
 import { z } from "zod"
 import { approvalGroupText, associationText, templateText } from "./approval-text.ts"
+import { portfolioText, productText } from "./catalog-text.ts"
 import { channelText, subscriptionText } from "./notification-text.ts"
 import { changeCalendarText } from "./change-calendar-text.ts"
 import { groupText } from "./group-text.ts"
@@ -108,6 +111,8 @@ const approvalGroup = z
   .transform(withoutKind)
 const template = z.strictObject({ kind: z.literal("ApprovalTemplate"), ...templateFields }).transform(withoutKind)
 const association = z.strictObject({ kind: z.literal("Association"), ...associationFields }).transform(withoutKind)
+const product = z.strictObject({ kind: z.literal("Product"), ...productFields }).transform(withoutKind)
+const portfolio = z.strictObject({ kind: z.literal("Portfolio"), ...portfolioFields }).transform(withoutKind)
 
 export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
   NodeGroup: declare<Group>({
@@ -211,6 +216,26 @@ export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
       return stored && associationText(stored)
     },
     apply: async (client, value) => outcomeOf(await client.call(associationsApply, value)),
+  }),
+  Product: declare<z.output<typeof product>>({
+    noun: "product",
+    schema: product,
+    text: productText,
+    async findText(client, { name }) {
+      const stored = await findUnless(client.call(productsGet, { name }), "catalog.product-not-found")
+      return stored && productText(stored)
+    },
+    apply: async (client, value) => outcomeOf(await client.call(productsApply, value)),
+  }),
+  Portfolio: declare<z.output<typeof portfolio>>({
+    noun: "portfolio",
+    schema: portfolio,
+    text: portfolioText,
+    async findText(client, { name }) {
+      const stored = await findUnless(client.call(portfoliosGet, { name }), "catalog.portfolio-not-found")
+      return stored && portfolioText(stored)
+    },
+    apply: async (client, value) => outcomeOf(await client.call(portfoliosApply, value)),
   }),
   Subscription: declare<z.output<typeof subscription>>({
     noun: "subscription",

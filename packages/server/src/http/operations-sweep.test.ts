@@ -49,6 +49,9 @@ const secretsOfOne = [
   "user",
   "service-account",
   "provider",
+  "product",
+  "portfolio",
+  "instance",
 ].map((what) => `secret-${what}-of-one`)
 
 let server: ServerFixture
@@ -113,9 +116,11 @@ async function fill(key: string): Promise<Record<string, string>> {
   const calendars = await fillCalendars(key)
   return {
     ...approvals,
+  const catalog = await fillCatalog(key)
     ...calendars,
     node: enrolled.body["node"] as string,
     execution: run.body["id"] as string,
+    ...catalog,
     delivery: tested.body["id"] as string,
     key: apiKey.body["id"] as string,
     enrollmentKey: enrollment.id,
@@ -149,6 +154,18 @@ async function fillApprovals(key: string): Promise<Record<string, string>> {
 
 async function fillCalendars(key: string): Promise<Record<string, string>> {
   const described = { document: calendar, description: "secret-calendar-of-one" }
+async function fillCatalog(key: string): Promise<Record<string, string>> {
+  const described = { description: "secret-product-of-one", provisioner: "own" }
+  expect((await server.call(key, "PUT", "/v1/products/own", described)).status).toBe(200)
+  const portfolio = { products: { own: {} }, description: "secret-portfolio-of-one" }
+  expect((await server.call(key, "PUT", "/v1/portfolios/own", portfolio)).status).toBe(200)
+  const launch = { portfolio: "own", product: "own", name: "secret-instance-of-one" }
+  const launched = await server.call(key, "POST", "/v1/instances", launch)
+  expect(launched.status, JSON.stringify(launched.body)).toBe(200)
+  const instance = String(launched.body["id"])
+  return { instance, order: `${instance.replace("ins_", "ord_")}_1` }
+}
+
   expect((await server.call(key, "PUT", "/v1/calendars/own", described)).status).toBe(200)
   const feed = await server.call(key, "POST", "/v1/calendar-feeds", { calendar: "own", note: "secret-feed-of-one" })
   expect(feed.status, JSON.stringify(feed.body)).toBe(200)
@@ -216,6 +233,14 @@ const bodies: Record<string, unknown> = {
   "held-operations.edit": { revision: 1, newInput: {} },
   "routes.put": { services: [] },
   "keys.revoke": {},
+  "products.apply": { provisioner: "own" },
+  "portfolios.apply": { import: { account: "one", portfolio: "own" } },
+  "catalog.update": {},
+  "catalog.end": {},
+  "instances.reveal": {},
+  "provisioning-orders.renew": { epoch: 1 },
+  "provisioning-orders.succeed": { epoch: 1 },
+  "provisioning-orders.fail": { epoch: 1, reason: "stolen" },
   "keys.assign": { owner: "own" },
   "users.update": { displayName: "stolen" },
   "users.disable": {},
@@ -283,6 +308,7 @@ describe("X2: every operation is refused", () => {
         name === "workflows.apply" ||
         /^(?:schedules|windows|channels|subscriptions|identity-providers|approval-groups|calendars)\.(?:apply|get|remove|test)$/.test(
           name,
+        name === "products.apply" ||
         ) ||
         name === "secrets.put" ||
         name === "secrets.get" ||
@@ -357,3 +383,6 @@ async function snapshot(): Promise<unknown> {
     database.query("select operation, services from routes order by operation"),
   ])
 }
+    database.query("select name, version from catalog_products where account = 'one'"),
+    database.query("select name, version from catalog_portfolios where account = 'one'"),
+    database.query("select id, version from catalog_instances where account = 'one'"),

@@ -47,6 +47,12 @@ export async function explainWhy(
     const own = tellStory(ownRequests, ownEvents, await findNodeTasks(options.operations, node, context))
     return { cause: ownEvents[0]?.cause ?? subject, entries: own.slice(0, limit), truncated: own.length > limit }
   }
+  // What lives for a while between a few calls is told with the whole story of each of them.
+  const life = isInstance(subject) ? [...new Set(ownEvents.map(({ cause }) => cause))].slice(0, lifeCausesMax) : []
+  if (life[0] !== undefined) {
+    const whole = await Promise.all(life.map((each) => find("cause", each)))
+    return await tell(options, question, { cause: life[0], found: [[ownRequests, ownEvents], ...whole] })
+  }
   // An approval's story is that of the call that asked for it, whoever answered.
   const touching = isApproval(subject) ? ownEvents.slice(0, 1) : [...ownRequests, ...ownEvents]
   const causes = new Set(touching.map(({ cause }) => cause))
@@ -75,6 +81,10 @@ async function tell(
   const told = truncated ? all.filter((entry) => !isUneventful(entry)) : all
   return { cause, entries: await nameTasks(operations, told.slice(0, limit), context), truncated }
 }
+
+const isInstance = (id: string): boolean => id.startsWith("ins_")
+/** Of a launched product: its launch, its updates, its end. */
+const lifeCausesMax = 20
 
 const isApproval = (id: string): boolean => id.startsWith("apr_")
 const approvalsMax = 20

@@ -83,9 +83,11 @@ function resolveProduct(
   { account, now }: ChangeContext,
 ): ProductDefinition {
   const issues = [...findParameterIssues(written.parameters)]
-  const found = context.principals.describePrincipal(account, written.provisioner, now)
-  if (found?.kind !== "service-account")
-    issues.push({ path: "provisioner", message: `there is no service account "${written.provisioner}"` })
+  // A user may have the same name.
+  const found = context.principals
+    .listPrincipals(account, now)
+    .find(({ kind, id, name }) => kind === "service-account" && [id, name].includes(written.provisioner))
+  if (!found) issues.push({ path: "provisioner", message: `there is no service account "${written.provisioner}"` })
   if (issues.length > 0 || !found) {
     const [first] = issues
     throw new AppError("catalog.invalid-product", `${first?.path} ${first?.message}`, { issues })
