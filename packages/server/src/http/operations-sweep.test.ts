@@ -24,7 +24,7 @@ steps:
 const schedule = { every: "30d", call: { input: { workflow: "own", targets: { all: true } } } }
 
 const calendar = "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n"
-const channel = { via: "webhook", url: "http://127.0.0.1:9/secret-url-of-one", signingSecret: "own" }
+const channel = { via: "webhook", url: "http://127.0.0.1:9/secret-url-of-one", signingSecret: "own-key" }
 const subscription = { channel: "own", events: ["key.*"], description: "secret-subscription-of-one" }
 const provider = { issuer: "https://one.example.org", clientId: "secret-provider-of-one" }
 const approvalGroup = { members: [{ mail: "secret-member-of-one@example.org" }] }
@@ -93,6 +93,8 @@ async function fill(key: string): Promise<Record<string, string>> {
   })
   expect(run.status, JSON.stringify(run.body)).toBe(200)
   expect((await server.call(key, "PUT", "/v1/secrets/own", { value: "secret-value-of-one" })).status).toBe(200)
+  const signingKey = `whsec_${"c2VjcmV0LWtleS1vZi1vbmUh".repeat(2)}`
+  expect((await server.call(key, "PUT", "/v1/secrets/own-key", { value: signingKey })).status).toBe(200)
   expect((await server.call(key, "PUT", "/v1/channels/own", channel)).status).toBe(200)
   expect((await server.call(key, "PUT", "/v1/subscriptions/own", subscription)).status).toBe(200)
   const tested = await server.call(key, "POST", "/v1/channels/own:test", {})
@@ -210,7 +212,7 @@ const bodies: Record<string, unknown> = {
   "schedules.pause": {},
   "schedules.resume": {},
   "schedules.fire": {},
-  "channels.apply": { via: "webhook", url: "http://127.0.0.1:9/other", signingSecret: "own" },
+  "channels.apply": { via: "webhook", url: "http://127.0.0.1:9/other", signingSecret: "own-key" },
   "channels.test": {},
   "subscriptions.apply": { channel: "own", events: ["node.*"] },
   "deliveries.redeliver": {},

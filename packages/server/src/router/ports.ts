@@ -8,6 +8,7 @@ import type {
 import type { CallInputOf, OperationDeclaration, OutputOf, Reply } from "@signalbox/contracts/operation"
 import type { RoleName } from "@signalbox/contracts/identity/roles"
 import type { z } from "zod"
+import type { Sql } from "../storage/database.ts"
 import type { CallAttributes } from "./gate-ports.ts"
 import type { Caller } from "./handler.ts"
 

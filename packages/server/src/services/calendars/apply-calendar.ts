@@ -5,6 +5,7 @@ import { assert } from "@signalbox/kernel/assert"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import { getDuration } from "@signalbox/kernel/duration"
 import { newId } from "@signalbox/kernel/id"
+import { findSecretFaults, httpUrlFault } from "../../named-secrets.ts"
 import { onChange, type ChangeContext, type Handler, type ReadContext } from "../../router/handler.ts"
 import { emitCalendar } from "./change-calendar-access.ts"
 import {
@@ -45,12 +46,23 @@ export function applyCalendar(context: CalendarsContext): Handler {
 /** What takes long is done before the transaction is open. @throws calendars.invalid-document, … */
 async function checkBefore(context: CalendarsContext, input: Input, { sql, account, now }: ReadContext): Promise<void> {
   const wanted = readWanted(input)
+  await checkSecret(context, input, account)
   const existing = input.document === undefined ? await findCalendar(sql, account, input.name) : undefined
   const stored = existing && isSamePlace(existing, wanted) ? await storedDocument(sql, existing) : undefined
   const document = input.document ?? stored
   if (document === undefined) return
   const compiled = await context.compiler.compile(document, wanted)
   await context.compiler.tableFrom(compiled, now)
+}
+
+/** @throws calendars.invalid-calendar */
+async function checkSecret({ secrets }: CalendarsContext, { name, urlSecret }: Input, account: string): Promise<void> {
+  if (urlSecret === undefined) return
+  const named = { path: "urlSecret", name: urlSecret, faultOf: httpUrlFault }
+  const [issue] = await findSecretFaults(secrets, account, [named])
+  if (!issue) return
+  const message = `the calendar ${name}: ${issue.message}`
+  throw new AppError("calendars.invalid-calendar", message, { issues: [issue] })
 }
 
 async function storedDocument(

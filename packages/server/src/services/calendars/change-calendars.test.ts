@@ -238,7 +238,16 @@ describe("A15: a subscribed change calendar", () => {
     for (const name of ["sent-on", "inside"]) await call("DELETE", `/v1/calendars/${name}`)
   })
 
-  test("may have an address that is a secret", async () => {
+  test("may have an address that is a secret, which is looked at when the calendar is applied", async () => {
+    await call("PUT", "/v1/secrets/no-url", { value: "not an address" })
+    for (const [urlSecret, why] of [
+      ["no-such", 'there is no secret "no-such"'],
+      ["no-url", 'the secret "no-url" is no URL'],
+    ] as const) {
+      const refused = await call("PUT", "/v1/calendars/hidden", { urlSecret })
+      expect([refused.status, refused.body.code]).toEqual([400, "calendars.invalid-calendar"])
+      expect(JSON.stringify(refused.body)).toContain(why.replaceAll('"', '\\"'))
+    }
     place.answer = (_request, response) => response.end(calendarOf(eventAround(1, 2)))
     await call("PUT", "/v1/secrets/calendar-url", { value: `${place.url}/private-hidden` })
     await apply("hidden", { urlSecret: "calendar-url" })

@@ -26,7 +26,7 @@ export interface CalendarsOptions {
   readonly principals: PrincipalDirectory
   /** Fetches subscribed calendars, whose addresses may be secrets. */
   readonly egress: Pick<Egress, "request">
-  readonly secrets: Pick<SecretReader, "read">
+  readonly secrets: Pick<SecretReader, "read" | "versions">
   /** How people reach this server: addresses of feeds begin with it. */
   readonly publicUrl: string
   /** Called after a commit that changed configuration, so that this server doesn't wait for its next poll. */

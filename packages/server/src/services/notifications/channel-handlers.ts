@@ -11,11 +11,13 @@ import { AppError, type Issue } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { toInstant } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
+import { findSecretFaults, httpUrlFault, type NamedSecret } from "../../named-secrets.ts"
 import { onChange, onRead, type ChangeContext, type Handler, type ReadContext } from "../../router/handler.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql } from "../../storage/database.ts"
 import { findDelivery, insertDelivery } from "./delivery-store.ts"
 import type { NotificationsContext, NotificationsOptions } from "./options.ts"
+import { signingKeyFault } from "./send-webhook.ts"
 import { countRows, deleteChannel, findChannel, listChannels, listUsersOfChannel, lockChannel } from "./store.ts"
 import { putChannel, type ChannelRow, type ChannelSpec } from "./store.ts"
 import { toChannel, toDelivery, type Delivery } from "./wire.ts"
@@ -108,19 +110,18 @@ async function refuseInvalid(
   const issues = findSpecIssues(input)
   if (input.via === "mail" && options.mail === undefined)
     issues.push({ path: "via", message: "this server has no mail server; set smtp-url and smtp-from" })
-  const names = [input.urlSecret, input.signingSecret].filter((name) => name !== undefined)
-  const known = issues.length > 0 ? {} : await options.secrets.versions(account, names)
-  if (issues.length === 0) {
-    for (const field of ["urlSecret", "signingSecret"] as const) {
-      const name = input[field]
-      if (name === undefined || known[name] !== undefined) continue
-      issues.push({ path: field, message: `there is no secret "${name}"; store it with \`signalbox secrets put\`` })
-    }
-  }
+  if (issues.length === 0) issues.push(...(await findSecretFaults(options.secrets, account, secretsOf(input))))
   if (issues.length === 0) return
   throw new AppError("notifications.invalid-channel", `the channel ${input.name} is not complete, or not right`, {
     issues,
   })
+}
+
+function secretsOf({ urlSecret, signingSecret }: SpecInput): NamedSecret[] {
+  return [
+    ...(urlSecret === undefined ? [] : [{ path: "urlSecret", name: urlSecret, faultOf: httpUrlFault }]),
+    ...(signingSecret === undefined ? [] : [{ path: "signingSecret", name: signingSecret, faultOf: signingKeyFault }]),
+  ]
 }
 
 const fieldsOfKind = {

@@ -496,6 +496,12 @@ describe("a channel", () => {
     [{ via: "webhook", signingSecret: "hook-key" }, "url", "give url or urlSecret"],
     [{ via: "slack", url: "https://hooks.slack.test/x", urlSecret: "slack-url" }, "url", "whoever knows it can post"],
     [{ via: "teams", urlSecret: "nothing" }, "urlSecret", 'there is no secret "nothing"'],
+    [{ via: "teams", urlSecret: "hook-key" }, "urlSecret", 'the secret "hook-key" is no URL'],
+    [
+      { via: "webhook", url: "https://example.org", signingSecret: "slack-url" },
+      "signingSecret",
+      'the secret "slack-url" is no key: whsec_ and 24 to 64 bytes in base64',
+    ],
     [{ via: "slack", urlSecret: "slack-url", to: ["a@example.org"] }, "to", "a slack channel has no such field"],
   ] as const)("is refused where its fields don't fit: %j", async (spec, path, message) => {
     const channel = { name: "unfit", ...spec, ...("to" in spec ? { to: [...spec.to] } : {}) }

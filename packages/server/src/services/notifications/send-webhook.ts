@@ -38,15 +38,25 @@ export async function sendChat(
 const keyBytesMin = 24
 const keyBytesMax = 64
 
+/** Why a text is no key to sign with; undefined where it is one. */
+export function signingKeyFault(signingKey: string): string | undefined {
+  const text = signingKey.replace(/^whsec_/, "")
+  const key = Buffer.from(text, "base64")
+  const isKey = key.length >= keyBytesMin && key.length <= keyBytesMax && key.toString("base64") === padded(text)
+  return isKey ? undefined : `is no key: whsec_ and ${keyBytesMin} to ${keyBytesMax} bytes in base64`
+}
+
+/** Some tools leave the padding out. */
+const padded = (text: string): string => text.padEnd(Math.ceil(text.length / 4) * 4, "=")
+
 /** The headers of the signature; a text says why there can be none. */
 async function sign(
   messageId: string,
   body: string,
   { signingKey = "", now }: HookTarget,
 ): Promise<Record<string, string> | string> {
-  const key = Buffer.from(signingKey.replace(/^whsec_/, ""), "base64")
-  if (key.length < keyBytesMin || key.length > keyBytesMax)
-    return `the signing secret is no key: whsec_ and ${keyBytesMin} to ${keyBytesMax} bytes in base64`
+  const fault = signingKeyFault(signingKey)
+  if (fault !== undefined) return `the signing secret ${fault}`
   const { Webhook } = await import("standardwebhooks")
   const at = new Date(now)
   return {
