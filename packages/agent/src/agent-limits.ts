@@ -34,6 +34,8 @@ export const agentRunLimits = {
   artifactBytesMax: 4 * 1024 * 1024 * 1024,
   artifactPartsMax: 8,
   artifactTriesMax: 5,
+  /** Of asking for a run's approval, a second and more apart. */
+  evidenceTriesMax: 5,
 
   /** Of a root that is saved whole before a task. */
   wholeEntriesMax: 100_000,

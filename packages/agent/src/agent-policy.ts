@@ -1,4 +1,5 @@
 import type { CommandOrder, StepOrder, TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
+import { approvalTrust } from "@signalbox/contracts/approvals/signed-votes"
 import { findDuration } from "@signalbox/kernel/duration"
 import { z } from "zod"
 
@@ -32,6 +33,12 @@ export const agentPolicy = z
     durationMax: z
       .string()
       .refine((text) => findDuration(text) !== undefined, "write a duration such as 10m")
+      .optional(),
+    approvals: approvalTrust
+      .refine(
+        ({ keys, quorum }) => new Set(keys.map(({ member }) => member)).size >= quorum,
+        "the keys are of fewer members than the quorum",
+      )
       .optional(),
   })
   .describe("What this machine's agent accepts")

@@ -10,6 +10,7 @@ import { type AgentIdentity, readIdentity, readMachineId, readPrivateKey } from 
 import { agentRunLimits, type AgentRunLimits } from "./agent-limits.ts"
 import { takeLock } from "./agent-lock.ts"
 import { type AgentLogger, errorText, silentLogger } from "./agent-logger.ts"
+import type { ApprovalGuard } from "./approval-guard.ts"
 import type { AttemptContext } from "./attempt-context.ts"
 import { AttemptExecutor } from "./attempt-executor.ts"
 import { ChannelFinder, type ChannelFinderOptions } from "./channel-finder.ts"
@@ -117,9 +118,10 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
     serverSteps: new ServerSteps(send),
     fetchArtifact: makeFetcher(parts, { limits, machineId, serverNow, pace }),
   }
-  const policy = new PolicyGuard(options.policyFile)
+  const approvals = makeApprovalGuard(parts, { clock, limits, machineId, serverNow, pace })
+  const policy = new PolicyGuard(options.policyFile, approvals)
   const executor = new AttemptExecutor(context)
-  executor.refuses = (order) => policy.refuses(order, root)
+  executor.refuses = (judged) => policy.refuses(judged, root)
   const probes = new ProbeRunner(context)
   probes.refuses = (probe) => policy.refusesProbe(probe)
   const inventory: InventoryReporter = new InventoryReporter({
@@ -206,6 +208,31 @@ function makeFetcher(
     )
     return await (await fetcher).fetch(artifact, stop)
   }
+}
+
+/** Loaded by the first order under a policy that wants approvals. */
+function makeApprovalGuard(
+  { options, identity, privateKey, url, ca }: Parts,
+  shared: Pick<ChannelFinderOptions, "limits" | "pace"> & {
+    readonly clock: Clock
+    readonly machineId: string
+    readonly serverNow: () => number
+  },
+): () => Promise<ApprovalGuard> {
+  const { clock, limits, pace, machineId, serverNow } = shared
+  const lifeSeconds = limits.exchangeTokenSeconds
+  const token = () => signSessionToken({ identity, privateKey, machineId, now: serverNow(), lifeSeconds })
+  const from = { server: url, limits, pace, token, ...(ca !== undefined && { ca }) }
+  let guard: Promise<ApprovalGuard> | undefined
+  const load = async (): Promise<ApprovalGuard> => {
+    const { ApprovalGuard } = await import("./approval-guard.ts")
+    const { fetchEvidence } = await import("./evidence-fetcher.ts")
+    return new ApprovalGuard({
+      ...{ dataDirectory: options.dataDirectory, clock, identity },
+      fetchEvidence: (execution, ordinal, stop) => fetchEvidence(from, { execution, ordinal, stop }),
+    })
+  }
+  return () => (guard ??= load())
 }
 
 function startTimers(context: AttemptContext, executor: AttemptExecutor): NodeJS.Timeout[] {

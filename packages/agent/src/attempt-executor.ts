@@ -12,9 +12,11 @@ import { assert } from "@signalbox/kernel/assert"
 import { toInstant } from "@signalbox/kernel/clock"
 import { errorText } from "./agent-logger.ts"
 import { type Attempt, deedsOf, isOpen, isSettled, type JournalRecord } from "./attempt.ts"
+import type { OrderToJudge } from "./approval-guard.ts"
 import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
 import { AttemptLanes, type LaneItem } from "./attempt-lanes.ts"
 import { fitResults } from "./outcome-size.ts"
+import type { OrderRefusal } from "./policy-file.ts"
 import { runRollback } from "./rollback-runner.ts"
 import { allSteps, failed, refusedLate, runTask } from "./task-runner.ts"
 
@@ -45,7 +47,7 @@ export class AttemptExecutor {
   /** Called when a task or a rollback has ended. */
   onFinished: () => void = () => undefined
   /** Asked just before a task begins: why the local policy refuses it, where it does. */
-  refuses: (order: TaskOrder) => Promise<string | undefined> = () => Promise.resolve(undefined)
+  refuses: (judged: OrderToJudge) => Promise<OrderRefusal | undefined> = () => Promise.resolve(undefined)
 
   constructor(context: AttemptContext) {
     this.#context = context
@@ -234,11 +236,9 @@ export class AttemptExecutor {
     if (attempt.killedReason !== undefined)
       return await this.#finishTask(key, killedBefore(attempt.killedReason, order))
     if (this.#lateKeys.delete(key)) return await this.#finishTask(key, refusedLate(order, attempt.startBefore ?? 0))
-    const refusal = await this.refuses(order)
-    if (refusal !== undefined) {
-      const message = refusal.slice(0, 2000)
-      return await this.#finishTask(key, failed(order, { class: "refused", message, steps: [] }))
-    }
+    const refusal = await this.refuses({ key, order, startBefore: attempt.startBefore ?? 0, stop })
+    // Where it was stopped meanwhile, that is why it doesn't run.
+    if (refusal && !stop.aborted) return await this.#finishTask(key, failed(order, { ...refusal, steps: [] }))
     const secrets = this.#secrets.get(`${key} task`) ?? {}
     let outcome: TaskOutcome
     try {

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process"
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import type { TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { type RunningAgent, startAgent } from "./agent.ts"
 import { policyDigest, PolicyGuard, readPolicy } from "./policy-file.ts"
@@ -16,6 +17,11 @@ beforeEach(async () => {
 })
 afterEach(() => rm(directory, { recursive: true, force: true }))
 
+const noApprovals = () => Promise.reject(new Error("no policy here wants approvals"))
+const judged = (order: TaskOrder) => {
+  const { signal: stop } = new AbortController()
+  return { key: `exe_${"0".repeat(26)}/0/1`, order, startBefore: 0, stop }
+}
 const write = (text: string) => writeFile(file, text, { mode: 0o644 })
 const failure = (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(
@@ -71,19 +77,19 @@ describe("an agent's policy", () => {
   const order = orderOf([shell("true")])
 
   test("that has to be there and isn't refuses everything", async () => {
-    const guard = new PolicyGuard(file)
+    const guard = new PolicyGuard(file, noApprovals)
     expect(await guard.state()).toEqual({ state: "damaged" })
-    expect(await guard.refuses(order, directory)).toContain("refuses every order")
+    expect((await guard.refuses(judged(order), directory))?.message).toContain("refuses every order")
   })
 
   test("a change holds from the next order on, and taking the file away opens nothing", async () => {
-    const guard = new PolicyGuard(file)
+    const guard = new PolicyGuard(file, noApprovals)
     await write("steps: [command]")
-    expect(await guard.refuses(order, directory)).toBeUndefined()
+    expect(await guard.refuses(judged(order), directory)).toBeUndefined()
     await write("steps: [file]")
-    expect(await guard.refuses(order, directory)).toContain("(steps)")
+    expect((await guard.refuses(judged(order), directory))?.message).toContain("(steps)")
     await rm(file)
-    expect(await guard.refuses(order, directory)).toContain("refuses every order")
+    expect((await guard.refuses(judged(order), directory))?.message).toContain("refuses every order")
   })
 
   test("a link in an allowed folder leads nowhere else", async () => {
@@ -91,9 +97,11 @@ describe("an agent's policy", () => {
     await mkdir(join(directory, "secret"))
     await symlink("../secret", join(directory, "app", "link"))
     await write("paths: [/app]")
-    const guard = new PolicyGuard(file)
-    expect(await guard.refuses(orderOf([shell("true")], ["app/x"]), directory)).toBeUndefined()
-    expect(await guard.refuses(orderOf([shell("true")], ["app/link/x"]), directory)).toContain("(paths)")
+    const guard = new PolicyGuard(file, noApprovals)
+    expect(await guard.refuses(judged(orderOf([shell("true")], ["app/x"])), directory)).toBeUndefined()
+    expect((await guard.refuses(judged(orderOf([shell("true")], ["app/link/x"])), directory))?.message).toContain(
+      "(paths)",
+    )
   })
 })
 

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto"
 import { open } from "node:fs/promises"
 import { homedir } from "node:os"
 import { join, relative } from "node:path"
-import type { CommandOrder, TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
+import type { ApprovalTrust } from "@signalbox/contracts/approvals/signed-votes"
+import type { TaskOrder } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError, type Issue } from "@signalbox/kernel/app-error"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import {
@@ -16,6 +17,7 @@ import {
   type PolicyRefusal,
 } from "./agent-policy.ts"
 import { errorText } from "./agent-logger.ts"
+import type { ApprovalGuard, OrderToJudge, ProbeToJudge } from "./approval-guard.ts"
 import { ownUser } from "./process-owner.ts"
 import { resolveInRoot } from "./root-path.ts"
 
@@ -77,6 +79,12 @@ async function readYaml(path: string): Promise<unknown> {
   }
 }
 
+/** Why an order is not carried out: `unapproved` where it lacks a valid approval. */
+export interface OrderRefusal {
+  readonly class: "refused" | "unapproved"
+  readonly message: string
+}
+
 /** What the inventory says of it. */
 export interface PolicyState {
   readonly state: "none" | "in-force" | "damaged"
@@ -92,10 +100,16 @@ export class PolicyGuard {
   /** True where a file has to be there. */
   #required: boolean
 
-  /** @param path given by the owner; undefined: the usual place, where a policy may be or not */
-  constructor(path: string | undefined) {
+  readonly #approvals: () => Promise<ApprovalGuard>
+
+  /**
+   * @param path given by the owner; undefined: the usual place, where a policy may be or not
+   * @param approvals asked for only where the policy wants approvals
+   */
+  constructor(path: string | undefined, approvals: () => Promise<ApprovalGuard>) {
     this.#path = path ?? defaultPolicyFile()
     this.#required = path !== undefined
+    this.#approvals = approvals
   }
 
   async state(): Promise<PolicyState> {
@@ -108,22 +122,39 @@ export class PolicyGuard {
   }
 
   /** Why an order is refused; undefined where nothing speaks against it. Never throws. */
-  async refuses(order: TaskOrder, root: string): Promise<string | undefined> {
-    return await this.#judge(async (policy) => decide(policy, order, facts) ?? (await judgeLinks(policy, order, root)))
+  async refuses(judged: OrderToJudge, root: string): Promise<OrderRefusal | undefined> {
+    const { order } = judged
+    return await this.#judge({
+      rules: async (policy) => decide(policy, order, facts) ?? (await judgeLinks(policy, order, root)),
+      approval: async (trust, approvals) => await approvals.refuses(trust, judged),
+    })
   }
 
   /** As `refuses`, for a health check's command. */
-  async refusesProbe(probe: { command: CommandOrder; timeoutMilliseconds: number }): Promise<string | undefined> {
-    return await this.#judge((policy) => Promise.resolve(decideProbe(policy, probe, facts)))
+  async refusesProbe(probe: ProbeToJudge & { timeoutMilliseconds: number }): Promise<OrderRefusal | undefined> {
+    return await this.#judge({
+      rules: (policy) => Promise.resolve(decideProbe(policy, probe, facts)),
+      approval: async (trust, approvals) => await approvals.refusesProbe(trust, probe),
+    })
   }
 
-  async #judge(judge: (policy: AgentPolicy) => Promise<PolicyRefusal | undefined>): Promise<string | undefined> {
+  /** What the policy says by itself first: that asks nobody. */
+  async #judge(judge: {
+    readonly rules: (policy: AgentPolicy) => Promise<PolicyRefusal | undefined>
+    readonly approval: (trust: ApprovalTrust, approvals: ApprovalGuard) => Promise<string | undefined>
+  }): Promise<OrderRefusal | undefined> {
     try {
       const policy = await this.#read()
-      const refusal = policy && (await judge(policy))
-      return refusal && `the local policy refuses it (${refusal.rule}): ${refusal.message}`
+      if (!policy) return undefined
+      const refusal = await judge.rules(policy)
+      if (refusal)
+        return { class: "refused", message: `the local policy refuses it (${refusal.rule}): ${refusal.message}` }
+      const why = policy.approvals && (await judge.approval(policy.approvals, await this.#approvals()))
+      return why === undefined
+        ? undefined
+        : { class: "unapproved", message: `the local policy refuses it (approvals): ${why}` }
     } catch (error) {
-      return `this node refuses every order: ${errorText(error)}`
+      return { class: "refused", message: `this node refuses every order: ${errorText(error)}` }
     }
   }
 

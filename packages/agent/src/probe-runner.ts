@@ -6,6 +6,7 @@ import type { AttemptContext } from "./attempt-context.ts"
 import { runCommand } from "./command-runner.ts"
 import { baseEnvironment, findProcessOwner } from "./process-owner.ts"
 import { fillText } from "./step-try.ts"
+import type { OrderRefusal } from "./policy-file.ts"
 import { SecretMask } from "./secret-mask.ts"
 
 type Probe = Extract<ServerFrame, { type: "probe" }>
@@ -19,7 +20,8 @@ export class ProbeRunner {
   readonly #running = new Map<string, { stop: AbortController; ended: Promise<void> }>()
   #stopped = false
   /** Why the local policy refuses one, where it does. */
-  refuses: (probe: Probe) => Promise<string | undefined> = () => Promise.resolve(undefined)
+  refuses: (probe: Probe & { readonly stop: AbortSignal }) => Promise<OrderRefusal | undefined> = () =>
+    Promise.resolve(undefined)
 
   constructor(context: AttemptContext) {
     this.#context = context
@@ -50,8 +52,8 @@ export class ProbeRunner {
 
   async #run(probe: Probe, stop: AbortSignal): Promise<StepResult> {
     const { clock, root, limits } = this.#context
-    const refusal = await this.refuses(probe)
-    if (refusal !== undefined) throw new AppError("agent.step-refused", refusal)
+    const refusal = await this.refuses({ ...probe, stop })
+    if (refusal) throw new AppError("agent.step-refused", refusal.message)
     const inputs = { secrets: {}, outputs: {}, mask: new SecretMask([], 0) }
     const { command } = probe
     const startedAt = clock.now()

@@ -38,7 +38,7 @@ export const exitCodeTexts: ReadonlyArray<readonly [number, string]> = [
   [exitCodes.ok, "it worked"],
   [
     exitCodes.negative,
-    "it worked and the answer is no: the run failed, is incomplete or was aborted; diff found differences; auth can says no; a document is invalid; the audit chain does not fit",
+    "it worked and the answer is no: the run failed, is incomplete or was aborted; diff found differences; auth can says no; a document is invalid; the audit chain or an approval does not fit",
   ],
   [exitCodes.usage, "wrong usage, or an invalid input"],
   [exitCodes.held, "held: the change waits for approval"],

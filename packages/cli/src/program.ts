@@ -6,6 +6,8 @@ import { addCommand, type CommandFrame } from "./command.ts"
 import { addAgent } from "./commands/agent.ts"
 import { addApply } from "./commands/apply.ts"
 import { addCalendarsImport } from "./commands/calendars-import.ts"
+import { addKeygen } from "./commands/approval-keys.ts"
+import { addApprovalVerify } from "./commands/approval-verify.ts"
 import { addAudit } from "./commands/audit.ts"
 import { addChangePassword } from "./commands/change-password.ts"
 import { addContexts } from "./commands/contexts.ts"
@@ -35,6 +37,8 @@ export function createProgram(frame: CommandFrame, version: string): Command {
   addOperationCommands(program, frame)
   addWhy(program, frame)
   addAudit(nounCommand(program, "audit"), frame)
+  addKeygen(nounCommand(program, "approvals"), frame)
+  addApprovalVerify(nounCommand(program, "approvals"), frame)
   addPushArtifact(nounCommand(program, "artifacts"), frame)
   addCalendarsImport(nounCommand(program, "calendars"), frame)
   for (const add of [addNodesInstall, addNodesImport]) add(nounCommand(program, "nodes"), frame)

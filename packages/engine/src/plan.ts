@@ -4,8 +4,8 @@ import { assert } from "@signalbox/kernel/assert"
 export type AbortMode = "finish" | "kill"
 
 /**
- * The failures of one kind, as people set limits on them: `failed` is the classes command, system and refused, the others
- * are the class of their name. Aborted tasks have no class.
+ * The failures of one kind, as people set limits on them: `failed` is the classes command, system, refused, denied and
+ * unapproved, the others are the class of their name. Aborted tasks have no class.
  */
 export type FailureGroup = "failed" | "timeout" | "unreachable" | "interrupted"
 
@@ -100,7 +100,7 @@ export interface StopCounts {
   readonly completed: number
   readonly succeeded: number
   readonly skipped: number
-  /** Of the classes command, system and refused. */
+  /** Of the classes command, system, refused, denied and unapproved. */
   readonly failed: number
   readonly timedOut: number
   readonly interrupted: number

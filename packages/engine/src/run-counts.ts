@@ -9,7 +9,7 @@ export type Counted = Pick<
 >
 
 const groups: Readonly<Record<FailureGroup, readonly FailureClass[]>> = {
-  failed: ["command", "system", "refused"],
+  failed: ["command", "system", "refused", "denied", "unapproved"],
   timeout: ["timeout"],
   unreachable: ["unreachable"],
   interrupted: ["interrupted"],
@@ -25,6 +25,8 @@ export const noClasses: ClassCounts = {
   interrupted: 0,
   system: 0,
   refused: 0,
+  denied: 0,
+  unapproved: 0,
 }
 
 /** How many targets count against `errorsMax`: failed, interrupted, aborted, and unreachable if the plan says so. */

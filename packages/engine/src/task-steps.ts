@@ -129,7 +129,9 @@ function finishTask(draft: Draft, slot: Slot, outcome: TaskOutcome): void {
   const { state } = outcome
   const usualClass = usualClasses[state]
   const end = { event: taskEvents[state], class: usualClass === null ? null : (outcome.class ?? usualClass) }
-  const refused = end.class === "refused"
+  const refused = end.class === "refused" || end.class === "unapproved"
+  // Who said no is not asked again by another attempt.
+  const final = refused || end.class === "denied"
   const ran = state === "interrupted" || state === "aborted" || (state === "failed" && !refused)
   const reported: Slot = { ...slot, touched: slot.touched || ran }
   if (state === "failed" && !refused && mayRetry(draft, slot)) {

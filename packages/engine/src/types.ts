@@ -37,7 +37,15 @@ export type RollbackState =
   | "not-reversible"
   | "unknown"
 
-export type FailureClass = "command" | "timeout" | "unreachable" | "interrupted" | "system" | "refused"
+export type FailureClass =
+  | "command"
+  | "timeout"
+  | "unreachable"
+  | "interrupted"
+  | "system"
+  | "refused"
+  | "denied"
+  | "unapproved"
 
 export type TaskOutcomeState = "succeeded" | "failed" | "interrupted" | "aborted" | "skipped" | "unreachable"
 export type RollbackOutcome = "rolled-back" | "rollback-failed" | "not-reversible" | "unknown"

@@ -538,6 +538,20 @@ export const errorCatalogue = {
   "approvals.abstention-refused": entry("conflict", "This level wants approval or denial from each member."),
   "approvals.already-voted": entry("conflict", "This vote stands already; send another choice to change it."),
   "approvals.member-has-voted": entry("conflict", "The member's own vote stands; only the member can change it."),
+  "approvals.signature-required": entry(
+    "forbidden",
+    "This level counts signed votes only: `signalbox approvals keygen` once, then `signalbox approvals approve --sign-with FILE`.",
+  ),
+  "approvals.signature-refused": entry(
+    "mismatch",
+    "Sign again what you vote on, with a key of yours that `signalbox vote-keys list --mine` shows as active.",
+  ),
+  "approvals.vote-key-exists": entry(
+    "conflict",
+    "This key is registered already; `signalbox vote-keys list` shows it.",
+  ),
+  "approvals.vote-key-not-found": entry("not-found", "Check the key's id with `signalbox vote-keys list`."),
+  "approvals.not-decided": entry("conflict", "Wait for the result: `signalbox approvals wait`."),
   "approvals.question-open": entry("conflict", "A question waits for the requester; ask when it is answered."),
   "approvals.no-question": entry("conflict", "No question waits for an answer."),
   "approvals.not-the-requester": entry("forbidden", "Only who asked for this approval can do that."),
@@ -690,6 +704,11 @@ export const errorCatalogue = {
   ),
   "agent.path-refused": entry(
     "invalid",
+  "agent.approval-unavailable": entry(
+    "unavailable",
+    "The node's policy wants signed approvals and the server showed it none for this run; the message says why.",
+    true,
+  ),
     "Paths are relative to the agent's root and may not lead out of it, by `..` or by a symbolic link.",
   ),
   "agent.user-refused": entry(

@@ -1,5 +1,11 @@
+import {
+  approvalRequestsAbstain,
+  approvalRequestsApprove,
+  approvalRequestsDeny,
+} from "@signalbox/contracts/approvals/answers"
 import { eventsWatch } from "@signalbox/contracts/audit/operations"
 import type { nodesInventory } from "@signalbox/contracts/fleet/operations"
+import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import type { OutputOf } from "@signalbox/contracts/operation"
 import { renderDetails } from "../output/details.ts"
 import { renderExecution } from "../output/render-execution.ts"
@@ -9,6 +15,8 @@ import { renderEvent } from "../output/render-event.ts"
 import { renderPlan } from "../output/render-plan.ts"
 import { renderTask } from "../output/render-task.ts"
 import { exitCodes } from "../exit-codes.ts"
+import { print } from "../io.ts"
+import { voteOverride } from "../commands/approval-vote.ts"
 
 const watchEvents: OperationOverride = { render: renderEvent }
 
@@ -17,13 +25,22 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "accounts.create": { positionals: ["id"] },
   // A document that is kept as it is, for `signalbox audit verify --checkpoint`.
   "audit.checkpoint": { render: (value) => `${JSON.stringify(value)}\n` },
-  "approval-requests.abstain": { words: ["approvals", "abstain"] },
+  "approval-requests.abstain": voteOverride(approvalRequestsAbstain, "abstain"),
   "approval-requests.answer": { words: ["approvals", "answer"] },
-  "approval-requests.approve": { words: ["approvals", "approve"] },
+  "approval-requests.approve": voteOverride(approvalRequestsApprove, "approve"),
   "approval-requests.ask": { words: ["approvals", "ask"] },
   "approval-requests.cancel": { words: ["approvals", "cancel"] },
   "approval-requests.delegate": { words: ["approvals", "delegate"] },
-  "approval-requests.deny": { words: ["approvals", "deny"] },
+  "approval-requests.deny": voteOverride(approvalRequestsDeny, "deny"),
+  "approval-requests.export": {
+    words: ["approvals", "export"],
+    // Always the same bytes: `signalbox approvals verify` looks at each of them.
+    run: async (context, input: { request: string }) => {
+      const { approvalRequestsExport } = await import("@signalbox/contracts/approvals/requests")
+      const bundle = await (await context.client()).call(approvalRequestsExport, input)
+      await print(context.io.stdout, `${canonicalJson(bundle)}\n`)
+    },
+  },
   "approval-requests.edit": { words: ["approvals", "edit"] },
   "approval-requests.get": { words: ["approvals", "get"], aliases: ["show"] },
   "approval-requests.list": { words: ["approvals", "list"] },
@@ -143,6 +160,8 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
   "sessions.open": "`signalbox agent run` opens it: a connection, not a call",
   "user-sessions.begin": "`signalbox login --oidc` calls it",
   "user-sessions.complete": "`signalbox login --oidc` calls it",
+  "executions.evidence": "agents fetch it whose policy wants approvals",
+  "vote-keys.add": "`signalbox approvals keygen` calls it with the key that it makes",
   "user-sessions.create": "`signalbox login --user` calls it",
 }
 
@@ -189,5 +208,6 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   users: "People who log in",
   windows: "Maintenance windows: times in which work may start",
   workflows: "What can be run",
+  "vote-keys": "Keys that members sign votes with",
 }
   "provisioning-orders": "What provisioners of products are to do",

@@ -98,6 +98,15 @@ export const approvalTrust = z.strictObject({
   maxAge: duration.optional().describe("How old the votes may be; 400 days at most, and by default 7"),
 })
 
+/** For `approvals verify`: beside the members the installation, whose signatures cover every byte of an export. */
+export const exportTrust = approvalTrust.extend({
+  installation: z
+    .array(z.string().max(1000))
+    .max(20)
+    .default([])
+    .describe("Its public keys, in PEM or as ed25519:…; `signalbox signing-keys list` shows them"),
+})
+
 /** What the plan of a run says about each node: enough for the node to know an order that nobody approved. */
 export const eachNodePlan = z.strictObject({
   /** The order, with `‹node.id›`, `‹node.name›` and `‹node.tags.KEY›` where a node's own values stand. */

@@ -202,7 +202,7 @@ export const stepResult = z.object({
 
 export const taskOutcome = z.object({
   state: z.enum(["succeeded", "failed", "aborted", "interrupted"]),
-  class: z.enum(["command", "timeout", "interrupted", "system", "refused"]).optional(),
+  class: z.enum(["command", "timeout", "interrupted", "system", "refused", "denied", "unapproved"]).optional(),
   message: z.string().max(2000).optional(),
   steps: z.array(stepResult).max(agentLimits.stepsMax),
 })

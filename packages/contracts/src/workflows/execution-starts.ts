@@ -127,7 +127,16 @@ export const executionsPlan = defineOperation({
 })
 
 export const retryStates = ["failed", "aborted", "interrupted", "unreachable", "never-started"] as const
-export const failureClasses = ["command", "timeout", "unreachable", "interrupted", "system", "refused"] as const
+export const failureClasses = [
+  "command",
+  "timeout",
+  "unreachable",
+  "interrupted",
+  "system",
+  "refused",
+  "denied",
+  "unapproved",
+] as const
 
 const followFields = {
   ...executionInput,

@@ -82,6 +82,8 @@ const classCounts = z.object({
   interrupted: count,
   system: count,
   refused: count,
+  denied: count,
+  unapproved: count,
 })
 
 /** Targets by what became of them (W7); those whose task or rollback still runs are in none. */
@@ -179,7 +181,10 @@ export const task = z
     nodeName: z.string(),
     state: z.enum(taskStates),
     rollback: z.enum(rollbackStates),
-    class: z.string().optional().describe("Of a failure: command, timeout, unreachable, interrupted, system, refused"),
+    class: z
+      .string()
+      .optional()
+      .describe("Of a failure: command, timeout, unreachable, interrupted, system, refused, denied, unapproved"),
     attempt: z.int(),
     result: z.enum(taskResults).optional().describe("What became of the target, once its task and rollback have ended"),
     rolledBackBy: z.string().optional().describe("The later execution that rolls it back, or did"),

@@ -27,7 +27,7 @@ export interface Paced {
 }
 
 const kinds: Readonly<Record<string, readonly FailureClass[]>> = {
-  failed: ["command", "system", "refused"],
+  failed: ["command", "system", "refused", "denied", "unapproved"],
   timeout: ["timeout"],
   unreachable: ["unreachable"],
   interrupted: ["interrupted"],
@@ -175,9 +175,13 @@ export class PaceChecker {
 
   #isConditionMet(tally: Tally): boolean {
     const { tasks, rollbacks, classes } = tally
-    const { command, system, refused } = classes
+    const { command, system, refused, denied, unapproved } = classes
     try {
-      const seen = { failed: command + system + refused, timedOut: classes.timeout, interrupted: classes.interrupted }
+      const seen = {
+        failed: command + system + refused + denied + unapproved,
+        timedOut: classes.timeout,
+        interrupted: classes.interrupted,
+      }
       const backs = { rolledBack: rollbacks["rolled-back"], rollbackFailed: rollbacks["rollback-failed"] }
       const counts = { ...seen, ...backs, unreachable: classes.unreachable, succeeded: tasks.succeeded }
       return this.#plan.stopWhen?.test({ ...noStopCounts, ...counts, failures: this.#failures(tally) }) ?? false

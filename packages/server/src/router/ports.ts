@@ -347,7 +347,12 @@ export interface NodeProbes {
   /** Any end is a result, an unreachable node too. */
   probe(
     nodeId: string,
-    probe: { readonly command: CommandOrder; readonly timeoutMilliseconds: number },
+    probe: {
+      readonly command: CommandOrder
+      readonly timeoutMilliseconds: number
+      /** For which run: a node may want its approval. */
+      readonly execution: string
+    },
   ): Promise<StepResult>
 }
 

@@ -23,6 +23,7 @@ interface Waiting {
 }
 
 interface Probe {
+  readonly execution: string
   readonly command: CommandOrder
   readonly timeoutMilliseconds: number
 }
@@ -52,11 +53,12 @@ export class SessionProbes implements NodeProbes, RegistryListener {
     return answer ?? notRun("the node is not connected, or gave no answer in time")
   }
 
-  async #probeHere(nodeId: string, { command, timeoutMilliseconds }: Probe): Promise<StepResult> {
+  async #probeHere(nodeId: string, { execution, command, timeoutMilliseconds }: Probe): Promise<StepResult> {
     const session = this.#options.find(nodeId)
     if (!session) return notRun("the node is not connected to this server")
     if (this.#waiting.size >= probeLimits.probesMax) return notRun("too many probes are under way on this server")
-    const id = this.#options.newId()
+    // The node may ask by it for what was approved of the run.
+    const id = `${execution}:${this.#options.newId()}`
     const timeout = Math.min(timeoutMilliseconds, probeLimits.timeoutMillisecondsMax)
     return new Promise((resolve) => {
       const end = (): void => this.#end(id, notRun("the node gave no answer in time"))

@@ -17,6 +17,7 @@ export const probeRelayLimits = {
 } as const
 
 export interface ProbeQuestion {
+  readonly execution: string
   readonly command: CommandOrder
   readonly timeoutMilliseconds: number
 }
@@ -78,8 +79,8 @@ export class ProbeRelay {
     probe: ProbeQuestion & { readonly id: string; readonly waitMilliseconds: number },
   ): Promise<StepResult | undefined> {
     const { sql, sealer, notifier } = this.#parts
-    const { id, waitMilliseconds, command, timeoutMilliseconds } = probe
-    const question = sealer.seal(relayPlace(`probe ${id}`), JSON.stringify({ command, timeoutMilliseconds }))
+    const { id, waitMilliseconds, ...asked } = probe
+    const question = sealer.seal(relayPlace(`probe ${id}`), JSON.stringify(asked))
     if (!(await writeProbe(sql, { nodeId, id, question, milliseconds: waitMilliseconds }))) return undefined
     notifier.notify(questionsChannel, id)
     return new Promise((resolve) => {

@@ -16,6 +16,7 @@ export interface HealthProbeParts {
 
 export interface HealthCall {
   readonly account: string
+  readonly execution: string
   readonly cause: string
   readonly depth: number
   readonly signal: AbortSignal
@@ -33,7 +34,8 @@ export async function askHealth(parts: HealthProbeParts, check: HealthCheck, cal
   const { account, cause, depth } = call
   const as = { account, cause, depth: depth + 1, service: "workflows", roles: ["viewer"] } as const
   const node = await parts.operations.call(nodesGet, { node: check.on }, as)
-  const result = await parts.probes.probe(node.id, { command: { shell: check.run }, timeoutMilliseconds })
+  const command = { shell: check.run }
+  const result = await parts.probes.probe(node.id, { command, timeoutMilliseconds, execution: call.execution })
   const ok = result.state === "succeeded"
   const said = (result.message ?? endOf(result.stderr) ?? endOf(result.stdout) ?? "").trim()
   const ended = result.exitCode === undefined ? result.state : `exit code ${result.exitCode}`

@@ -138,7 +138,8 @@ export class LateReports {
 /** The node has changed something, or may have, and is told as one that never answered. */
 function mustGoBack(report: ExecutorReport, { known, node, givenUp }: LateTask): boolean {
   if (!known || node !== report.nodeId || !givenUp) return false
-  if (report.type === "task-finished") return report.outcome.class !== "refused"
+  if (report.type === "task-finished")
+    return report.outcome.class !== "refused" && report.outcome.class !== "unapproved"
   return "phase" in report && report.phase === "task"
 }
 

@@ -143,7 +143,7 @@ function followValues(account: string, source: FollowSource): unknown[] {
     source.execution,
     account,
     source.states,
-    source.kind === "retry" ? (source.classes ?? null) : ["refused"],
+    source.kind === "retry" ? (source.classes ?? null) : ["refused", "unapproved"],
     source.kind === "retry" ? (source.nodes ?? null) : null,
   ]
 }

@@ -127,7 +127,7 @@ function toResult({ state, rollback, class: failureClass, attempt }: TaskRow): T
       return "unknown"
     case "failed":
     case "aborted":
-      return failureClass === "refused" ? "untouched" : "failed"
+      return failureClass === "refused" || failureClass === "unapproved" ? "untouched" : "failed"
     case "unreachable":
       return attempt > 1 ? "unknown" : "untouched"
     default:

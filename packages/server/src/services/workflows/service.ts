@@ -78,8 +78,8 @@ export function createWorkflowsService(options: WorkflowsOptions): WorkflowsServ
     ...(inbox && { inbox }),
     steps,
     executor: serverTasks.beside(options.executor),
-    askHealth: (check, { account, cause, depth }, signal) =>
-      askHealth({ egress, probes, operations }, check, { account, cause, depth, signal }),
+    askHealth: (check, { id: execution, account, cause, depth }, signal) =>
+      askHealth({ egress, probes, operations }, check, { execution, account, cause, depth, signal }),
     onCommit: (executionId) => watches.hear(executionId),
     onEnd: (executionId) => watches.hearEnd(executionId),
     onLive: (executionId, ordinal, report) => watches.hearLive(executionId, ordinal, report),
