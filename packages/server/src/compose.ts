@@ -278,7 +278,8 @@ function lateCaller(late: {
   return {
     call: (operation, input, as) => router().call(operation, input, as),
     callStanding: (call) => router().callStanding(call),
-    findStandingChange: (call) => router().findStandingChange(call),
+    findStandingChange: (sql, call) => router().findStandingChange(sql, call),
+    findStandingReply: (sql, call) => router().findStandingReply(sql, call),
     planCall: (call) => router().planCall(call),
   }
 }

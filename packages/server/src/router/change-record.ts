@@ -88,6 +88,15 @@ export async function findChangeCausedBy(
   return row?.subject
 }
 
+/** The reply that is kept under a key, where it is of a call with the same body. */
+export async function findReply(sql: Sql, key: IdempotencyKey): Promise<{ readonly value: unknown } | undefined> {
+  const [row] = await sql.query<{ response: unknown }>(
+    "select response from idempotency where id = $1 and body_hash = $2",
+    [key.id, key.bodyHash],
+  )
+  return row && { value: row.response }
+}
+
 /** An audit record of a call that was refused for lack of authority; nothing else of the call remains. */
 export async function writeRefusalRecord(
   sql: Sql,

@@ -8,7 +8,7 @@ import type {
 import type { CallInputOf, OperationDeclaration, OutputOf, Reply } from "@signalbox/contracts/operation"
 import type { RoleName } from "@signalbox/contracts/identity/roles"
 import type { z } from "zod"
-import type { Sql } from "../storage/database.ts"
+import type { Sql, Tx } from "../storage/database.ts"
 import type { CallAttributes } from "./gate-ports.ts"
 import type { Caller } from "./handler.ts"
 
@@ -70,7 +70,14 @@ export interface StandingCall {
   readonly causedBy: string
   readonly depth: number
   /** The approval that it was held for: no gate is asked again, but it must still be what was approved. */
-  readonly approval?: { readonly digest: string; readonly bodyHash: string }
+  readonly approval?: StandingApproval
+}
+
+export interface StandingApproval {
+  readonly digest: string
+  readonly bodyHash: string
+  /** Asked first in the transaction of the change: throws where the call was settled otherwise meanwhile. */
+  readonly guard: (tx: Tx) => Promise<void>
 }
 
 /** How standing calls enter: through every stage of the router but authentication (D3: origin `edge`). */
@@ -94,7 +101,15 @@ export interface CallPlanner {
 /** Tells whether a standing call was carried out, for those who died before they knew. */
 export interface StandingRecord {
   /** The subject of the change that a standing call made; undefined where none is on record. */
-  findStandingChange(call: Pick<StandingCall, "cause" | "causedBy"> & { account: string }): Promise<string | undefined>
+  findStandingChange(
+    sql: Sql,
+    call: Pick<StandingCall, "cause" | "causedBy"> & { account: string },
+  ): Promise<string | undefined>
+  /** What the call under this key replied, for 24 hours; undefined where it was not carried out with this input. */
+  findStandingReply(
+    sql: Sql,
+    call: { readonly account: string; readonly principal: string; readonly key: string; readonly bodyHash: string },
+  ): Promise<{ readonly value: unknown } | undefined>
 }
 
 /** Says what a principal may do now, for what it left behind to be done later. */

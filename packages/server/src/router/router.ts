@@ -16,6 +16,7 @@ import {
   writeChangeRecord,
   writeRefusalRecord,
   findChangeCausedBy,
+  findReply,
 } from "./change-record.ts"
 import { anonymousCaller } from "./anonymous-caller.ts"
 import { digestOf, withoutSecrets } from "./call-digest.ts"
@@ -26,6 +27,7 @@ import type {
   Authenticator,
   CallPlanner,
   OperationCaller,
+  StandingApproval,
   StandingCall,
   StandingCaller,
   StandingRecord,
@@ -96,7 +98,8 @@ export function createRouter(options: RouterOptions): Router {
     call: (operation, input, as) => callBetween(options, { operation, input, as }) as Promise<never>,
     callStanding: (call) => carryOutStanding(options, call),
     planCall: async (call) => planRouted(options, await routeStanding(options, call)),
-    findStandingChange: (call) => findChangeCausedBy(options.database, call),
+    findStandingChange: findChangeCausedBy,
+    findStandingReply: (sql, { bodyHash, ...call }) => findReply(sql, { id: idempotencyIdOf(call), bodyHash }),
   }
 }
 
@@ -163,7 +166,7 @@ async function changeThroughGates(
   }
   const outcome = await change(options, routed, {
     key: terms.idempotencyKey(),
-    ...(terms.approval && { bodyHash: terms.approval.bodyHash }),
+    ...(terms.approval && { bodyHash: terms.approval.bodyHash, guard: terms.approval.guard }),
   })
   options.uses.record({ operation, caller, requestId, now })
   return { effect: "change", reply: { status: "done", value: outcome.value }, repeated: outcome.repeated }
@@ -313,15 +316,18 @@ function requireIdempotencyKey(call: EdgeCall): string {
   return key
 }
 
+const idempotencyIdOf = ({ account, principal, key }: { account: string; principal: string; key: string }): string =>
+  createHash("sha256").update(`${account}\0${principal}\0${key}`).digest("hex")
+
 async function change(
   options: RouterOptions,
   routed: Routed,
-  once: { readonly key: string; readonly bodyHash?: string },
+  once: { readonly key: string; readonly bodyHash?: string; readonly guard?: StandingApproval["guard"] },
 ): Promise<{ value: unknown; repeated: boolean }> {
   const { handler, context, input } = routed
   assert(handler.effect === "change", "only changes run in a transaction")
   const idempotency = {
-    id: createHash("sha256").update(`${context.account}\0${context.caller.principal}\0${once.key}`).digest("hex"),
+    id: idempotencyIdOf({ account: context.account, principal: context.caller.principal, key: once.key }),
     bodyHash: once.bodyHash ?? digestOf(options, handler.operation, input),
   }
   await handler.prepare?.(input as never, context)
@@ -329,7 +335,10 @@ async function change(
     const hints: Array<() => void | Promise<void>> = []
     try {
       const outcome = await options.database.transaction((tx) =>
-        openTransaction.run(handler.operation.name, () => changeOnce(options, { ...routed, tx, idempotency, hints })),
+        openTransaction.run(handler.operation.name, async () => {
+          await once.guard?.(tx)
+          return changeOnce(options, { ...routed, tx, idempotency, hints })
+        }),
       )
       await Promise.all(hints.map(async (hint) => hint()))
       return outcome

@@ -1,7 +1,8 @@
 /**
- * Runs held calls once they are approved. An event may come twice and this process may die on any line: a call has the
- * idempotency key of its caller, and before it is repeated the audit record is asked whether it was carried out.
- * Called by the job queue alone.
+ * Runs held calls once they are approved. An event may come twice, two servers may run the same call, and this process
+ * may die on any line. So a call has the idempotency key of its caller, its transaction and the one that records its end
+ * lock its row, and whoever repeats it or is refused first asks whether it was carried out: what it would meet by then is
+ * no longer what was approved. Called by the job queue alone.
  */
 import { permissionsOf } from "@signalbox/contracts/identity/roles"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
@@ -19,7 +20,7 @@ import type {
   WindowState,
 } from "../../router/ports.ts"
 import { addJob, type BackgroundTask, type CronTask } from "../../storage/background-queue.ts"
-import type { Database, Tx } from "../../storage/database.ts"
+import type { Database, Sql, Tx } from "../../storage/database.ts"
 import type { Consumer } from "../../storage/dispatcher.ts"
 import { appendEvents } from "../../storage/outbox.ts"
 import { heldInputUse } from "./held-gate.ts"
@@ -29,6 +30,7 @@ import {
   endHeld,
   findForgottenHeld,
   findHeld,
+  lockApprovedHeld,
   markApproved,
   markCalled,
   type HeldEnd,
@@ -58,8 +60,6 @@ const forgottenMax = 500
 const laterMillisecondsMax = 24 * 3_600_000
 /** So long an approved call that fails for reasons of ours is tried again. */
 const givenUpMilliseconds = 12 * 3_600_000
-/** A reply is kept for 24 hours under its idempotency key: within these it can be had again. */
-const replyKeptMilliseconds = 23 * 3_600_000
 
 interface Place {
   readonly account: string
@@ -137,10 +137,8 @@ async function call(options: HeldRunnerOptions, held: HeldRow): Promise<HeldEnd>
   const { clock, database, standing, sealer } = options
   const { account, requestId, operation, digest, bodyHash, idempotencyKey, cause, depth } = held
   const now = clock.now()
-  if (held.calledAt !== null && now - held.calledAt > replyKeptMilliseconds) {
-    const subject = await standing.findStandingChange({ account, cause, causedBy: requestId })
-    if (subject !== undefined) return { state: "done", result: null }
-  }
+  const done = held.calledAt === null ? undefined : await findDone(options, database, held)
+  if (done) return done
   try {
     const caller = findCaller(options, held)
     const input: unknown = JSON.parse(sealer.unseal({ account, use: heldInputUse, id: bodyHash }, held.sealed ?? ""))
@@ -149,7 +147,7 @@ async function call(options: HeldRunnerOptions, held: HeldRow): Promise<HeldEnd>
       ...{ operation, input, caller, idempotencyKey, cause },
       causedBy: requestId,
       depth: depth + 1,
-      approval: { digest, bodyHash },
+      approval: { digest, bodyHash, guard: (tx) => checkApproved(tx, held) },
     })
     return { state: "done", result: reply.status === "done" ? reply.value : null }
   } catch (error) {
@@ -159,6 +157,20 @@ async function call(options: HeldRunnerOptions, held: HeldRow): Promise<HeldEnd>
     if (final) return failed("request.internal", "the call failed inside Signalbox")
     throw error
   }
+}
+
+async function checkApproved(tx: Tx, held: HeldRow): Promise<void> {
+  if (await lockApprovedHeld(tx, held)) return
+  throw new AppError("approvals.request-ended", `the call of ${held.requestId} was settled meanwhile`)
+}
+
+/** What came of the call, where it was carried out already; its reply is kept for a day, its audit record for good. */
+async function findDone({ standing }: HeldRunnerOptions, sql: Sql, held: HeldRow): Promise<HeldEnd | undefined> {
+  const { account, requestId, principal, idempotencyKey: key, bodyHash, cause } = held
+  const reply = await standing.findStandingReply(sql, { account, principal, key, bodyHash })
+  if (reply) return { state: "done", result: reply.value }
+  const subject = await standing.findStandingChange(sql, { account, cause, causedBy: requestId })
+  return subject === undefined ? undefined : { state: "done", result: null }
 }
 
 function failed(code: string, message: string): HeldEnd {
@@ -184,7 +196,9 @@ async function record(options: HeldRunnerOptions, held: HeldRow, end: HeldEnd): 
   await database.transaction(async (tx) => {
     // Whoever changes both rows locks the request first.
     await lockRequest(tx, held.account, held.requestId)
-    if (await endHeld(tx, held, { end, now: clock.now() })) await tell(options, tx, { held, end })
+    if (!(await lockApprovedHeld(tx, held))) return
+    const known = end.state === "failed" ? ((await findDone(options, tx, held)) ?? end) : end
+    if (await endHeld(tx, held, { end: known, now: clock.now() })) await tell(options, tx, { held, end: known })
   })
 }
 

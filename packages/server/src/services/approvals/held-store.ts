@@ -115,6 +115,22 @@ export async function markCalled(sql: Sql, held: HeldRow, now: number): Promise<
   )
 }
 
+/**
+ * Whether the call still waits to be run, in a transaction that settles it: until that ends nobody else does, and one
+ * that is about to waits here for what it came to.
+ */
+export async function lockApprovedHeld(
+  tx: Tx,
+  { account, requestId }: Pick<HeldRow, "account" | "requestId">,
+): Promise<boolean> {
+  const rows = await tx.query(
+    `select 1 from held_operations where account = $1 and request_id = $2 and state = 'approved' for update`,
+    [account, requestId],
+    { name: "approvals-lock-held" },
+  )
+  return rows.length > 0
+}
+
 export interface HeldEnd {
   readonly state: Extract<HeldState, "done" | "failed" | "discarded">
   readonly result?: unknown

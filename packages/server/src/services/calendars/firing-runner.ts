@@ -48,9 +48,9 @@ async function findEnd(context: CalendarsContext, firing: FiringRow): Promise<Fi
   return (await findOverlap(context, schedule, firing)) ?? findClosedWindow(context, schedule, now)
 }
 
-function findStarted({ caller }: CalendarsContext, firing: FiringRow): Promise<string | undefined> {
+function findStarted({ caller, database }: CalendarsContext, firing: FiringRow): Promise<string | undefined> {
   const { account, cause, id } = firing
-  return caller.findStandingChange({ account, cause, causedBy: id })
+  return caller.findStandingChange(database, { account, cause, causedBy: id })
 }
 
 function findClosedWindow(context: CalendarsContext, schedule: ScheduleRow, now: number): FiringEnd | undefined {
