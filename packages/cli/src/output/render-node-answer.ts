@@ -12,7 +12,7 @@ export function renderNodeAnswer({ answer, findings }: Answer): string {
     const architecture = finding.architecture === undefined ? "" : ` (${finding.architecture})`
     return [
       `${cellText(finding.time)}  ${finding.text}${architecture}${about}`,
-      ...finding.approvals.map(({ time, text, principal }) => `  └ ${cellText(time)}  ${text}, by ${principal}`),
+      ...finding.approvals.map(({ time, text }) => `  └ ${cellText(time)}  ${text}`),
     ]
   })
   const cause = findings.find((finding) => finding.cause !== undefined)?.cause

@@ -121,7 +121,7 @@ export const whyExplain = defineOperation({
 
 const approvalFact = z.object({
   time: instant,
-  type: z.string().describe("The event's type: approval.<past participle>"),
+  type: z.string().describe("The event's type: approval-request.<past participle>"),
   subject: z.string(),
   principal: z.string(),
   text: z.string(),
@@ -145,7 +145,7 @@ const finding = z.object({
   toVersion: z.string().optional(),
   seenAt: instant.optional().describe("The inventory that showed the change"),
   seenAfter: instant.optional().describe("The last inventory that did not"),
-  approvals: z.array(approvalFact).describe("What was said before it ran, the oldest first"),
+  approvals: z.array(approvalFact).describe("What was said of the request that it was held for, the oldest first"),
 })
 
 export const whyNode = defineOperation({

@@ -118,7 +118,7 @@ export async function findEvents(
     account: string
     field: "cause" | "subject" | "id"
     value: string
-    /** Only rows whose type begins so: `approval.`; not for those that stand for a batch. */
+    /** Only rows whose type begins so: `approval-request.`; not for those that stand for a batch. */
     typePrefix?: string
     limit: number
     expanders: Expanders

@@ -5,8 +5,9 @@ import { executionsList } from "@signalbox/contracts/workflows/operations"
 import { toInstant } from "@signalbox/kernel/clock"
 import type { ReadContext } from "../../router/handler.ts"
 import type { OperationCaller } from "../../router/ports.ts"
-import { findEvents, type Expanders } from "../../storage/outbox.ts"
+import { findEvents, type Expanders, type OutboxEvent } from "../../storage/outbox.ts"
 import { attributeChange, clockSlackMilliseconds, record, sentence, type WorkSpan } from "./model.ts"
+import { findAudit } from "./store.ts"
 import { findTasks, runText, workflowText, type Execution, type NodeRun } from "./node-tasks.ts"
 
 /** Who changed a node, or a package on it. */
@@ -33,8 +34,8 @@ const pagesMax = 5
 const pageExecutions = 100
 /** Runs whose tasks are asked for. */
 const tasksMax = 50
-/** Of one run's story. */
-const approvalsMax = 100
+/** Events of one run's approval request that are looked at. */
+const approvalsMax = 500
 
 /** @throws fleet.node-not-found */
 export async function explainNode(options: Options, question: NodeQuestion): Promise<Answer> {
@@ -178,10 +179,9 @@ function changeText({ fromVersion, toVersion }: Change): string {
   return toVersion === undefined ? `removed ${fromVersion}` : `${fromVersion} became ${toVersion}`
 }
 
-/** What is known of a run, and the approvals of its story. */
-async function factsOf({ expanders }: Options, { execution, task }: NodeRun, { sql, account }: ReadContext) {
-  const by = { account, field: "cause", value: execution.cause, typePrefix: "approval." } as const
-  const events = await findEvents(sql, { ...by, limit: approvalsMax, expanders })
+/** What is known of a run, and what was said before it was allowed. */
+async function factsOf({ expanders }: Options, { execution, task }: NodeRun, context: ReadContext) {
+  const events = await findSaid({ expanders }, execution.id, context)
   return {
     execution: execution.id,
     task: task.id,
@@ -199,3 +199,25 @@ async function factsOf({ expanders }: Options, { execution, task }: NodeRun, { s
     })),
   }
 }
+
+/** A run that was held was created because of its approval request: the votes on that, its edits and its end. */
+async function findSaid(
+  { expanders }: Pick<Options, "expanders">,
+  execution: string,
+  { sql, account }: ReadContext,
+): Promise<OutboxEvent[]> {
+  const of = { account, field: "subject" } as const
+  const [created] = await findAudit(sql, { ...of, value: execution, limit: 1 })
+  const request = created?.caused_by
+  if (!request?.startsWith("apr_")) return []
+  const by = { ...of, value: request, typePrefix: "approval-request.", limit: approvalsMax } as const
+  const events = await findEvents(sql, { ...by, expanders })
+  return events.filter(({ type }) => said.has(type))
+}
+
+/** What people said and what came of it; who was asked, and who was told, is in the whole story. */
+const said: ReadonlySet<string> = new Set(
+  ["voted", "delegated", "asked", "answered", "edited", "escalated", "approved", "ran"].map(
+    (what) => `approval-request.${what}`,
+  ),
+)
