@@ -27,7 +27,11 @@ export const linkAnswersShow = defineOperation({
     votes: z.array(z.object({ member: person, choice: z.string(), level: z.string(), comment: z.string().optional() })),
     choices: z.array(z.enum(linkChoices)).describe("What may be answered now; none where it is too late"),
     why: z.string().optional().describe("Why nothing may be answered"),
-    answered: z.object({ choice: z.string(), at: instant }).optional().describe("What the link was used for"),
+    refusedWith: z.string().optional().describe("The code with which an answer is refused for that reason"),
+    answered: z
+      .object({ choice: z.string(), at: instant })
+      .optional()
+      .describe("What was answered by the link, or after it by a login"),
     digest: digest.describe("Of the content that the answer counts for"),
     needsLogin: z.boolean().describe("Whether the template asks whoever answers to log in too"),
     expiresAt: instant,

@@ -10,7 +10,7 @@ export type ShownAnswer = OutputOf<typeof linkAnswersShow>
 export type LinkChoice = ShownAnswer["choices"][number]
 
 const style = `
-:root{color-scheme:light dark;--line:#8884;--accent:#1864ab}
+:root{color-scheme:light dark;--line:#8884;--edge:#808080;--accent:#1864ab}
 *{box-sizing:border-box}
 body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:0 auto;padding:1rem}
 h1{font-size:1.3rem;line-height:1.3;margin:.5rem 0 1rem;overflow-wrap:anywhere}
@@ -19,9 +19,9 @@ dt{opacity:.7}dd{margin:0;overflow-wrap:anywhere}
 pre{font-size:.8rem;overflow:auto;max-height:24rem;border:1px solid var(--line);border-radius:.4rem;padding:.6rem}
 .note{border-left:.25rem solid var(--accent);padding:.5rem .8rem;background:#8881;margin:1rem 0}
 label{display:block;margin:.8rem 0 .2rem}
-textarea,input{width:100%;font:inherit;padding:.5rem;border:1px solid var(--line);border-radius:.4rem;background:transparent;color:inherit}
+textarea,input{width:100%;font:inherit;padding:.5rem;border:1px solid var(--edge);border-radius:.4rem;background:transparent;color:inherit}
 .choices{display:flex;flex-wrap:wrap;gap:.6rem;margin:1rem 0}
-button{font:inherit;padding:.7rem 1.2rem;border-radius:.4rem;border:1px solid var(--line);background:transparent;color:inherit;flex:1 1 8rem}
+button{font:inherit;padding:.7rem 1.2rem;border-radius:.4rem;border:1px solid var(--edge);background:transparent;color:inherit;flex:1 1 8rem}
 button.first{background:var(--accent);border-color:var(--accent);color:#fff;font-weight:600}
 summary{padding:.7rem 0;min-height:2.75rem}
 small{opacity:.7}

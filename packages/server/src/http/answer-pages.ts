@@ -6,15 +6,20 @@
 import { createHash } from "node:crypto"
 import {
   approvalRequestsAbstain,
+  approvalRequestsAnswer,
   approvalRequestsApprove,
+  approvalRequestsAsk,
   approvalRequestsDeny,
 } from "@signalbox/contracts/approvals/answers"
 import { approvalLimits } from "@signalbox/contracts/approvals/approval-limits"
 import { linkAnswersGive, linkAnswersShow, linkChoices } from "@signalbox/contracts/approvals/link-answers"
 import { authWhoami } from "@signalbox/contracts/identity/operations"
-import { userSessionsCreate } from "@signalbox/contracts/identity/user-sessions"
+import { authLogout, userSessionsCreate } from "@signalbox/contracts/identity/user-sessions"
 import type { OutputOf } from "@signalbox/contracts/operation"
-import { AppError } from "@signalbox/kernel/app-error"
+import { AppError, isErrorCode } from "@signalbox/kernel/app-error"
+import type { Clock } from "@signalbox/kernel/clock"
+import { newId } from "@signalbox/kernel/id"
+import type { Random } from "@signalbox/kernel/random"
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify"
 import type { Router, RouterReply } from "../router/router.ts"
 import { answerPage, answerPagePolicy, refusalPage, type LinkChoice, type ShownAnswer } from "./answer-page-html.ts"
@@ -26,15 +31,21 @@ export const answersPath = "/answers"
 const formBytesMax = 32 * 1024
 const formMediaType = "application/x-www-form-urlencoded"
 
-interface Visit {
+interface PagesOptions {
   readonly router: Pick<Router, "carryOut">
+  readonly clock: Clock
+  readonly random: Random
+}
+
+interface Visit {
+  readonly options: PagesOptions
   readonly request: FastifyRequest
   readonly reply: FastifyReply
   readonly token: string
 }
 
 /** Adds the pages to a listener. */
-export async function addAnswerPages(app: FastifyInstance, router: Pick<Router, "carryOut">): Promise<void> {
+export async function addAnswerPages(app: FastifyInstance, options: PagesOptions): Promise<void> {
   await app.register((pages, _options, done) => {
     pages.addContentTypeParser(
       formMediaType,
@@ -46,7 +57,7 @@ export async function addAnswerPages(app: FastifyInstance, router: Pick<Router, 
     pages.setErrorHandler((error, request, reply) => sendRefusal(request, reply, fromFastify(error)))
     const visitOf = (request: FastifyRequest, reply: FastifyReply): Visit => {
       const { token } = request.params as { token: string }
-      return { router, request, reply, token }
+      return { options, request, reply, token }
     }
     pages.get(`${answersPath}/:token`, (request, reply) => showPage(visitOf(request, reply)))
     pages.post(`${answersPath}/:token`, (request, reply) => takeAnswer(visitOf(request, reply)))
@@ -102,25 +113,53 @@ const votes: Readonly<Partial<Record<LinkChoice, string>>> = {
   abstain: approvalRequestsAbstain.name,
 }
 
-/** The link says which request and what was seen; who answers is who logged in, and nobody else's link will do. */
+/**
+ * The link says which request, which level and what was seen; who answers is who logged in, and nobody else's link will
+ * do. What keeps the link from being answered is said before anybody has to give a password.
+ */
 async function answerAfterLogin(visit: Visit, shown: ShownAnswer, form: Form): Promise<void> {
-  const operation = votes[form.choice]
-  if (operation === undefined)
-    throw new AppError("approvals.login-required", "log in on the command line to ask or to answer a question")
-  const { user, password, comment } = form
+  if (!shown.choices.includes(form.choice)) throw refusalOf(shown, form)
+  const { user, password } = form
   const account = /^sbl_([a-z0-9-]+)_/.exec(visit.token)?.[1] ?? ""
-  const key = `${visit.token} ${visit.request.id}`
   const login = await call(visit, {
     ...{ operation: userSessionsCreate.name, input: { account, user, password }, once: `login ${visit.request.id}` },
-    token: null,
+    ...{ token: null, isAside: true },
   })
   const { token } = doneValue(login) as OutputOf<typeof userSessionsCreate>
-  const whoami = await call(visit, { operation: authWhoami.name, input: {}, token })
-  const { principal } = (whoami as Extract<RouterReply, { effect: "read" }>).value as OutputOf<typeof authWhoami>
-  if (principal !== shown.you.key)
-    throw new AppError("approvals.link-forwarded", "this link was sent to somebody else than who logged in")
-  const input = { request: shown.request.id, digest: shown.digest, ...(comment === "" ? {} : { comment }) }
-  await call(visit, { operation, input, token, once: `vote ${key}` })
+  try {
+    const whoami = await call(visit, { operation: authWhoami.name, input: {}, token })
+    const { principal } = (whoami as Extract<RouterReply, { effect: "read" }>).value as OutputOf<typeof authWhoami>
+    if (principal !== shown.you.key)
+      throw new AppError("approvals.link-forwarded", "this link was sent to somebody else than who logged in")
+    await call(visit, { ...answerOf(shown, form), token, once: `answer ${visit.token} ${visit.request.id}` })
+  } finally {
+    await logOut(visit, token)
+  }
+}
+
+/** The session was for one answer. Where ending it fails, it ends by itself, and the answer stands. */
+async function logOut(visit: Visit, token: string): Promise<void> {
+  try {
+    const once = `logout ${visit.request.id}`
+    await call(visit, { operation: authLogout.name, input: {}, token, once, isAside: true })
+  } catch (error) {
+    visit.request.log.warn({ err: error }, "a session of the answer page could not be ended")
+  }
+}
+
+function refusalOf({ refusedWith, why }: ShownAnswer, { choice }: Form): AppError {
+  if (refusedWith !== undefined && isErrorCode(refusedWith)) return new AppError(refusedWith, why ?? "it is too late")
+  return new AppError("request.invalid-input", `this request can't be answered with "${choice}" now`)
+}
+
+function answerOf({ request, digest }: ShownAnswer, { choice, comment }: Form): { operation: string; input: object } {
+  if (choice === "answer")
+    return { operation: approvalRequestsAnswer.name, input: { request: request.id, answer: comment } }
+  const level = request.level?.number
+  const seen = { request: request.id, digest, ...(level === undefined ? {} : { level }) }
+  const operation = votes[choice]
+  if (operation === undefined) return { operation: approvalRequestsAsk.name, input: { ...seen, question: comment } }
+  return { operation, input: { ...seen, ...(comment === "" ? {} : { comment }) } }
 }
 
 function doneValue(reply: RouterReply): unknown {
@@ -128,7 +167,7 @@ function doneValue(reply: RouterReply): unknown {
 }
 
 function call(
-  { router, request, token }: Visit,
+  { options, request, token }: Visit,
   of: {
     readonly operation: string
     readonly input: unknown
@@ -136,11 +175,14 @@ function call(
     readonly once?: string
     /** Another credential than the link's; null for none. */
     readonly token?: string | null
+    /** Beside what the person came for: on record as a request of its own. */
+    readonly isAside?: boolean
   },
 ): Promise<RouterReply> {
   const credential = of.token === undefined ? token : of.token
-  return router.carryOut({
-    ...{ operation: of.operation, input: of.input, requestId: request.id, sourceAddress: request.ip },
+  const requestId = of.isAside === true ? newId("request", options.clock, options.random) : request.id
+  return options.router.carryOut({
+    ...{ operation: of.operation, input: of.input, requestId, sourceAddress: request.ip },
     signal: AbortSignal.timeout(callMillisecondsMax),
     ...(credential === null ? {} : { token: credential }),
     ...(of.once === undefined ? {} : { idempotencyKey: createHash("sha256").update(of.once).digest("hex") }),

@@ -43,7 +43,7 @@ export async function createEdge(options: EdgeOptions): Promise<FastifyInstance>
   addDocuments(app, options.documents)
   addSessions(app, options)
   addOperations(app, options)
-  if (options.answerPages === true) await addAnswerPages(app, options.router)
+  if (options.answerPages === true) await addAnswerPages(app, options)
   return app
 }
 
@@ -52,7 +52,7 @@ export async function createMembersEdge(
   options: ListenerOptions & { readonly router: Router },
 ): Promise<FastifyInstance> {
   const app = await createListener(options)
-  await addAnswerPages(app, options.router)
+  await addAnswerPages(app, options)
   return app
 }
 

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { startServerFixture, type ServerFixture } from "../../http/edge.fixture.ts"
 import { MailReceiver } from "../notifications/notifications.fixture.ts"
 import { untilTrue } from "./approvals.fixture.ts"
+import { findLink, press } from "./link-pages.fixture.ts"
 
 const mails = new MailReceiver()
 let server: ServerFixture
@@ -65,28 +66,8 @@ async function hold(name: string): Promise<string> {
   return String(answer.body["requestUrl"]).replace(/^.*\//, "")
 }
 
-async function linkOf(address: string, ofRequest: string, revision = 1): Promise<string> {
-  let text = ""
-  await untilTrue(() => {
-    const parts = [`show ${ofRequest}`, "/answers/", `revision ${revision}`]
-    const texts = mails.mails.filter(({ to }) => to.includes(address)).map((mail) => decoded(mail.text))
-    text = texts.findLast((each) => parts.every((part) => each.includes(part))) ?? ""
-    return text !== ""
-  })
-  return `${server.url}${/\/answers\/[a-z0-9_-]+/.exec(text)?.[0]}`
-}
-
-/** Of quoted-printable. */
-function decoded(text: string): string {
-  return text
-    .replace(/=\r?\n/g, "")
-    .replace(/=([0-9A-F]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
-}
-
-async function press(link: string, fields: Record<string, string>): Promise<{ status: number; page: string }> {
-  const answer = await fetch(link, { method: "POST", body: new URLSearchParams(fields), redirect: "follow" })
-  return { status: answer.status, page: await answer.text() }
-}
+const linkOf = (address: string, ofRequest: string, revision = 1): Promise<string> =>
+  findLink(mails, { url: server.url, address, request: ofRequest, revision })
 
 async function request(id: string): Promise<Record<string, unknown>> {
   return (await server.call(server.platformKey, "GET", `/v1/approval-requests/${id}`)).body

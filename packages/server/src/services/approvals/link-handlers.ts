@@ -4,6 +4,7 @@ import type { InputOf, OutputOf } from "@signalbox/contracts/operation"
 import type { Identity } from "@signalbox/approvals/template-rules"
 import type { Input, RequestState } from "@signalbox/approvals/types"
 import { AppError } from "@signalbox/kernel/app-error"
+import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import { toInstant } from "@signalbox/kernel/clock"
 import { onChange, onRead, type Caller, type ChangeContext, type Handler } from "../../router/handler.ts"
 import type { Sql } from "../../storage/database.ts"
@@ -46,8 +47,10 @@ async function show(
   const [content, votes] = await Promise.all([readContent(sql, row.id), listVotes(sql, row.id)])
   const url = requestUrl(context.publicUrl, row.id)
   const details = toRequestDetails(row, { url, content, votes })
-  const why = findObstacle(row.stateData, link, now)
-  const { person, seat, usedAt, usedFor, digest, expiresAt } = link
+  const isLoginNeeded = needsLogin(context, row)
+  const answered = findAnswer(row.stateData, link, isLoginNeeded)
+  const obstacle = findObstacle(row.stateData, link, { now, isAnswered: answered !== undefined })
+  const { person, seat, digest, expiresAt } = link
   return {
     request: toRequest(row, url),
     content,
@@ -61,11 +64,11 @@ async function show(
         level,
         ...(comment === undefined ? {} : { comment }),
       })),
-    choices: why === undefined ? choicesOf(row.stateData, link) : [],
-    ...(why === undefined ? {} : { why }),
-    ...(usedAt === null ? {} : { answered: { choice: usedFor ?? "", at: toInstant(usedAt) } }),
+    choices: obstacle === undefined ? choicesOf(row.stateData, link) : [],
+    ...(obstacle && { why: obstacle.why, refusedWith: obstacle.code }),
+    ...(answered && { answered }),
     digest,
-    needsLogin: needsLogin(context, row),
+    needsLogin: isLoginNeeded,
     expiresAt: toInstant(expiresAt),
   }
 }
@@ -74,15 +77,40 @@ function memberOf(state: RequestState, { level, seat, person }: LinkRow): { key:
   return state.levels[level - 1]?.seats.find(({ key }) => key === seat) ?? person
 }
 
-/** What keeps a link from being answered, in words; whoever answers anyway is refused by the machine. */
-function findObstacle(state: RequestState, link: LinkRow, now: number): string | undefined {
-  if (link.usedAt !== null) return "This link was used: each link counts once."
-  if (state.endedAt !== null) return `This request is ${state.state}.`
-  if (link.digest !== state.digest) return "What is to be approved has changed since this link was sent."
-  if (link.expiresAt <= now) return "This link has expired."
-  if (link.seat === null) return state.state === "asking" ? undefined : "No question waits for an answer."
+/** Where a login is needed too, the vote is that of the login, and the link itself stays unused. */
+function findAnswer(state: RequestState, link: LinkRow, isLoginNeeded: boolean): Shown["answered"] {
+  const { level, seat, person, digest, usedAt, usedFor } = link
+  if (usedAt !== null) return { choice: usedFor ?? "", at: toInstant(usedAt) }
+  if (!isLoginNeeded) return undefined
+  const vote = state.levels[level - 1]?.seats.find(({ key }) => key === seat)?.vote
+  if (vote?.by.key !== person.key || vote.digest !== digest) return undefined
+  return { choice: vote.choice, at: toInstant(vote.at) }
+}
+
+interface Obstacle {
+  readonly code: ErrorCode
+  readonly why: string
+}
+
+/** What keeps a link from being answered; whoever answers anyway is refused by the machine, with the same code. */
+function findObstacle(
+  state: RequestState,
+  link: LinkRow,
+  { now, isAnswered }: { readonly now: number; readonly isAnswered: boolean },
+): Obstacle | undefined {
+  const obstacle = (code: ErrorCode, why: string): Obstacle => ({ code, why })
+  if (isAnswered) return obstacle("approvals.link-used", "This link was used: each link counts once.")
+  if (state.endedAt !== null) return obstacle("approvals.request-ended", `This request is ${state.state}.`)
+  if (link.digest !== state.digest)
+    return obstacle("approvals.content-changed", "What is to be approved has changed since this link was sent.")
+  if (link.expiresAt <= now) return obstacle("approvals.link-expired", "This link has expired.")
+  if (link.seat === null)
+    return state.state === "asking" ? undefined : obstacle("approvals.no-question", "No question waits for an answer.")
   const level = state.levels[link.level - 1]
-  if (state.level !== link.level || level?.state !== "open") return "This level is not open any more."
+  if (state.level !== link.level || level?.state !== "open")
+    return obstacle("approvals.level-closed", "This level is not open any more.")
+  if (level.seats.find(({ key }) => key === link.seat)?.state === "removed")
+    return obstacle("approvals.member-removed", "The member has left the group since this link was sent.")
   return undefined
 }
 

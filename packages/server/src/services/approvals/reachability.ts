@@ -24,6 +24,8 @@ interface Candidate {
   /** For people: which template, with whose groups. */
   readonly label: string
   readonly rule: TemplateRule
+  /** Then members who have only an address, and so no login, can't answer. */
+  readonly linkLogin: boolean
 }
 
 /**
@@ -41,19 +43,20 @@ export async function refuseImpossible(
   const stored = new Map((await readGroups(tx, account)).map(({ name, members }) => [name, members]))
   const groups = new Map([...stored, ...(change.groups ?? [])])
   const warnings: TemplateIssue[] = []
-  for (const { label, rule } of (await readCandidates(ctx, change)).filter((each) => isTouched(each, change))) {
+  for (const { label, rule, linkLogin } of (await readCandidates(ctx, change)).filter((each) =>
+    isTouched(each, change),
+  )) {
     const missing = groupNames(rule).find((name) => !groups.has(name))
     if (missing !== undefined)
       throw new AppError("approvals.group-not-found", `${label} names the group "${missing}", which there is not`)
     const issues = judgeTemplate(rule, (name) => {
       const members = groups.get(name)
-      return (
-        members &&
-        groupRuleOf(name, members, (reference) => findPerson(context.principals, account, { reference, now }))
-      )
+      const able = members?.filter(({ principal }) => !linkLogin || principal !== undefined)
+      return able && groupRuleOf(name, able, (reference) => findPerson(context.principals, account, { reference, now }))
     })
     const errors = issues.filter(({ severity }) => severity === "error")
-    if (errors.length > 0) throw refusalOf(label, errors)
+    if (errors.length > 0)
+      throw refusalOf(linkLogin ? `${label}, which only members with a login can answer,` : label, errors)
     warnings.push(...issues)
   }
   return warnings
@@ -81,13 +84,14 @@ async function readCandidates({ tx, account }: ChangeContext, change: PendingCha
   ])
   const alone = [...templates].map(([name, definition]) => ({
     ...{ template: name, association: undefined, label: `the template "${name}"` },
-    rule: templateRuleOf(definition),
+    ...{ rule: templateRuleOf(definition), linkLogin: definition.linkLogin },
   }))
   const joined = [...associations].flatMap(([name, { template, groups }]) => {
     const definition = templates.get(template)
     if (!definition || Object.keys(groups).length === 0) return []
     const label = `the template "${template}" with the groups of the association "${name}"`
-    return [{ template, association: name, label, rule: withGroups(templateRuleOf(definition), groups) }]
+    const rule = withGroups(templateRuleOf(definition), groups)
+    return [{ template, association: name, label, rule, linkLogin: definition.linkLogin }]
   })
   return [...alone, ...joined]
 }
