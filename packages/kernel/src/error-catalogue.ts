@@ -569,20 +569,6 @@ export const errorCatalogue = {
   "approvals.edit-conflict": entry(
     "conflict",
     "Somebody else has edited the request; read it again and make the edit from its present revision.",
-  "approvals.signature-required": entry(
-    "forbidden",
-    "This level counts signed votes only: `signalbox approvals keygen` once, then `signalbox approvals approve --key FILE`.",
-  ),
-  "approvals.signature-refused": entry(
-    "mismatch",
-    "Sign again what you vote on, with a key of yours that `signalbox vote-keys list --mine` shows as active.",
-  ),
-  "approvals.vote-key-exists": entry(
-    "conflict",
-    "This key is registered already; `signalbox vote-keys list` shows it.",
-  ),
-  "approvals.vote-key-not-found": entry("not-found", "Check the key's id with `signalbox vote-keys list`."),
-  "approvals.not-decided": entry("conflict", "Wait for the result: `signalbox approvals wait`."),
   ),
   "approvals.held-operation": entry(
     "conflict",
@@ -704,11 +690,6 @@ export const errorCatalogue = {
   ),
   "agent.path-refused": entry(
     "invalid",
-  "agent.approval-unavailable": entry(
-    "unavailable",
-    "The node's policy wants signed approvals and the server showed it none for this run; the message says why.",
-    true,
-  ),
     "Paths are relative to the agent's root and may not lead out of it, by `..` or by a symbolic link.",
   ),
   "agent.user-refused": entry(
@@ -722,6 +703,11 @@ export const errorCatalogue = {
   "agent.step-refused": entry(
     "invalid",
     "The message has what this step needs on the node; install it, or correct the step in the workflow.",
+  ),
+  "agent.approval-unavailable": entry(
+    "unavailable",
+    "The node's policy wants signed approvals and the server showed it none for this run; the message says why.",
+    true,
   ),
   "agent.artifact-failed": entry(
     "unavailable",
