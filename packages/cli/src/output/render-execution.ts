@@ -10,7 +10,7 @@ export function renderExecution(execution: Execution, columns: number | undefine
   const progress = [countsText(counts), ...(waiting > 0 ? [`${waiting} to go`] : [])].filter((part) => part !== "")
   return renderDetails(
     {
-      execution: execution.id,
+      execution: nameOf(execution),
       state: execution.state,
       reason: execution.reason,
       workflow: workflow.version === undefined ? `${workflow.name} (inline)` : `${workflow.name} v${workflow.version}`,
@@ -23,8 +23,6 @@ export function renderExecution(execution: Execution, columns: number | undefine
       health: execution.health && healthText(execution.health),
       progress: progress.join(", "),
       results: execution.finishedAt === undefined ? undefined : resultsText(execution.results),
-      retryOf: execution.retryOf,
-      rollbackOf: execution.rollbackOf,
       rolledBackBy: execution.rolledBackBy?.join(", "),
       vanished: execution.vanished && `${execution.vanished.count}: ${execution.vanished.nodes.join(", ")}`,
       note: execution.note,
@@ -37,6 +35,12 @@ export function renderExecution(execution: Execution, columns: number | undefine
     },
     columns,
   )
+}
+
+/** A run about another one says so first: its counts are of retries, or of rollbacks. */
+function nameOf({ id, retryOf, rollbackOf }: Execution): string {
+  if (rollbackOf !== undefined) return `${id}, the rollback of ${rollbackOf}`
+  return retryOf === undefined ? id : `${id}, a retry of ${retryOf}`
 }
 
 function healthText({ ok, message, checks, failures }: NonNullable<Execution["health"]>): string {

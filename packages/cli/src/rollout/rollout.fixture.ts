@@ -10,6 +10,7 @@ export function testExecution(
 ): Execution {
   return {
     id,
+    kind: "run",
     state: "running",
     workflow: { name: "deploy", version: 3 },
     parameters: {},

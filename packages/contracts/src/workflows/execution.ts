@@ -156,6 +156,7 @@ export const execution = z.object({
   wave: z.object({ number: z.int(), count: z.int() }).optional().describe("The wave in hand, where there are waves"),
   waitsFor: waitsFor.optional(),
   health: healthState.optional(),
+  kind: z.enum(["run", "retry", "rollback"]).describe("Whether it is about the tasks of an execution before"),
   retryOf: z.string().optional().describe("The execution whose tasks this one tries again"),
   rollbackOf: z.string().optional().describe("The execution whose tasks this one rolls back"),
   rolledBackBy: z.array(z.string()).optional().describe("Executions that roll this one back"),

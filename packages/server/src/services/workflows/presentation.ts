@@ -41,6 +41,7 @@ export function toExecution(row: ExecutionRow): Execution {
     ...(row.wavesCount > 1 ? { wave: { number: row.wave, count: row.wavesCount } } : {}),
     ...toWaiting(row),
     ...(row.health === null ? {} : { health: { ...row.health, at: toInstant(row.health.at) } }),
+    kind: row.rollbackOf !== null ? "rollback" : row.retryOf !== null ? "retry" : "run",
     ...(row.retryOf === null ? {} : { retryOf: row.retryOf }),
     ...(row.rollbackOf === null ? {} : { rollbackOf: row.rollbackOf }),
     ...(row.rolledBackBy.length === 0 ? {} : { rolledBackBy: [...row.rolledBackBy] }),

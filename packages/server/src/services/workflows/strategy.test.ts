@@ -4,6 +4,7 @@ import {
   executionsAbort,
   executionsCreate,
   executionsGet,
+  executionsList,
   executionsPlan,
   executionsResize,
   executionsRetry,
@@ -340,7 +341,12 @@ describe("a run's strategy", () => {
     fixture.fleet.nodes = fixture.fleet.nodes.filter(({ name }) => name !== "web-0000005")
     fixture.executor.behaviour = () => succeeded
     const next = await fixture.call(executionsRetry, { execution: id })
-    expect(next).toMatchObject({ retryOf: id, targets: { count: 3 } })
+    expect(next).toMatchObject({ kind: "retry", retryOf: id, targets: { count: 3 } })
+    const listed = await fixture.call(executionsList, {})
+    expect(listed.items.map(({ kind, retryOf }) => [kind, retryOf])).toEqual([
+      ["retry", id],
+      ["run", undefined],
+    ])
     const ended = await end(next.id)
     expect(ended).toMatchObject({
       state: "succeeded",
@@ -368,7 +374,7 @@ describe("a run's strategy", () => {
       return { state: "rolled-back", restored: 1, undone: [] }
     }
     const back = await fixture.call(executionsRollback, { execution: id, concurrency: 1 })
-    expect(back).toMatchObject({ rollbackOf: id, targets: { count: 6 }, errorLimit: "100%" })
+    expect(back).toMatchObject({ kind: "rollback", rollbackOf: id, targets: { count: 6 }, errorLimit: "100%" })
     await expect(fixture.call(executionsRollback, { execution: id })).rejects.toMatchObject({
       code: "executions.rollback-running",
     })
