@@ -77,6 +77,8 @@ export interface TestNode {
   readonly name: string
   readonly root: string
   readonly agentDirectory: string
+  /** Of its local policy, where it has one. */
+  readonly policyFile?: string
   agent: TestProcess
 }
 
@@ -169,8 +171,8 @@ export class TestInstallation {
     return JSON.parse(await readFile(join(this.data, "admin.json"), "utf8")) as Admin
   }
 
-  /** Enrols nodes and starts their agents; resolves when all are online. */
-  async addNodes(names: readonly string[]): Promise<void> {
+  /** Enrols nodes and starts their agents, with a local policy where one is given; resolves when all are online. */
+  async addNodes(names: readonly string[], options: { readonly policyFile?: string } = {}): Promise<void> {
     const reply = await this.client.call(enrollmentKeysCreate, { usesMax: names.length, tags: { role: "web" } })
     if (reply.status === "held") throw new Error("held")
     const { url, caFingerprint } = await this.admin()
@@ -183,7 +185,8 @@ export class TestInstallation {
       const words = ["--server", url, "--key", key, ...pinned, "--name", name, "--data", agentDirectory]
       const enrolled = await this.run(["agent", "enroll", ...words])
       if (enrolled.code !== 0) throw new Error(`${name} was not enrolled: ${enrolled.stderr}`)
-      this.nodes.set(name, { name, root, agentDirectory, agent: this.#startAgent(name, { root, agentDirectory }) })
+      const place = { root, agentDirectory, ...options }
+      this.nodes.set(name, { name, ...place, agent: this.#startAgent(name, place) })
     }
     await this.waitForNodes(names.length)
   }
@@ -318,8 +321,12 @@ export class TestInstallation {
     }
   }
 
-  #startAgent(name: string, { root, agentDirectory }: Pick<TestNode, "root" | "agentDirectory">): TestProcess {
-    return this.#start(`agent of ${name}`, ["agent", "run", "--root", root, "--data", agentDirectory])
+  #startAgent(
+    name: string,
+    { root, agentDirectory, policyFile }: Pick<TestNode, "root" | "agentDirectory" | "policyFile">,
+  ): TestProcess {
+    const policy = policyFile === undefined ? [] : ["--policy", policyFile]
+    return this.#start(`agent of ${name}`, ["agent", "run", "--root", root, "--data", agentDirectory, ...policy])
   }
 
   #start(name: string, words: readonly string[], variables: NodeJS.ProcessEnv = {}): TestProcess {
