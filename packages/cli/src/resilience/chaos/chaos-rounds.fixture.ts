@@ -1,4 +1,4 @@
-/** The three kinds of rounds: who is killed, stopped or frozen while runs go on, and what is looked at then. */
+/** Kinds of rounds: who is killed, stopped or frozen while runs go on, and what is looked at then. */
 import { copyFile, mkdir } from "node:fs/promises"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
@@ -36,11 +36,11 @@ export interface ChaosWorld {
 }
 
 /** The lease of an execution is 8 s, and owners look for lapsed ones every half second. */
-const leaseMilliseconds = 8_000
+export const leaseMilliseconds = 8_000
 const takeoverMillisecondsMax = 60_000
 const pollMilliseconds = 100
 
-async function addHosts(installation: TestInstallation, size: ChaosSize): Promise<TestHost[]> {
+export async function addHosts(installation: TestInstallation, size: ChaosSize): Promise<TestHost[]> {
   const hosts: TestHost[] = []
   for (let number = 1; number <= size.hosts; number++) {
     const prefix = `r${number}-`
@@ -50,7 +50,7 @@ async function addHosts(installation: TestInstallation, size: ChaosSize): Promis
 }
 
 /** Plays runs, a few at a time, and disturbs them until the last has ended. */
-async function playDisturbed(
+export async function playDisturbed(
   installation: TestInstallation,
   nodes: readonly ChaosNode[],
   round: { readonly random: SeededRandom; readonly size: ChaosSize; readonly disturb: () => Promise<string> },
@@ -105,7 +105,7 @@ export async function openKills(size: ChaosSize): Promise<ChaosWorld> {
   }
 }
 
-const addressOf = ({ connection }: PrivatePostgres): string => {
+export const addressOf = ({ connection }: PrivatePostgres): string => {
   const { host, port, user, database } = connection as Record<string, string>
   return `postgres://${user}@/${database}?host=${encodeURIComponent(host ?? "")}&port=${port}`
 }
@@ -149,10 +149,7 @@ export async function openDatabaseStops(size: ChaosSize): Promise<ChaosWorld> {
   }
 }
 
-/**
- * Two servers of one installation; the one that has the runs stands still until the other has taken over all of them: an
- * owner reaches only nodes whose sessions it has itself.
- */
+/** Two servers of one installation; the one that has the runs and all nodes stands still until the other has taken both over. */
 export async function openTakeovers(size: ChaosSize): Promise<ChaosWorld> {
   const [one, two] = [await TestInstallation.create(), await TestInstallation.create()]
   const postgres = await startPrivatePostgres({ dataDirectory: join(one.directory, "database") })

@@ -1,8 +1,8 @@
 import type { ChaosSize } from "./chaos-rounds.fixture.ts"
 
-export type ChaosKind = "kills" | "database" | "takeovers"
+export type ChaosKind = "kills" | "database" | "takeovers" | "servers"
 
-/** 200 nodes in 20 processes; 5,000 tasks while the database goes away; two takeovers a round. */
+/** 200 nodes in 20 processes; 5,000 tasks while the database goes away; two takeovers a round; two servers that share 80 nodes. */
 export const chaosSizes: Readonly<Record<ChaosKind, ChaosSize>> = {
   kills: {
     hosts: 20,
@@ -31,6 +31,15 @@ export const chaosSizes: Readonly<Record<ChaosKind, ChaosSize>> = {
     quietMillisecondsMax: 2_000,
     stepSecondsMax: 10,
   },
+  servers: {
+    hosts: 8,
+    nodesPerHost: 10,
+    runs: 6,
+    runsAtOnce: 3,
+    disturbancesMax: 8,
+    quietMillisecondsMax: 4_000,
+    stepSecondsMax: 4,
+  },
 }
 
 export const smallSizes: Readonly<Record<ChaosKind, ChaosSize>> = {
@@ -50,6 +59,16 @@ export const smallSizes: Readonly<Record<ChaosKind, ChaosSize>> = {
     nodesPerHost: 3,
     disturbancesMax: 1,
     quietMillisecondsMax: 500,
+    stepSecondsMax: 2,
+  },
+  servers: {
+    ...chaosSizes.servers,
+    hosts: 4,
+    nodesPerHost: 3,
+    runs: 2,
+    runsAtOnce: 2,
+    disturbancesMax: 3,
+    quietMillisecondsMax: 800,
     stepSecondsMax: 2,
   },
 }

@@ -1,6 +1,7 @@
 import { SeededRandom } from "@signalbox/engine/simulator/seeded-random"
 import { afterAll, describe, expect, test } from "vitest"
 import { openDatabaseStops, openKills, openTakeovers, type ChaosWorld } from "./chaos-rounds.fixture.ts"
+import { openServers } from "./servers-round.fixture.ts"
 import { smallSizes } from "./chaos-sizes.fixture.ts"
 
 /** The short form of `npm run chaos`. Which runs and moments are drawn changes with each run; a failure names its seed. */
@@ -12,6 +13,7 @@ const kinds = [
   ["kills of the server and of agents", () => openKills(smallSizes.kills)],
   ["stops of the database", () => openDatabaseStops(smallSizes.database)],
   ["a server that stands still past its lease", () => openTakeovers(smallSizes.takeovers)],
+  ["two servers that share their nodes", () => openServers(smallSizes.servers)],
 ] as const
 
 describe.each(kinds)("W9, W3: runs through %s", (_name, open) => {

@@ -1,11 +1,12 @@
 /**
- * `npm run chaos -- [--rounds 20] [--seed N] [--only kills|database|takeovers] [--small]`: runs of real processes that are
+ * `npm run chaos -- [--rounds 20] [--seed N] [--only kills|database|takeovers|servers] [--small]`: runs of real processes that are
  * killed, stopped and frozen. A round that fails prints its seed and leaves its folder; the exit status is then 1.
  */
 import { parseArgs } from "node:util"
 import { SeededRandom } from "@signalbox/engine/simulator/seeded-random"
 import { chaosSizes, smallSizes, type ChaosKind } from "./chaos-sizes.fixture.ts"
 import { openDatabaseStops, openKills, openTakeovers } from "./chaos-rounds.fixture.ts"
+import { openServers } from "./servers-round.fixture.ts"
 
 const { values } = parseArgs({
   options: {
@@ -15,7 +16,7 @@ const { values } = parseArgs({
     small: { type: "boolean", default: false },
   },
 })
-const worlds = { kills: openKills, database: openDatabaseStops, takeovers: openTakeovers }
+const worlds = { kills: openKills, database: openDatabaseStops, takeovers: openTakeovers, servers: openServers }
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
 
 async function play(kind: ChaosKind): Promise<boolean> {

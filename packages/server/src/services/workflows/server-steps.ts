@@ -4,6 +4,7 @@
  * and completed before the node is answered. What another process left incomplete is performed again where that is safe
  * (operations: the router carries a key out once; HTTP: `retrySafe`), else its outcome is unknown and the step fails.
  */
+import { setTimeout as delay } from "node:timers/promises"
 import type { KeptOutput, StepResult } from "@signalbox/contracts/fleet/agent-protocol"
 import { parseAttemptKey } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
@@ -21,6 +22,7 @@ import {
   findRun,
   keepAnswer,
   type CallRow,
+  type FoundCall,
   type PerformedNode,
   type PerformedRun,
 } from "./step-call-store.ts"
@@ -29,6 +31,8 @@ import { valuesOf } from "./task-order.ts"
 export const serverStepLimits = {
   /** Calls under way at once; more requests are dropped, and the nodes ask again. */
   callsMax: 500,
+  /** How often the row of a call that another server performs is looked at. */
+  lookAgainMilliseconds: 500,
   responseBytesMax: 1024 * 1024,
   /** Of a reply's body, as it is shown. */
   shownLengthMax: 16 * 1024,
@@ -64,6 +68,7 @@ interface Carried {
 
 export class ServerSteps {
   readonly #options: ServerStepsOptions
+  readonly #stop = new AbortController()
   readonly #underWay = new Map<string, Promise<StepAnswer | undefined>>()
 
   constructor(options: ServerStepsOptions) {
@@ -96,7 +101,9 @@ export class ServerSteps {
     }))
   }
 
+  /** Waits for the calls that are under way, and for no other server's. */
   async idle(): Promise<void> {
+    this.#stop.abort()
     await Promise.all(this.#underWay.values())
   }
 
@@ -106,14 +113,27 @@ export class ServerSteps {
     const run = await findRun(sql, row.executionId)
     const node = run && (await findPerformedNode(sql, row, run.account))
     if (!run || !node?.waits || node.performedBy !== nodeId) return undefined
-    const found = await claimCall(sql, row, { account: run.account, performer })
-    if (found.answer) return found.answer
+    const found = await this.#claim(row, run.account)
+    if (!found || found.answer) return found?.answer ?? undefined
     const isOurs = found.isNew || found.performer === performer
     const carried = await this.#carryOut(row, { run, node, mayBeRepeat: !isOurs })
     const { key, phase, step } = request
     const answer: StepAnswer = { key, phase, step, try: request.try, ...carried }
     await keepAnswer(sql, row, { account: run.account, answer })
     return answer
+  }
+
+  /** What is on record of a step; while another server that lives performs it, its answer is waited for. */
+  async #claim(row: CallRow, account: string): Promise<FoundCall | undefined> {
+    const { sql, performer } = this.#options
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      const found = await claimCall(sql, row, { account, performer })
+      if (found.answer || found.performer === performer || !found.performerLives) return found
+      await delay(serverStepLimits.lookAgainMilliseconds, undefined, { signal }).catch(() => {})
+      if (!(await findPerformedNode(sql, row, account))?.waits) return undefined
+    }
+    return undefined
   }
 
   async #carryOut(

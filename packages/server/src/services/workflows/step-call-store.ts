@@ -2,6 +2,7 @@
 import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import type { StepAnswer, StepRequest } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
+import { liveServer } from "../../storage/server-lease.ts"
 import type { FrozenParts } from "./frozen-parts.ts"
 import type { ParameterValues } from "../../parameters/parameter-values.ts"
 import { reviveDocument } from "./workflow-text.ts"
@@ -65,6 +66,8 @@ export interface FoundCall {
   readonly performer: string
   readonly answer: StepAnswer | null
   readonly isNew: boolean
+  /** The performer is a server whose lease holds. */
+  readonly performerLives: boolean
 }
 
 /** Writes that this process is about to perform a step, or finds what is on record of it. */
@@ -79,9 +82,9 @@ export async function claimCall(
      values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing returning 1`,
     [...key, by.account, by.performer],
   )
-  if (inserted.length > 0) return { performer: by.performer, answer: null, isNew: true }
-  const [row] = await sql.query<{ performer: string; answer: StepAnswer | null }>(
-    `select performer, answer from execution_step_calls
+  if (inserted.length > 0) return { performer: by.performer, answer: null, isNew: true, performerLives: true }
+  const [row] = await sql.query<Omit<FoundCall, "isNew">>(
+    `select performer, answer, ${liveServer("performer")} as "performerLives" from execution_step_calls
      where execution_id = $1 and ordinal = $2 and attempt = $3 and phase = $4 and step = $5 and try = $6
        and account = $7`,
     [...key, by.account],
