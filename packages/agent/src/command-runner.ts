@@ -5,7 +5,7 @@ import type { AgentRunLimits } from "./agent-limits.ts"
 import { freeReadBuffers } from "./idle-memory.ts"
 import { OutputKeeper } from "./kept-output.ts"
 import { hasLiveMembers, signalProcess } from "./process-identity.ts"
-import type { MaskStream, SecretMask } from "./secret-mask.ts"
+import type { MaskStream, SecretMask } from "@signalbox/masking/secret-mask"
 
 /** A command whose texts are filled: words that are run as they are, or a text for /bin/sh. */
 export type CommandWords = { readonly argv: readonly string[] } | { readonly shell: string }

@@ -7,7 +7,7 @@ import { runCommand } from "./command-runner.ts"
 import { baseEnvironment, findProcessOwner } from "./process-owner.ts"
 import { fillText } from "./step-try.ts"
 import type { OrderRefusal } from "./policy-file.ts"
-import { SecretMask } from "./secret-mask.ts"
+import { SecretMask } from "@signalbox/masking/secret-mask"
 
 type Probe = Extract<ServerFrame, { type: "probe" }>
 

@@ -2,7 +2,7 @@ import type { AttemptPhase, StepOrder, TaskOrder, Text } from "@signalbox/contra
 import { AppError } from "@signalbox/kernel/app-error"
 import type { AttemptContext } from "./attempt-context.ts"
 import type { LiveOutput } from "./output-stream.ts"
-import type { SecretMask } from "./secret-mask.ts"
+import type { SecretMask } from "@signalbox/masking/secret-mask"
 import type { TryResult } from "./try-result.ts"
 
 /** What texts of an order are filled with on the node. */

@@ -130,6 +130,17 @@ describe("W2: steps that the server performs", () => {
     expect(JSON.stringify([done, rows])).not.toContain("hunter2")
   })
 
+  test("X5: an answer that repeats a secret encoded among other text is masked as on a node", async () => {
+    const basic = Buffer.from("you:hunter2-hunter2").toString("base64")
+    answer = { ...answer, body: JSON.stringify({ sent: basic }) }
+    const step = { url: `${base}/echo`, method: "GET" }
+    const key = await startRun([{ http: { ...step, headers: { authorization: "Bearer ${{ secrets.token }}" } } }])
+    const done = await performer("p1").perform(node, request(key))
+    expect(done?.result).toMatchObject({ state: "succeeded" })
+    expect(JSON.stringify(done?.reply)).toContain("***")
+    expect(JSON.stringify(done)).not.toContain(basic.slice(6, 20))
+  })
+
   test("a status that is not expected fails the step", async () => {
     answer = { status: 503, body: "busy" }
     const key = await startRun([{ http: { url: base } }, { http: { url: base, status: [503] } }])

@@ -8,13 +8,13 @@ import { setTimeout as delay } from "node:timers/promises"
 import type { KeptOutput, StepResult } from "@signalbox/contracts/fleet/agent-protocol"
 import { parseAttemptKey } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
+import { SecretMask } from "@signalbox/masking/secret-mask"
 import { toInstant, type Clock } from "@signalbox/kernel/clock"
 import type { Logger } from "pino"
 import type { Egress } from "../../egress/egress.ts"
 import type { PrincipalDirectory, SecretReader, StandingCaller, StepAnswer, StepRequest } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
 import { readFrozenSecrets } from "./frozen-parts.ts"
-import { createMask } from "./masked-text.ts"
 import { findCall, resolveCall, secretsOf, type ServerCall } from "./server-call.ts"
 import {
   claimCall,
@@ -38,6 +38,8 @@ export const serverStepLimits = {
   shownLengthMax: 16 * 1024,
   /** Of a reply's body, as the step's outputs see it. */
   replyLengthMax: 256 * 1024,
+  /** Spellings of secrets that are looked for, as agents do. */
+  maskPatternsMax: 4_000,
 } as const
 
 /** Where calls go: the parts of the server that carry them out. */
@@ -153,7 +155,8 @@ export class ServerSteps {
     }
     try {
       const secrets = await this.#readSecrets(run, row)
-      mask = createMask(Object.values(secrets))
+      const found = new SecretMask(Object.values(secrets), serverStepLimits.maskPatternsMax)
+      mask = (text) => found.text(text)
       const call = resolveCall(run.document, row, {
         valueOf: valuesOf(run.parameters, node),
         late: { secrets, values: row.values },
