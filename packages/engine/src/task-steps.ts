@@ -134,7 +134,7 @@ function finishTask(draft: Draft, slot: Slot, outcome: TaskOutcome): void {
   const final = refused || end.class === "denied"
   const ran = state === "interrupted" || state === "aborted" || (state === "failed" && !refused)
   const reported: Slot = { ...slot, touched: slot.touched || ran }
-  if (state === "failed" && !refused && mayRetry(draft, slot)) {
+  if (state === "failed" && !final && mayRetry(draft, slot)) {
     const deadline = draft.clock.time + retryDelayOf(draft.plan, slot.ordinal, slot.attempt)
     put(draft, slot, { ...reported, state: getNextTaskState(slot, "retry"), class: end.class, deadline })
   } else {

@@ -25,9 +25,9 @@ export function workflowsHandlers(context: WorkflowsContext): Handler[] {
     ...followHandlers(context),
     ...controlHandlers(context),
     ...executionHandlers(context),
+    ...evidenceHandlers(context),
   ]
 }
-    ...evidenceHandlers(context),
 
 function documentHandlers(): Handler[] {
   return [applyHandler(), validateHandler(), ...readHandlers()]
