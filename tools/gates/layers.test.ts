@@ -15,6 +15,7 @@ const cleanTree: Tree = {
   "packages/contracts/src/base.ts":
     'import { z } from "zod"\nexport { base } from "@signalbox/kernel/base"\nexport const schema = z',
   "packages/attestation/src/base.ts": 'import "node:crypto"\nexport { base } from "@signalbox/contracts/base"',
+  "packages/masking/src/base.ts": 'export { base } from "@signalbox/contracts/base"',
   "packages/expressions/src/base.ts": 'export { base } from "@signalbox/kernel/base"',
   "packages/engine/src/base.ts": 'export { base } from "@signalbox/kernel/base"',
   "packages/approvals/src/base.ts": 'export { base } from "@signalbox/expressions/base"',
@@ -38,6 +39,7 @@ const cleanTree: Tree = {
 const planted: Readonly<Record<string, Tree>> = {
   "layer-kernel": { "packages/kernel/src/bad.ts": 'import "@signalbox/contracts/base"' },
   "layer-contracts": { "packages/contracts/src/bad.ts": 'import "@signalbox/engine/base"' },
+  "layer-masking": { "packages/masking/src/bad.ts": 'import "@signalbox/expressions/base"' },
   "layer-attestation": { "packages/attestation/src/bad.ts": 'import "@signalbox/expressions/base"' },
   "layer-expressions": { "packages/expressions/src/bad.ts": 'import "@signalbox/contracts/base"' },
   "layer-engine": { "packages/engine/src/bad.ts": 'import type {} from "@signalbox/contracts/base"' },
