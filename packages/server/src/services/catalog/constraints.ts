@@ -218,8 +218,10 @@ function judgeParameter(
     widening.push({ path, message: `the source allows ${upstream.min} at least` })
   if (own.max !== undefined && upstream.max !== undefined && own.max > upstream.max)
     widening.push({ path, message: `the source allows ${upstream.max} at most` })
-  const { min = -Infinity, max = Infinity, enum: values } = narrowParameter(upstream, own)
-  if (min > max || values?.length === 0) invalid.push({ path, message: "together with the source it allows nothing" })
+  const together = narrowParameter(upstream, own)
+  const { min = -Infinity, max = Infinity, enum: values } = together
+  const isPossible = values?.some((value) => findConstraintFault(together, value) === undefined) ?? min <= max
+  if (!isPossible) invalid.push({ path, message: "together with the source it allows nothing" })
 }
 
 /** Members that are present. */
