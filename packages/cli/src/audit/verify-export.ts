@@ -1,3 +1,4 @@
+import { createPublicKey } from "node:crypto"
 import type { ExportLine } from "@signalbox/contracts/audit/export-line"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { ChainCheck, ChainFault, ChainRecord, Checkpoint } from "@signalbox/server/storage/audit-chain"
@@ -36,8 +37,13 @@ type Header = Extract<ExportLine, { kind: "export" }>
 /** Computes a chain again, line by line, and tells the first record that doesn't fit. @throws cli.file-unreadable */
 export async function verifyExport(lines: AsyncIterable<ExportLine>, options: VerifyOptions): Promise<ChainVerdict> {
   const { ChainCheck, checkpointType } = await import("@signalbox/server/storage/audit-chain")
-  const { readStatement } = await import("@signalbox/server/storage/signed-envelope")
-  const read = (envelope: KeptEnvelope, keys: readonly string[]) => readStatement(envelope, checkpointType, keys)
+  const { readStatement } = await import("@signalbox/attestation/signed-envelope")
+  const read = (envelope: KeptEnvelope, keys: readonly string[]) =>
+    readStatement(
+      envelope,
+      checkpointType,
+      keys.map((pem) => createPublicKey(pem)),
+    )
   let state: Verification | undefined
   for await (const line of lines) {
     if (line.kind === "export") {
