@@ -25,6 +25,8 @@ export interface TakenOver {
   readonly installation: TestInstallation
   readonly database: TestDatabase
   readonly trustFile: string
+  /** Variables by which a command runs as the administrator. */
+  asAdmin(): Promise<NodeJS.ProcessEnv>
   /** Holds a run; gives the request. `notBefore` keeps what is approved from running by itself. */
   hold(input: CallInputOf<typeof executionsCreate>, options?: { readonly notBefore?: string }): Promise<Asked>
   /** A member's yes, by command; signed unless said otherwise. */
@@ -133,6 +135,7 @@ type Acts = Omit<TakenOver, "installation" | "database" | "trustFile" | "stop">
 function acts(installation: TestInstallation, database: TestDatabase, keys: ReadonlyMap<Member, string>): Acts {
   const { client } = installation
   return {
+    asAdmin: async () => loginOf(installation, (await installation.admin()).key),
     async hold(input, { notBefore } = {}) {
       const { key } = await installation.admin()
       const reply = await fetch(`${client.url}/v1/executions`, {

@@ -84,7 +84,7 @@ test("A18: a server that was taken over gets nothing run that they have not sign
     expect({ name, ...end }).toMatchObject({ name, state: "failed", class: "unapproved" })
     expect(end.message, name).toContain(reason)
   }
-  const command = await world.installation.run(["exec", "--nodes", "web-1", "--", "uptime"])
+  const command = await world.installation.run(["exec", "-n", "web-1", "--", "uptime"], await world.asAdmin())
   expect(command.code, command.stderr).toBe(1)
   expect(await world.written("web-1")).toBe("web-1 has 1.0\n")
   expect(await world.written("web-2")).toBe("")
@@ -106,8 +106,8 @@ test("A18: an agent that was killed remembers what an approval was used for", { 
 test("A18: `approvals verify` needs no server, and one changed byte fails", { timeout: 120_000 }, async () => {
   const { installation, trustFile } = world
   const file = join(installation.directory, "approval.json")
-  await writeFile(file, await installation.succeed(["approvals", "export", proper.id]))
-  const keys = JSON.parse(await installation.succeed(["signing-keys", "list", "--json"])) as {
+  await writeFile(file, await installation.succeed(["approvals", "export", proper.id], await world.asAdmin()))
+  const keys = JSON.parse(await installation.succeed(["signing-keys", "list", "--json"], await world.asAdmin())) as {
     items: Array<{ publicKey: string }>
   }
   await writeFile(
