@@ -63,10 +63,10 @@ export const voteKeysRevoke = defineOperation({
   summary: "Refuse votes signed with a key from now on",
   description: "Votes it signed before stand. The caller's own key; an administrator may revoke anybody's.",
   method: "POST",
-  path: "/v1/vote-keys/{key}:revoke",
+  path: "/v1/vote-keys/{voteKey}:revoke",
   effect: "change",
   permission: "approvals.answer",
-  input: z.strictObject({ key: keyId }),
+  input: z.strictObject({ voteKey: keyId }),
   output: voteKey,
   errors: ["approvals.vote-key-not-found"],
 })

@@ -1,7 +1,10 @@
 import { createHash } from "node:crypto"
+import { signVoteKeyClaim } from "@signalbox/attestation/member-vote"
+import { findVoteKey, newVoteKeyPem } from "@signalbox/attestation/vote-key"
 import { breakGlassReviewsOpen } from "@signalbox/contracts/calendars/break-glass-reviews"
 import { operations } from "@signalbox/contracts/operations"
 import { pathFields, type AnyOperation } from "@signalbox/contracts/operation"
+import { assert } from "@signalbox/kernel/assert"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { newPublicKey, startServerFixture, type ServerFixture } from "./edge.fixture.ts"
 
@@ -151,7 +154,20 @@ async function fillApprovals(key: string): Promise<Record<string, string>> {
   const absence = { until: "2099-01-01T00:00:00Z", note: "secret-note-of-one" }
   const delegation = await server.call(key, "POST", "/v1/delegations", absence)
   expect(delegation.status, JSON.stringify(delegation.body)).toBe(200)
-  return { request: request.body["id"] as string, delegation: delegation.body["id"] as string }
+  const voteKey = await addVoteKey(key)
+  return { request: request.body["id"] as string, delegation: delegation.body["id"] as string, voteKey }
+}
+
+async function addVoteKey(key: string): Promise<string> {
+  const voteKey = findVoteKey(newVoteKeyPem())
+  assert(voteKey, "a new key is one")
+  const { body } = await server.call(key, "GET", "/v1/auth/whoami")
+  const claim = { account: "one", principal: String(body["principal"]), at: new Date().toISOString() }
+  const proof = JSON.stringify(signVoteKeyClaim(voteKey, claim))
+  const given = { publicKey: voteKey.publicKey, proof, note: "secret-note-of-one" }
+  const added = await server.call(key, "POST", "/v1/vote-keys", given)
+  expect(added.status, JSON.stringify(added.body)).toBe(200)
+  return voteKey.keyId
 }
 
 async function fillCatalog(key: string): Promise<Record<string, string>> {
@@ -232,6 +248,7 @@ const bodies: Record<string, unknown> = {
   "approval-requests.ask": { ...vote, question: "why?" },
   "approval-requests.answer": { answer: "because" },
   "approval-requests.delegate": {},
+  "vote-keys.revoke": {},
   "held-operations.edit": { revision: 1, newInput: {} },
   "products.apply": { provisioner: "own" },
   "portfolios.apply": { import: { account: "one", portfolio: "own" } },
@@ -321,6 +338,7 @@ describe("X2: every operation is refused", () => {
       if (
         operation.permission === "routes.write" ||
         operation.permission === "secrets.rotate" ||
+        operation.permission === "executions.evidence" ||
         operation.permission === "accounts.write"
       )
         expect(answer.status).toBe(403)
@@ -385,6 +403,7 @@ async function snapshot(): Promise<unknown> {
     database.query("select name, version from approval_associations where account = 'one'"),
     database.query("select id, version from approval_requests where account = 'one'"),
     database.query("select id, version from approval_delegations where account = 'one'"),
+    database.query("select id, version from vote_keys where account = 'one'"),
     database.query("select name, version from catalog_products where account = 'one'"),
     database.query("select name, version from catalog_portfolios where account = 'one'"),
     database.query("select id, version from catalog_instances where account = 'one'"),

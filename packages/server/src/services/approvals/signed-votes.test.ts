@@ -80,8 +80,8 @@ test("A18: a key is registered by who has it, once, and revoked by its member or
   expect(mine.items.map(({ id, state }) => [id, state]).toSorted()).toEqual(
     [key, keys.ada].map(({ keyId }) => [keyId, "active"]).toSorted(),
   )
-  expect(await fixture.refusal(ben.key, voteKeysRevoke, { key: key.keyId })).toBe("approvals.vote-key-not-found")
-  expect(await fixture.call(fixture.admin, voteKeysRevoke, { key: key.keyId })).toMatchObject({ state: "revoked" })
+  expect(await fixture.refusal(ben.key, voteKeysRevoke, { voteKey: key.keyId })).toBe("approvals.vote-key-not-found")
+  expect(await fixture.call(fixture.admin, voteKeysRevoke, { voteKey: key.keyId })).toMatchObject({ state: "revoked" })
   expect(await fixture.eventsOf(key.keyId)).toEqual(["vote-key.added", "vote-key.revoked"])
   const asked = await fixture.submit(backend.key, purchase)
   const refusal = await fixture.refusal(ada.key, approvalRequestsApprove, signed(key, voteOf(ada, asked)))

@@ -30,12 +30,12 @@ export function voteKeyHandlers(context: ApprovalsContext): Handler[] {
       const rows = await listVoteKeys(sql, account, { after: nameAfter(cursor), limit: limit + 1, member })
       return pageOfRows(rows, limit, { keyOf: ({ id }) => id, toItem: toVoteKey })
     }),
-    onChange(voteKeysRevoke, async ({ key }, ctx) => {
+    onChange(voteKeysRevoke, async ({ voteKey }, ctx) => {
       const { caller, now } = ctx
-      const row = await lockVoteKey(ctx.tx, ctx.account, key)
+      const row = await lockVoteKey(ctx.tx, ctx.account, voteKey)
       const mayRevoke = row?.member.key === caller.principal || caller.permissions.has("approvals.write")
       if (!row || !mayRevoke)
-        throw new AppError("approvals.vote-key-not-found", `there is no key "${key}" that you could revoke`)
+        throw new AppError("approvals.vote-key-not-found", `there is no key "${voteKey}" that you could revoke`)
       if (row.revokedAt !== null) return toVoteKey(row)
       const revoked = await revokeVoteKey(ctx.tx, row, { principal: caller.principal, now })
       emit(ctx, revoked, "vote-key.revoked")
