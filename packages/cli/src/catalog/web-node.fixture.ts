@@ -64,6 +64,7 @@ export class WebNodeExample {
       ...{ name: "web-administrator", via: "webhook", url },
       signingSecret: "web-administrator",
     })
+    await installation.succeed(["login", "--local"])
     await installation.succeed(["apply", "-f", join(example, "catalog.yaml")])
     return new WebNodeExample({ installation, administratorPort, lea, ada, keys: { provisioner, administrator } })
   }
@@ -139,8 +140,13 @@ export class WebNodeExample {
     }
   }
 
+  async endBackends(): Promise<void> {
+    for (const backend of this.#backends) await backend.end("SIGKILL")
+    this.#backends = []
+  }
+
   async remove(): Promise<void> {
-    for (const backend of this.#backends) await backend.end("SIGKILL").catch(() => undefined)
+    await this.endBackends()
     await Promise.all([this.lea.close(), this.#ada.close()])
     // What a provisioner left running outlives it, as it should; the test's folder goes.
     const { WebMachine } = (await import(join(example, "web-machine.ts"))) as {

@@ -5,7 +5,7 @@ import { catalogEnd } from "@signalbox/contracts/catalog/instances"
 import { nodesList } from "@signalbox/contracts/fleet/operations"
 import { executionsList } from "@signalbox/contracts/workflows/operations"
 import { freePorts } from "../cookbook/cookbook.fixture.ts"
-import { afterAll, beforeAll, expect, test } from "vitest"
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest"
 import { exitCodes } from "../exit-codes.ts"
 import { WebNodeExample } from "./web-node.fixture.ts"
 
@@ -16,7 +16,8 @@ beforeAll(async () => {
   example = await WebNodeExample.create()
 }, 300_000)
 
-afterAll(() => example.remove(), 120_000)
+afterEach(() => example.endBackends())
+afterAll(() => (example as WebNodeExample | undefined)?.remove(), 120_000)
 
 async function nodesOf(instance: string) {
   const { items } = await example.installation.client.call(nodesList, { query: `catalog.instance=${instance}` })
@@ -44,8 +45,8 @@ test(
   { timeout: 600_000 },
   async () => {
     const { installation } = example
-    const provisioner = await example.startProvisioner()
-    const administrator = await example.startAdministrator()
+    await example.startProvisioner()
+    await example.startAdministrator()
     const [port = 0] = await freePorts(1)
 
     const words = ["catalog", "launch", "web", "web-node", "--name", "shop-1", "--parameter", `port=${port}`]
@@ -77,7 +78,7 @@ test(
       const { items } = await installation.client.call(executionsList, { workflow: "restart-web" })
       return items.find(({ finishedAt }) => finishedAt !== undefined)
     })
-    expect(run.state).toBe("completed")
+    expect(run.state).toBe("succeeded")
     await example.until("another process to answer", async () => {
       const page = await pageOf(url)
       return page !== undefined && page !== before
@@ -95,8 +96,6 @@ test(
     const story = await installation.succeed(["why", id])
     for (const what of ["catalog.launch", "instance.available", "instance.ended", launch.id])
       expect(story).toContain(what)
-    await provisioner.end("SIGTERM")
-    await administrator.end("SIGTERM")
   },
 )
 
