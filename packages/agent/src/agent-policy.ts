@@ -66,7 +66,7 @@ export function decide(policy: AgentPolicy, order: TaskOrder, facts: PolicyFacts
   }
   if (order.whole && policy.paths && !policy.paths.includes("/"))
     return { rule: "paths", message: "the order saves the whole root" }
-  const longest = Math.max(order.timeoutMilliseconds, ...order.steps.map((step) => step.timeoutMilliseconds))
+  const longest = Math.max(order.timeoutMilliseconds, ...order.steps.map(workMilliseconds))
   const tooLong = judgeDuration(policy, longest)
   if (tooLong) return tooLong
   for (const step of order.steps) {
@@ -75,6 +75,9 @@ export function decide(policy: AgentPolicy, order: TaskOrder, facts: PolicyFacts
   }
   return undefined
 }
+
+/** While people are waited for, nothing runs here. */
+const workMilliseconds = (step: StepOrder): number => (step.server === "approval" ? 0 : step.timeoutMilliseconds)
 
 /** As `decide`, for a health check's command. */
 export function decideProbe(

@@ -11,14 +11,14 @@ import {
 import { assert } from "@signalbox/kernel/assert"
 import { toInstant } from "@signalbox/kernel/clock"
 import { errorText } from "./agent-logger.ts"
-import { type Attempt, deedsOf, isOpen, isSettled, type JournalRecord } from "./attempt.ts"
+import { type Attempt, deedsOf, findResumption, isOpen, isSettled, type JournalRecord } from "./attempt.ts"
 import type { OrderToJudge } from "./approval-guard.ts"
 import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
 import { AttemptLanes, type LaneItem } from "./attempt-lanes.ts"
 import { fitResults } from "./outcome-size.ts"
 import type { OrderRefusal } from "./policy-file.ts"
 import { runRollback } from "./rollback-runner.ts"
-import { allSteps, failed, refusedLate, runTask } from "./task-runner.ts"
+import { allSteps, failed, refusedLate, runTask, type TaskRun } from "./task-runner.ts"
 
 type StartFrame = Extract<ServerFrame, { type: "start" }>
 type RollbackFrame = Extract<ServerFrame, { type: "rollback" }>
@@ -32,7 +32,8 @@ const resultBytesMax = agentLimits.frameBytesMax - 64 * 1024
  * Owns the node's attempts from their orders to their ends, and the secrets of those under way (in memory alone). Called
  * by the session for each order and by the agent at start and stop. Invariants: nothing runs that the journal doesn't
  * hold; a (key, phase) whose end is in the journal never runs again; every known (key, phase) is answered from the
- * journal; an order that was taken is not refused as late, however long it waits for its turn.
+ * journal; an order that was taken is not refused as late, however long it waits for its turn; what only waits for people
+ * goes on after the agent's end.
  */
 export class AttemptExecutor {
   readonly #context: AttemptContext
@@ -64,10 +65,13 @@ export class AttemptExecutor {
 
   /** Takes up again what was accepted before the agent ended; to be called once a phase, after recovery. */
   resume(phase: AttemptPhase): void {
-    for (const attempt of [...this.#context.journal.attempts()]) {
+    // What had begun has the lane before what waits for it.
+    const begunFirst = (attempt: Attempt): number => (attempt.phases[phase] === "running" ? 0 : 1)
+    for (const attempt of [...this.#context.journal.attempts()].toSorted((a, b) => begunFirst(a) - begunFirst(b))) {
       const state = attempt.phases[phase]
       if (state !== "accepted" && state !== "running") continue
-      if (phase === "task" && this.#context.serverNow() > (attempt.startBefore ?? 0)) this.#lateKeys.add(attempt.key)
+      if (phase === "task" && state === "accepted" && this.#context.serverNow() > (attempt.startBefore ?? 0))
+        this.#lateKeys.add(attempt.key)
       this.#enqueue(attempt, phase)
     }
   }
@@ -232,6 +236,7 @@ export class AttemptExecutor {
   async #runTask(key: string, stop: AbortSignal): Promise<void> {
     const order = this.#ordersAtHand.get(key) ?? (await this.#readOrder(key))
     const attempt = this.#context.journal.find(key)
+    if (attempt?.phases.task === "running") return await this.#resumeTask(key, { order, stop })
     if (attempt?.phases.task !== "accepted") return
     if (attempt.killedReason !== undefined)
       return await this.#finishTask(key, killedBefore(attempt.killedReason, order))
@@ -239,10 +244,26 @@ export class AttemptExecutor {
     const refusal = await this.refuses({ key, order, startBefore: attempt.startBefore ?? 0, stop })
     // Where it was stopped meanwhile, that is why it doesn't run.
     if (refusal && !stop.aborted) return await this.#finishTask(key, failed(order, { ...refusal, steps: [] }))
+    await this.#carryOut(key, { order, stop })
+  }
+
+  /** What an agent before this one began, and that only waited for people. */
+  async #resumeTask(key: string, at: { readonly order: TaskOrder; readonly stop: AbortSignal }): Promise<void> {
+    const { journal } = this.#context
+    const resumption = findResumption(await journal.read(key), at.order)
+    assert(resumption, `the recovery left only what can go on: ${key}`)
+    const killedReason = journal.find(key)?.killedReason
+    if (killedReason === undefined) return await this.#carryOut(key, { ...at, resumption })
+    const steps = allSteps(at.order, resumption.results)
+    await this.#finishTask(key, { state: "aborted", message: killedReason.slice(0, 2000), steps })
+  }
+
+  async #carryOut(key: string, run: Pick<TaskRun, "order" | "stop" | "resumption">): Promise<void> {
     const secrets = this.#secrets.get(`${key} task`) ?? {}
-    let outcome: TaskOutcome
+    const { order } = run
+    let outcome: TaskOutcome | undefined
     try {
-      outcome = await runTask({ context: this.#context, key, order, secrets, stop })
+      outcome = await runTask({ context: this.#context, key, secrets, ...run })
     } catch (error) {
       const message = `the agent could not carry on: ${errorText(error)}`
       outcome = failed(order, {
@@ -251,7 +272,7 @@ export class AttemptExecutor {
         steps: [...(this.#context.journal.find(key)?.stepResults ?? [])],
       })
     }
-    await this.#finishTask(key, outcome)
+    if (outcome) await this.#finishTask(key, outcome)
   }
 
   async #runRollback(key: string, stop: AbortSignal): Promise<void> {

@@ -181,6 +181,31 @@ export function deedsOf(records: readonly JournalRecord[], order: TaskOrder): De
   return { begun: [...begun.values()].toSorted((a, b) => a.index - b.index), outputs }
 }
 
+/** Where a task goes on that only waited for people when its agent ended. */
+export interface Resumption {
+  readonly step: number
+  /** Of the steps before it. */
+  readonly results: readonly StepResult[]
+  /** Milliseconds of this machine's clock since which it waits. */
+  readonly since: number
+}
+
+/** Undefined where anything else may have been under way: then how far it came is not known. */
+export function findResumption(records: readonly JournalRecord[], order: TaskOrder): Resumption | undefined {
+  const results: StepResult[] = []
+  let under: { readonly step: number; readonly since: number } | undefined
+  for (const record of records) {
+    if (record.type === "damaged") return undefined
+    if (record.type === "step" && record.phase === "task" && under?.step !== record.step)
+      under = { step: record.step, since: record.at }
+    if (record.type !== "step-ended") continue
+    results.push(record.result)
+    under = undefined
+  }
+  if (!under || order.steps[under.step]?.server !== "approval" || results.length !== under.step) return undefined
+  return { ...under, results }
+}
+
 /** True where nothing is under way and the server knows every result. */
 export function isSettled(attempt: Attempt): boolean {
   return (["task", "rollback"] as const).every(

@@ -1,13 +1,13 @@
 import type { TaskOutcome } from "@signalbox/contracts/fleet/agent-protocol"
 import { allSteps } from "./task-runner.ts"
-import type { Attempt, JournalRecord } from "./attempt.ts"
+import { findResumption, type Attempt, type JournalRecord } from "./attempt.ts"
 import type { AttemptContext } from "./attempt-context.ts"
 import { endGroup } from "./command-runner.ts"
 import { findMarkedGroups, isAlive, readBootId } from "./process-identity.ts"
 
 /**
  * What a killed agent left: to be called once, before any order is taken. A task that had started and has no end is
- * `interrupted` and never runs again; what still runs of it is stopped. A rollback is done again if only files may have
+ * `interrupted` and never runs again, unless it only waited for people; what still runs of it is stopped. A rollback is done again if only files may have
  * been touched (that is idempotent); once an undo may have run its outcome is `unknown`.
  */
 export async function recoverAttempts(context: AttemptContext): Promise<void> {
@@ -32,6 +32,8 @@ async function finishInterrupted(context: AttemptContext, attempt: Attempt): Pro
   const { key } = attempt
   const records = await context.journal.read(key)
   const accepted = records.find((record): record is Extract<JournalRecord, { order: unknown }> => "order" in record)
+  // Nothing ran here: the wait goes on.
+  if (accepted && !attempt.damaged && findResumption(records, accepted.order)) return
   const underWay = attempt.stepUnderWay?.phase === "task" ? attempt.stepUnderWay.step : undefined
   const step = underWay === undefined ? undefined : accepted?.order.steps[underWay]?.name
   const message = attempt.damaged

@@ -4,7 +4,7 @@ import type { Deeds } from "./attempt.ts"
 import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
 import { type Restored, restoreFiles } from "./saved-files.ts"
 import { SecretMask } from "@signalbox/masking/secret-mask"
-import { findUndo, isCovered, restoreStep } from "./step-kinds.ts"
+import { findUndo, isApproval, isCovered, restoreStep } from "./step-kinds.ts"
 import { runStep } from "./step-runner.ts"
 import type { StepInputs } from "./step-try.ts"
 
@@ -126,7 +126,9 @@ function describe({ name, state, message, exitCode }: StepResult): string {
 
 /** Steps that began and may have changed something. */
 function changing({ order, deeds }: RollbackRun): StepOrder[] {
-  return deeds.begun.flatMap(({ index }) => order.steps[index] ?? []).filter(({ wait }) => wait === undefined)
+  return deeds.begun
+    .flatMap(({ index }) => order.steps[index] ?? [])
+    .filter((step) => step.wait === undefined && !isApproval(step))
 }
 
 /** W6: only what was declared is known to be as before, or in mode `whole` only what lies in the root. */

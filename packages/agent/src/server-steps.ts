@@ -15,6 +15,10 @@ interface ServerTry {
   readonly stop: AbortSignal
 }
 
+/** An answer may be lost with a session, or a server too busy to take the question: it is asked again, ever more rarely. */
+const askAgainMillisecondsMin = 30_000
+const askAgainMillisecondsMax = 600_000
+
 interface Pending {
   readonly request: Request
   readonly resolve: (answer: Answer) => void
@@ -45,13 +49,29 @@ export class ServerSteps {
     this.#pending.set(name, { request, resolve })
     if (stop.aborted) resolve("stopped")
     else this.#send(request)
-    const answer = await promise
+    const answer = await this.#askUntil(promise, request)
     clearTimeout(timer)
     stop.removeEventListener("abort", onAbort)
     this.#pending.delete(name)
     if (answer === "late") return { state: "timed-out", message: "the server gave no answer in the step's time" }
     if (answer === "stopped") return { state: "killed", message: "stopped while the server performed it" }
     return resultOf(answer)
+  }
+
+  async #askUntil<T>(answer: Promise<T>, request: Request): Promise<T> {
+    let again: NodeJS.Timeout | undefined
+    const askLater = (milliseconds: number): void => {
+      again = setTimeout(() => {
+        this.#send(request)
+        askLater(Math.min(milliseconds * 2, askAgainMillisecondsMax))
+      }, milliseconds)
+    }
+    askLater(askAgainMillisecondsMin)
+    try {
+      return await answer
+    } finally {
+      clearTimeout(again)
+    }
   }
 
   take(answer: Answer): void {
@@ -68,8 +88,8 @@ function nameOf(of: { key: string; phase: AttemptPhase; step: number; try: numbe
   return `${of.key} ${of.phase} ${of.step} ${of.try}`
 }
 
-function resultOf({ result, reply }: Answer): TryResult {
-  const { state, exitCode, signal, message, changed, stdout, stderr, outputs } = result
+function resultOf({ result, reply, secrets }: Answer): TryResult {
+  const { state, exitCode, signal, message, changed, denied, stdout, stderr, outputs } = result
   const known = state === "succeeded" || state === "timed-out" || state === "killed" ? state : "failed"
   return {
     state: known,
@@ -77,6 +97,8 @@ function resultOf({ result, reply }: Answer): TryResult {
     ...(signal !== undefined && { signal }),
     ...(message !== undefined && { message }),
     ...(changed !== undefined && { changed }),
+    ...(denied && { denied }),
+    ...(secrets && { secrets }),
     ...(stdout && { stdout }),
     ...(stderr && { stderr }),
     ...(outputs && { values: outputs }),

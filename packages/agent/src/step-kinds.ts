@@ -71,9 +71,14 @@ export function findUndo(step: StepOrder, before: StepBefore | undefined): StepU
   }
 }
 
+/** A wait for people: it changes nothing, and no process has to live through it. */
+export function isApproval({ server }: StepOrder): boolean {
+  return server === "approval"
+}
+
 /** True where a rollback need not look at what the step changed, as it puts it back by itself or changes nothing. */
 export function isCovered(step: StepOrder): boolean {
-  return (step.file ?? step.service ?? step.wait ?? step.undo) !== undefined
+  return isApproval(step) || (step.file ?? step.service ?? step.wait ?? step.undo) !== undefined
 }
 
 function stepDirectory(context: AttemptContext, key: string, index: number): string {

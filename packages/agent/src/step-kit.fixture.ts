@@ -37,6 +37,7 @@ import { runTask, type StopReason } from "./task-runner.ts"
 type StepRequest = Extract<AgentFrame, { type: "step-request" }>
 type Answer = Pick<Extract<ServerFrame, { type: "step-result" }>, "reply"> & {
   readonly state?: "succeeded" | "failed"
+  readonly denied?: true
   readonly outputs?: Record<string, string>
 }
 
@@ -191,6 +192,7 @@ export async function makeNode(limits: Partial<AgentRunLimits> = {}): Promise<Te
       const stop = new AbortController()
       onStop?.((reason) => stop.abort(reason))
       const outcome = await runTask({ context, key, order, secrets, stop: stop.signal })
+      if (!outcome) throw new Error("the task was left to the next agent")
       await journal.append(key, { type: "finished", phase: "task", outcome })
       return { key, outcome }
     },
@@ -221,9 +223,10 @@ export async function makeNode(limits: Partial<AgentRunLimits> = {}): Promise<Te
 function reply({ answer, context }: TestNode, request: StepRequest): void {
   const given = answer(request)
   if (!given) return
-  const { state = "succeeded", outputs, reply: body } = given
+  const { state = "succeeded", outputs, reply: body, denied } = given
   const { key, phase, step } = request
-  const result = { name: "call", state, attempts: 1, durationMilliseconds: 0, ...(outputs && { outputs }) }
+  const more = { ...(outputs && { outputs }), ...(denied && { denied }) }
+  const result = { name: "call", state, attempts: 1, durationMilliseconds: 0, ...more }
   const frame = {
     type: "step-result",
     key,

@@ -70,6 +70,7 @@ const cases: Readonly<Record<string, Case>> = {
     changedAgain: true,
   },
   "a call with an undo": { step: () => stepOf({ ...server, undo: server }), changedAgain: undefined },
+  "an approval": { step: () => stepOf({ server: "approval" }), changedAgain: undefined },
   "a call without an undo": { step: () => stepOf(server), changedAgain: undefined, undo: "not-reversible" },
 }
 

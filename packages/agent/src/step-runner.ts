@@ -40,7 +40,7 @@ export async function runStep(run: StepRun): Promise<StepResult> {
   } finally {
     live?.end()
   }
-  const { values: _values, reply: _reply, ...result } = done.result
+  const { values: _values, reply: _reply, secrets: _secrets, ...result } = done.result
   let end: Omit<StepResult, "name" | "attempts" | "durationMilliseconds"> = result
   if (run.phase === "task" && result.state === "succeeded") end = await withOutputs(step, done.result, result)
   return inputs.mask.result({
@@ -53,7 +53,7 @@ export async function runStep(run: StepRun): Promise<StepResult> {
   })
 }
 
-async function withOutputs(step: StepOrder, tried: TryResult, result: Omit<TryResult, "values" | "reply">) {
+async function withOutputs(step: StepOrder, tried: TryResult, result: Omit<TryResult, "values" | "reply" | "secrets">) {
   try {
     const outputs = await evaluateOutputs(step.outputs, tried)
     return Object.keys(outputs).length === 0 ? result : { ...result, outputs }

@@ -2,13 +2,14 @@ import type { StepOrder, StepResult, TaskOrder, TaskOutcome } from "@signalbox/c
 import { isAppError } from "@signalbox/kernel/app-error"
 import { toInstant } from "@signalbox/kernel/clock"
 import { errorText } from "./agent-logger.ts"
+import type { Resumption } from "./attempt.ts"
 import { type AttemptContext, savedDirectory } from "./attempt-context.ts"
 import { findProcessOwner } from "./process-owner.ts"
 import { saveFiles } from "./saved-files.ts"
 import { SecretMask } from "@signalbox/masking/secret-mask"
 import { checkTotalLength, factsOf, isWanted, type StepFacts } from "./step-expressions.ts"
-import { findKind, requireTexts } from "./step-kinds.ts"
-import { notRun, runStep, withoutOutput } from "./step-runner.ts"
+import { findKind, isApproval, requireTexts } from "./step-kinds.ts"
+import { notRun, runStep, withoutOutput, type StepRun } from "./step-runner.ts"
 import { requireSecrets, type StepInputs } from "./step-try.ts"
 
 export interface TaskRun {
@@ -19,6 +20,8 @@ export interface TaskRun {
   readonly secrets: Readonly<Record<string, string>>
   /** Aborted with a `StopReason`. */
   readonly stop: AbortSignal
+  /** Present where an agent before this one began it, and it waited for people. */
+  readonly resumption?: Resumption
 }
 
 /** Why a running task is stopped: on the server's order, or since the agent itself ends. */
@@ -27,9 +30,13 @@ export interface StopReason {
   readonly message: string
 }
 
-/** Saves, starts, runs the steps in order until one fails. Throws only where the journal can't be written. */
-export async function runTask(run: TaskRun): Promise<TaskOutcome> {
+/**
+ * Saves, starts, runs the steps in order until one fails. Undefined where the agent stops while people are waited for:
+ * the next one goes on. Throws only where the journal can't be written.
+ */
+export async function runTask(run: TaskRun): Promise<TaskOutcome | undefined> {
   const { context, key, order } = run
+  if (run.resumption) return await resumeTask(run, run.resumption)
   let mask: SecretMask
   let savedBytes: number
   try {
@@ -47,8 +54,20 @@ export async function runTask(run: TaskRun): Promise<TaskOutcome> {
   await context.journal.append(key, { type: "started", phase: "task", savedBytes }, { volatile: true })
   context.send({ type: "started", key, phase: "task", at: toInstant(startedAt) })
   const deadline = context.uptime() + order.timeoutMilliseconds
-  const outcome = await new StepSequence(run, mask, deadline).run()
-  return { ...outcome, ...(outcome.message !== undefined && { message: mask.text(outcome.message).slice(0, 2000) }) }
+  return await new StepSequence(run, { mask, deadline }).run()
+}
+
+/** The time that its steps took is over; the wait itself takes none of it. */
+async function resumeTask(run: TaskRun, { results, step }: Resumption): Promise<TaskOutcome | undefined> {
+  const { context, order, secrets } = run
+  const mask = new SecretMask(Object.values(secrets), context.limits.maskPatternsMax)
+  const worked = results.reduce((sum, { durationMilliseconds }, index) => {
+    const isWait = order.steps[index] !== undefined && isApproval(order.steps[index])
+    return sum + (isWait ? 0 : durationMilliseconds)
+  }, 0)
+  const deadline = context.uptime() + Math.max(1, order.timeoutMilliseconds - worked)
+  context.logger.info("waiting for people again", { key: run.key, step })
+  return await new StepSequence(run, { mask, deadline }).run()
 }
 
 /** What would be refused in the middle is refused before anything is changed. */
@@ -74,21 +93,37 @@ async function saveBefore({ context, key, order, stop }: TaskRun): Promise<numbe
 /** The steps of one task, one after the other; holds what they passed on. Used once. */
 class StepSequence {
   readonly #run: TaskRun
-  readonly #mask: SecretMask
+  #secrets: StepInputs["secrets"]
+  #mask: SecretMask
   /** By `uptime` of the context. */
-  readonly #deadline: number
+  #deadline: number
+  #isLeft = false
   readonly #results: StepResult[] = []
   readonly #facts: Record<string, StepFacts> = {}
 
-  constructor(run: TaskRun, mask: SecretMask, deadline: number) {
+  constructor(run: TaskRun, { mask, deadline }: { readonly mask: SecretMask; readonly deadline: number }) {
     this.#run = run
+    this.#secrets = run.secrets
     this.#mask = mask
     this.#deadline = deadline
+    for (const [index, result] of (run.resumption?.results ?? []).entries()) {
+      const id = run.order.steps[index]?.id
+      if (id !== undefined) this.#facts[id] = factsOf(result)
+      this.#results.push(result)
+    }
   }
 
-  async run(): Promise<TaskOutcome> {
+  async run(): Promise<TaskOutcome | undefined> {
+    const outcome = await this.#runAll()
+    if (this.#isLeft) return undefined
+    const { message } = outcome
+    return { ...outcome, ...(message !== undefined && { message: this.#mask.text(message).slice(0, 2000) }) }
+  }
+
+  async #runAll(): Promise<TaskOutcome> {
     const { order, stop, context } = this.#run
     for (const [index, step] of order.steps.entries()) {
+      if (index < this.#results.length) continue
       if (stop.aborted) return stopped(this.#run, this.#results)
       if (context.uptime() >= this.#deadline) return timedOut(order, this.#results)
       const refusal = await this.#runOne(index, step)
@@ -110,16 +145,39 @@ class StepSequence {
       this.#tellStep(index, step)
       const { attemptsMax } = step
       const inputs = this.#inputs()
-      result = await runStep({
-        ...{ context, key, index, step, attemptsMax, inputs, stop, deadline: this.#deadline },
-        ...{ phase: "task", ...kind },
-      })
+      const run = { context, key, index, step, attemptsMax, inputs, stop, phase: "task" as const, ...kind }
+      result = await (isApproval(step) ? this.#waitForPeople(run) : runStep({ ...run, deadline: this.#deadline }))
     }
     result = this.#passOn(step, result)
     this.#results.push(result)
-    if (stop.aborted && result.state !== "succeeded") return stopped(this.#run, this.#results)
+    if (stop.aborted && result.state !== "succeeded") {
+      // Nothing ran: the next agent asks again, and is told what came of it.
+      this.#isLeft = isApproval(step) && (stop.reason as StopReason).kind === "agent-stopping"
+      return stopped(this.#run, this.#results)
+    }
     await context.journal.append(key, { type: "step-ended", result: withoutOutput(result) }, { volatile: true })
     return this.#judge(step, result)
+  }
+
+  /** The task's own time stands still meanwhile. Secrets come with the answer, for an agent that has lost them. */
+  async #waitForPeople(run: Omit<StepRun, "deadline">): Promise<StepResult> {
+    const { context, step } = run
+    const { resumption } = this.#run
+    const since = resumption?.step === run.index ? Math.max(0, context.clock.now() - resumption.since) : 0
+    const begunAt = context.uptime()
+    const perform: StepRun["perform"] = async (attempt) => {
+      const tried = await run.perform(attempt)
+      if (tried.secrets) this.#takeSecrets(tried.secrets)
+      return tried
+    }
+    const result = await runStep({ ...run, perform, deadline: begunAt + Math.max(1, step.timeoutMilliseconds - since) })
+    this.#deadline += context.uptime() - begunAt
+    return result
+  }
+
+  #takeSecrets(secrets: StepInputs["secrets"]): void {
+    this.#secrets = { ...this.#secrets, ...secrets }
+    this.#mask = new SecretMask(Object.values(this.#secrets), this.#run.context.limits.maskPatternsMax)
   }
 
   /** Of an only step `started` has said it all. */
@@ -145,7 +203,7 @@ class StepSequence {
 
   #inputs(): StepInputs {
     const outputs = Object.fromEntries(Object.entries(this.#facts).map(([id, facts]) => [id, facts.outputs]))
-    return { secrets: this.#run.secrets, mask: this.#mask, outputs }
+    return { secrets: this.#secrets, mask: this.#mask, outputs }
   }
 
   #passOn(step: StepOrder, result: StepResult): StepResult {
@@ -168,7 +226,7 @@ class StepSequence {
     if (context.uptime() >= this.#deadline) return timedOut(order, this.#results)
     if (step.continueOnFailure) return undefined
     return failed(order, {
-      class: result.state === "timed-out" ? "timeout" : "command",
+      class: result.denied ? "denied" : result.state === "timed-out" ? "timeout" : "command",
       message: `step "${step.name}" ${describe(result)}`,
       steps: this.#results,
     })

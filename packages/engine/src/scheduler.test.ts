@@ -145,6 +145,7 @@ describe("retries", () => {
     { state: "aborted" },
     { state: "skipped" },
     { state: "failed", class: "refused" },
+    { state: "failed", class: "denied" },
   ])("I5: $state $class is never repeated", (outcome) => {
     const run = started({ attemptsMax: 3, width: 1 })
     run.step(finished(0, 1, outcome))

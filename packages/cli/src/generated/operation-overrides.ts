@@ -155,6 +155,8 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
   "nodes.enroll": "`signalbox agent enroll` calls it with the key that it makes",
   "passwords.change": "`signalbox change-password` calls it, and asks for the passwords",
   "passwords.redeem": "`signalbox login --code` calls it",
+  "step-approvals.ask": "the server calls it where a step waits for people",
+  "step-approvals.cancel": "the server calls it where no task waits any more",
   "templates.apply": "`signalbox apply -f` calls it: levels don't fit into options",
   "why.explain": "`signalbox why` calls it",
   "why.node": "`signalbox why node` calls it",

@@ -25,6 +25,7 @@ export function renderPlan(plan: Plan, columns: number | undefined): string {
       windows: windows && windowsText(windows),
       takes: `at most ${plan.durationMax}, holds and pauses not counted`,
       saved: rollback.saved.length > 0 ? rollback.saved.join(", ") : undefined,
+      asks: asksText(plan),
       notCovered: rollback.notCovered.length > 0 ? rollback.notCovered.join(", ") : undefined,
     },
     columns,
@@ -44,6 +45,19 @@ export function renderPlan(plan: Plan, columns: number | undefined): string {
     `Run exactly this, or nothing: the same command with --plan-digest ${plan.planDigest} in the place of --plan`,
     "",
   ].join("\n")
+}
+
+/** Whom the run will wait for, step by step. */
+function asksText({ approvals, asked = [] }: Plan): string | undefined {
+  const texts = approvals.map(({ step, template, scope }) => {
+    const levels = asked.filter((each) => each.step === step)
+    const who = levels.map(({ level, strategy, members }) => {
+      const names = members.map(({ name, barred }) => (barred === undefined ? name : `${name} (barred)`))
+      return `${level}, ${strategy} of ${names.join(", ")}`
+    })
+    return `${step}: ${template}, ${scope === "task" ? "for each node" : "once"} (${who.join("; ")})`
+  })
+  return texts.length > 0 ? safeLine(texts.join("; ")) : undefined
 }
 
 /** A script keeps its lines, below its step's name. */

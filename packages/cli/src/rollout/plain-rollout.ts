@@ -8,6 +8,8 @@ import { type Execution, type ExecutionUpdate, finishedCountOf, isTerminal } fro
 const nodesToldOneByOneMax = 200
 const progressShare = 0.05
 
+const toldWaits: ReadonlySet<string> = new Set(["hold", "bake", "approval"])
+
 /** A run as lines for a pipe or a log: one for each change worth telling. */
 export class PlainRollout {
   private state: Execution["state"] | undefined
@@ -34,7 +36,7 @@ export class PlainRollout {
 
   /** What holds the run up for longer than a node takes. */
   private waitLines({ id, waitsFor }: Execution): string[] {
-    const text = waitsFor?.for === "hold" || waitsFor?.for === "bake" ? waitsFor.text : undefined
+    const text = waitsFor && toldWaits.has(waitsFor.for) ? waitsFor.text : undefined
     if (text === this.waitTold) return []
     this.waitTold = text
     return text === undefined ? [] : [safeLine(`${id}: waits: ${text}`)]

@@ -6,6 +6,7 @@ import { heldOperationsOperations } from "./held-operations.ts"
 import { linkAnswersOperations } from "./link-answers.ts"
 import { requestsOperations } from "./requests.ts"
 import { resultsOperations } from "./results.ts"
+import { stepApprovalsOperations } from "./step-approvals.ts"
 import { templatesOperations } from "./templates.ts"
 
 import { voteKeysOperations } from "./vote-keys.ts"
@@ -19,5 +20,6 @@ export const approvalsOperations = [
   ...delegationsOperations,
   ...heldOperationsOperations,
   ...voteKeysOperations,
+  ...stepApprovalsOperations,
   ...linkAnswersOperations,
 ] as const

@@ -136,6 +136,36 @@ export const templatesVersions = defineOperation({
   table: { rows: "items", columns: ["version", "changedBy", "changedAt"] },
 })
 
+export const templatesPreview = defineOperation({
+  name: "templates.preview",
+  service: "approvals",
+  summary: "Show whom an approval template would ask now",
+  description: "Refuses what could never be approved: a level that nobody may answer, a group that isn't there.",
+  method: "POST",
+  path: "/v1/approval-templates/{name}:preview",
+  effect: "read",
+  permission: "approvals.read",
+  input: z.strictObject({
+    name: resourceName,
+    groups: z.record(resourceName, resourceName).default({}).describe("By level name: another group"),
+    requester: z.string().min(1).max(128).optional().describe("A principal: with those who may not answer it barred"),
+  }),
+  output: z.object({
+    name: z.string(),
+    version: z.int(),
+    levels: z.array(
+      z.object({
+        name: z.string(),
+        group: z.string(),
+        strategy: z.string(),
+        members: z.array(z.object({ name: z.string(), barred: z.string().optional() })),
+      }),
+    ),
+  }),
+  errors: ["approvals.template-not-found", "approvals.group-not-found", "approvals.unreachable"],
+  table: { rows: "levels", columns: ["name", "group", "strategy", "members"] },
+})
+
 export const templatesRemove = defineOperation({
   name: "templates.remove",
   service: "approvals",
@@ -154,5 +184,6 @@ export const templatesOperations = [
   templatesList,
   templatesGet,
   templatesVersions,
+  templatesPreview,
   templatesRemove,
 ] as const

@@ -137,7 +137,10 @@ export const stepOrder = z
     service: serviceOrder.optional(),
     wait: waitOrder.optional(),
     playbook: playbookOrder.optional(),
-    server: z.enum(["http", "operation"]).optional().describe("Performed by the server when the agent asks for it"),
+    server: z
+      .enum(["http", "operation", "approval"])
+      .optional()
+      .describe("Performed by the server when the agent asks for it; the wait for an approval outlives the agent"),
     ...processSettings,
     attemptsMax: z.int().min(1).max(100),
     retryDelayMilliseconds: z.int().min(0),
@@ -197,6 +200,7 @@ export const stepResult = z.object({
   stderr: keptOutput.optional(),
   message: z.string().max(2000).optional(),
   changed: z.boolean().optional().describe("Whether it changed anything, where the kind of step can tell"),
+  denied: z.literal(true).optional().describe("People, or their silence, said no"),
   outputs: z.record(z.string().max(64), z.string().max(agentLimits.outputValueLengthMax)).optional(),
 })
 
@@ -310,6 +314,8 @@ export const serverFrame = z.discriminatedUnion("type", [
     result: stepResult,
     /** What the order's `outputs` are evaluated over: status, headers and body of a reply, or an operation's output. */
     reply: z.record(z.string(), z.unknown()).optional(),
+    /** After a wait for people, for an agent that was restarted meanwhile: the order's secrets once more. */
+    secrets: secretValues.optional(),
   }),
   /** Runs a command that changes nothing, beside whatever runs, without the journal: a health check. */
   z.strictObject({

@@ -37,6 +37,9 @@ const runErrors = [
   "fleet.invalid-tag-query",
   "fleet.group-not-found",
   "calendars.window-not-found",
+  "approvals.template-not-found",
+  "approvals.group-not-found",
+  "approvals.unreachable",
   "request.invalid-input",
 ] as const
 
@@ -93,6 +96,17 @@ export const executionPlan = z.object({
       undo: z.enum(["restored", "command", "none"]).describe("restored: put back by itself; none: not covered"),
     }),
   ),
+  approvals: z
+    .array(
+      z.object({
+        step: z.string(),
+        template: z.string(),
+        version: z.int(),
+        scope: z.enum(["execution", "task"]),
+        groups: z.record(z.string(), z.string()).describe("By level name: the group that answers there"),
+      }),
+    )
+    .describe("Steps that wait until people have said yes"),
   rollback: z.object({
     when: z.enum(["never", "on-failure", "all"]),
     saved: z.array(z.string()),
@@ -106,7 +120,18 @@ export const executionPlan = z.object({
       steps: z.array(z.object({ name: z.string(), does: z.string() })),
     }),
   ),
-  planDigest: digest.describe("Of everything above but the windows' state and the sample"),
+  asked: z
+    .array(
+      z.object({
+        step: z.string(),
+        level: z.string(),
+        strategy: z.string(),
+        members: z.array(z.object({ name: z.string(), barred: z.string().optional() })),
+      }),
+    )
+    .optional()
+    .describe("Who would be asked by those steps, as the groups are now; barred: who may not answer this caller"),
+  planDigest: digest.describe("Of everything above but the windows' state, the sample and who is asked"),
 })
 
 export const executionsPlan = defineOperation({

@@ -118,7 +118,7 @@ const resolvedStrategy = z.object({
 
 const waitsFor = z
   .object({
-    for: z.enum(["plan", "drain", "hold", "bake", "wave", "width"]),
+    for: z.enum(["plan", "drain", "approval", "hold", "bake", "wave", "width"]),
     text: z.string(),
     until: instant.optional(),
   })
@@ -155,6 +155,10 @@ export const execution = z.object({
   strategy: resolvedStrategy,
   wave: z.object({ number: z.int(), count: z.int() }).optional().describe("The wave in hand, where there are waves"),
   waitsFor: waitsFor.optional(),
+  approvals: z
+    .array(z.object({ request: z.string(), step: z.string(), node: z.string().optional() }))
+    .optional()
+    .describe("Approval requests that tasks wait for, the first 20; node: where each target is asked for by itself"),
   health: healthState.optional(),
   kind: z.enum(["run", "retry", "rollback"]).describe("Whether it is about the tasks of an execution before"),
   retryOf: z.string().optional().describe("The execution whose tasks this one tries again"),

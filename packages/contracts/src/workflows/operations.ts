@@ -131,7 +131,16 @@ export const executionsList = defineOperation({
   errors: ["request.invalid-cursor"],
   table: {
     rows: "items",
-    columns: ["id", "workflow.name", "kind", "state", "targets.count", "counts.succeeded", "counts.failed", "createdAt"],
+    columns: [
+      "id",
+      "workflow.name",
+      "kind",
+      "state",
+      "targets.count",
+      "counts.succeeded",
+      "counts.failed",
+      "createdAt",
+    ],
   },
 })
 

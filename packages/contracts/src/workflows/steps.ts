@@ -1,6 +1,6 @@
 import { z } from "zod"
 import { agentLimits } from "../fleet/agent-protocol.ts"
-import { duration } from "../schemas.ts"
+import { duration, resourceName } from "../schemas.ts"
 
 /**
  * The kinds of steps of a workflow document. A step has exactly one of the members that name a kind; `findStepKind`
@@ -16,6 +16,8 @@ export const stepLimits = {
   bodyLengthMax: 256 * 1024,
   outputsMax: 50,
   variablesMax: 100,
+  approvalTextLengthMax: 8192,
+  approvalTitleLengthMax: 200,
 } as const
 
 const noTemplate = (text: string): boolean => !text.includes("${{")
@@ -141,6 +143,24 @@ export const operationCall = z
   })
   .describe("Called by the server, once, in the name of who started the run")
 
+/** Asked by the server; it has no undo, as it changes nothing. */
+export const approvalAsk = z
+  .strictObject({
+    template: resourceName.describe("The approval template that says who has to answer"),
+    groups: z
+      .record(resourceName, resourceName)
+      .refine((groups) => Object.keys(groups).length <= 10, "at most 10 levels")
+      .default({})
+      .describe("By level name: the group that answers there instead of the template's"),
+    scope: z
+      .enum(["execution", "task"])
+      .default("execution")
+      .describe("Asked once for all targets, when the first one comes to this step, or for each target by itself"),
+    title: z.string().min(1).max(stepLimits.approvalTitleLengthMax).optional().describe("One line for lists and mails"),
+    message: z.string().max(stepLimits.approvalTextLengthMax).optional().describe("What the members have to know"),
+  })
+  .describe("Waits until people have said yes; the task keeps its slot meanwhile")
+
 /** What a wait waits for, on the node. */
 export const waitFor = z.union([
   duration,
@@ -183,12 +203,13 @@ const kinds = {
   operation: operationCall.optional(),
   wait: waitFor.optional(),
   playbook: playbook.optional(),
+  approval: approvalAsk.optional(),
 } as const
 
 export type StepKind = keyof typeof kinds
 export const stepKinds = Object.keys(kinds) as readonly StepKind[]
 /** Kinds that the server performs while the node waits; a target without an agent can have these alone. */
-export const serverStepKinds: ReadonlySet<StepKind> = new Set<StepKind>(["http", "operation"])
+export const serverStepKinds: ReadonlySet<StepKind> = new Set<StepKind>(["http", "operation", "approval"])
 
 const undo = z
   .union([
@@ -217,7 +238,9 @@ export const workflowStep = z
     env: environment.optional(),
     directory: path.optional().describe("Working directory within the node's root"),
     user: unixName.optional(),
-    timeout: duration.optional().describe("Of one attempt; the task's where it is left out"),
+    timeout: duration
+      .optional()
+      .describe("Of one attempt; the task's where it is left out. Of an approval: how long it is waited for, 7 days"),
     outputLimit: size.optional().describe("Kept of each stream, half from its head and half from its tail; 32KiB"),
     outputs: z
       .record(z.string().regex(/^[a-z][a-z0-9_]{0,62}$/, "use a-z, 0-9 and underscore"), z.string().min(1).max(2000))
@@ -239,6 +262,7 @@ export type FileChange = z.output<typeof fileChange>
 export type ServiceChange = z.output<typeof serviceChange>
 export type HttpCall = z.output<typeof httpCall>
 export type OperationCall = z.output<typeof operationCall>
+export type ApprovalAsk = z.output<typeof approvalAsk>
 export type WaitFor = z.output<typeof waitFor>
 export type Playbook = z.output<typeof playbook>
 export type StepUndo = z.output<typeof undo>

@@ -256,6 +256,8 @@ export interface StepAnswer {
   readonly result: StepResult
   /** What the step's `outputs` are made of. */
   readonly reply?: Readonly<Record<string, unknown>>
+  /** The order's secrets once more, for a node that waited so long that it may have lost them; written down nowhere. */
+  readonly secrets?: Readonly<Record<string, string>>
 }
 
 export type ExecutorReport =

@@ -124,7 +124,10 @@ async function edit(
 ): Promise<ApprovalRequest> {
   const row = await getLocked(ctx.tx, ctx.account, input.request)
   if (row.isHeld)
-    throw new AppError("approvals.held-operation", `${row.id} is about a call that is held, which can't be changed`)
+    throw new AppError(
+      "approvals.held-operation",
+      `${row.id} is about a call that is held or a step that waits, which can't be changed`,
+    )
   const after = input.content ?? null
   const digest = digestOfContent(after)
   const { revision } = row.stateData

@@ -28,6 +28,7 @@ import { requestHandlers } from "./request-handlers.ts"
 import { RequestWaiters } from "./request-waiters.ts"
 import { resultHandlers } from "./result-handlers.ts"
 import { resultConsumer } from "./results.ts"
+import { stepHandlers } from "./step-handlers.ts"
 import { templateHandlers } from "./template-handlers.ts"
 
 import { voteKeyHandlers } from "./vote-key-handlers.ts"
@@ -75,6 +76,7 @@ export function createApprovalsService(options: ApprovalsServiceOptions): Approv
         ...delegationHandlers(context),
         ...linkHandlers(context),
         ...voteKeyHandlers(context),
+        ...stepHandlers(context),
         ...heldHandlers({ ...context, planner: standing, sealer }),
       ],
       consumers: [

@@ -100,8 +100,9 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
   }
 
   answer(nodeId: string, answer: StepAnswer): void {
-    const { reply, ...rest } = answer
-    this.#sessions.find(nodeId)?.send({ type: "step-result", ...rest, ...(reply && { reply: { ...reply } }) })
+    const { reply, secrets, ...rest } = answer
+    const more = { ...(reply && { reply: { ...reply } }), ...(secrets && { secrets: { ...secrets } }) }
+    this.#sessions.find(nodeId)?.send({ type: "step-result", ...rest, ...more })
   }
 
   listen(listener: (report: ExecutorReport) => void): void {

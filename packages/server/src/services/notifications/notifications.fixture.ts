@@ -82,7 +82,16 @@ export async function startNotifications(
   const loopback = parseHostRule("127.0.0.1")
   const egress = createEgress({ allow: loopback ? [loopback] : [], privateAllowed: true })
   const { service } = createNotificationsService({
-    ...{ database, clock, random, logger, operations: router, secrets: secrets.reader, sealer: secrets.sealerFor(sealedMessages), egress },
+    ...{
+      database,
+      clock,
+      random,
+      logger,
+      operations: router,
+      secrets: secrets.reader,
+      sealer: secrets.sealerFor(sealedMessages),
+      egress,
+    },
     publicUrl: "https://signalbox.test",
     retryPausesMilliseconds: [50, 50, 50],
     deliveryScanMilliseconds: 20,

@@ -74,13 +74,14 @@ async function planCall(context: WorkflowsContext, input: Input, ctx: ReadContex
   return { input: { ...input, planDigest: plan.planDigest }, plan: approved, title, facts: factsOf(plan) }
 }
 
-function factsOf(plan: Omit<PlannedRun, "windows">): Array<[string, string]> {
-  const { workflow, targets, width, errorsMax, steps, rollback } = plan
+function factsOf(plan: Omit<PlannedRun, "windows" | "asked">): Array<[string, string]> {
+  const { workflow, targets, width, errorsMax, steps, approvals, rollback } = plan
   return [
     ["Workflow", workflow.version === undefined ? workflow.name : `${workflow.name}, version ${workflow.version}`],
     ["Targets", `${targets.count}: ${targets.text}`],
     ["At once", `${width}; stops after more than ${errorsMax} errors`],
     ["Steps", steps.map(({ name }) => name).join(", ")],
+    ...approvals.map(({ step, template }): [string, string] => ["Asks again", `${template}, at ${step}`]),
     ["Rollback", rollback.when],
   ]
 }
@@ -153,6 +154,7 @@ function newExecution(
     causedBy: ctx.requestId,
     depth: ctx.depth,
     createdBy: ctx.caller.principal,
+    author: ctx.caller.author,
   }
 }
 

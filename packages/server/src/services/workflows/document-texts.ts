@@ -1,10 +1,20 @@
 /** Where in a workflow document templates may stand. Pure. */
 import type { WorkflowDocument, WorkflowStep } from "@signalbox/contracts/workflows/document"
-import type { CommandText, HttpCall, Playbook, StepUndo, WaitFor } from "@signalbox/contracts/workflows/steps"
+import type {
+  ApprovalAsk,
+  CommandText,
+  HttpCall,
+  Playbook,
+  StepUndo,
+  WaitFor,
+} from "@signalbox/contracts/workflows/steps"
 import type { FaultPath } from "./document-fault.ts"
 
-/** `shell`: text for a shell. `word`: any text. `fixed`: what is settled at the plan, so without secrets and outputs. */
-export type TemplatePlace = "shell" | "word" | "fixed"
+/**
+ * `shell`: text for a shell. `word`: any text. `fixed`: what is settled at the plan, so without secrets and outputs.
+ * `shown`: what people read, so without secrets. `shared`: what is the same for all targets, so parameters alone.
+ */
+export type TemplatePlace = "shell" | "word" | "fixed" | "shown" | "shared"
 
 export interface TemplateText {
   readonly path: FaultPath
@@ -39,6 +49,7 @@ function stepTexts(path: FaultPath, step: WorkflowStep): TemplateText[] {
     ...httpTexts([...path, "http"], step.http),
     ...jsonTexts([...path, "operation", "input"], step.operation?.input),
     ...playbookTexts([...path, "playbook"], step.playbook),
+    ...approvalTexts([...path, "approval"], step.approval),
     ...undoTexts([...path, "undo"], undo),
   ]
 }
@@ -79,6 +90,12 @@ function playbookTexts(path: FaultPath, playbook: Playbook | undefined): Templat
     ...texts("fixed", [...path, "path"], playbook.path),
     ...recordTexts([...path, "variables"], playbook.variables),
   ]
+}
+
+function approvalTexts(path: FaultPath, approval: ApprovalAsk | undefined): TemplateText[] {
+  if (approval === undefined) return []
+  const place = approval.scope === "execution" ? "shared" : "shown"
+  return [...texts(place, [...path, "title"], approval.title), ...texts(place, [...path, "message"], approval.message)]
 }
 
 /** The texts anywhere within a JSON value. */

@@ -56,6 +56,13 @@ export interface ExecutionRow {
   readonly retryOf: string | null
   readonly rollbackOf: string | null
   readonly rolledBackBy: readonly string[]
+  /** Approvals that tasks wait for, the first twenty. */
+  readonly approvals: ReadonlyArray<{
+    readonly request: string
+    readonly step: number
+    readonly name: string | null
+    readonly node: string | null
+  }> | null
   readonly note: string | null
   readonly cause: string
   readonly createdAt: number
@@ -70,6 +77,10 @@ const shownState = `case
   when e.wish = 'pause' and e.state = 'running' then 'pausing'
   when e.wish = 'run' and e.state in ('pausing', 'paused') then 'running'
   else e.state end`
+const openApprovals = `(select json_agg(w) from (
+    select a.request_id as request, a.step, p.definition #>> array['steps', a.step::text, 'name'] as name,
+      (select g.node_name from execution_targets g where g.execution_id = e.id and g.ordinal = a.ordinal) as node
+    from execution_approvals a where a.execution_id = e.id and a.ended_at is null order by a.step, a.ordinal limit 20) w)`
 const executionColumns = `e.id, e.account, e.state, ${shownState} as shown, e.reason, e.workflow_name as "workflowName",
   e.workflow_version as "workflowVersion", p.parameters, e.targets_text as "targetsText",
   e.targets_count as "targetsCount", e.targets_digest as "targetsDigest", e.concurrency, e.width,
@@ -78,7 +89,7 @@ const executionColumns = `e.id, e.account, e.state, ${shownState} as shown, e.re
   e.wish_width as "wishWidth", p.strategy, p.vanished, e.classes, e.wave, e.waves_count as "wavesCount",
   case when p.strategy is null then p.definition end as definition, e.bake_until as "bakeUntil", e.hold, e.health, e.retry_of as "retryOf", e.rollback_of as "rollbackOf",
   array(select r.id from executions r where r.account = e.account and r.rollback_of = e.id order by r.id)
-    as "rolledBackBy", e.note, e.cause, e.created_at as "createdAt", e.created_by as "createdBy", e.started_at as "startedAt",
+    as "rolledBackBy", case when e.finished_at is null then ${openApprovals} end as approvals, e.note, e.cause, e.created_at as "createdAt", e.created_by as "createdBy", e.started_at as "startedAt",
   e.finished_at as "finishedAt"`
 const executionTables = "executions e join execution_plans p on p.execution_id = e.id"
 

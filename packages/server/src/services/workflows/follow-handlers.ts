@@ -137,5 +137,6 @@ function sharedOf({ clock, random }: WorkflowsContext, ctx: ChangeContext, row: 
     causedBy: ctx.requestId,
     depth: ctx.depth,
     createdBy: ctx.caller.principal,
+    author: ctx.caller.author,
   }
 }

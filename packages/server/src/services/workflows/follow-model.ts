@@ -44,6 +44,7 @@ export interface RollbackRequest {
   readonly causedBy: string
   readonly depth: number
   readonly createdBy: string
+  readonly author?: string | undefined
 }
 
 const targetNames: Readonly<Record<RollbackInclude, string>> = {

@@ -5,6 +5,7 @@ import type { ExecutionState, Stop, TaskState, Wish } from "@signalbox/engine/ty
 import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import { AppError } from "@signalbox/kernel/app-error"
 import { getDuration } from "@signalbox/kernel/duration"
+import { approvalWaitsOf } from "./approval-ask.ts"
 import { paceOf, stopOf, type RunStrategy } from "./strategy-model.ts"
 
 /** Targets that a run may touch where it names no number of its own (D16). */
@@ -29,8 +30,9 @@ export function enginePlanOf(
   limits: Pick<EnginePlan, "targetsCount" | "width" | "errorsMax" | "domains">,
 ): EnginePlan {
   const { targetsCount, width, errorsMax, domains } = limits
-  const taskTimeoutMilliseconds = Math.max(1, getDuration(document.timeout))
-  const rollbackTimeoutMilliseconds = Math.max(rollbackTimeoutMillisecondsMin, taskTimeoutMilliseconds)
+  const workMilliseconds = Math.max(1, getDuration(document.timeout))
+  const taskTimeoutMilliseconds = workMilliseconds + approvalWaitsOf(document)
+  const rollbackTimeoutMilliseconds = Math.max(rollbackTimeoutMillisecondsMin, workMilliseconds)
   const fixed = {
     targetsCount,
     width,

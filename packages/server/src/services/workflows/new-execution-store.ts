@@ -36,14 +36,16 @@ export interface NewExecution {
   readonly causedBy: string
   readonly depth: number
   readonly createdBy: string
+  /** In whose name, where that is not who called: of a schedule. */
+  readonly author?: string | undefined
 }
 
 export async function insertExecution(tx: Tx, row: NewExecution): Promise<void> {
   await tx.query(
     `insert into executions (id, account, state, workflow_name, workflow_version, targets_text, targets_count,
        concurrency, width, error_limit, errors_max, counts, rollbacks, version, note, cause, caused_by, depth, created_by,
-       retry_of, rollback_of)
-     values ($1, $2, 'planning', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13, $14, $15, $16, $17, $18, $19)`,
+       retry_of, rollback_of, author)
+     values ($1, $2, 'planning', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13, $14, $15, $16, $17, $18, $19, $20)`,
     [
       row.id,
       row.account,
@@ -64,6 +66,7 @@ export async function insertExecution(tx: Tx, row: NewExecution): Promise<void> 
       row.createdBy,
       row.retryOf ?? null,
       row.rollbackOf ?? null,
+      row.author ?? null,
     ],
   )
   await tx.query(

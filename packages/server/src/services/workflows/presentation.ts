@@ -2,6 +2,7 @@
 import type { execution, task, taskDetails, workflow } from "@signalbox/contracts/workflows/operations"
 import { isExecutionEnded } from "@signalbox/engine/execution-machine"
 import { isTaskEnded } from "@signalbox/engine/task-machine"
+import { noClasses } from "@signalbox/engine/run-counts"
 import type { ClassCounts, RollbackCounts, TaskCounts } from "@signalbox/engine/types"
 import { toInstant } from "@signalbox/kernel/clock"
 import { taskId } from "@signalbox/kernel/id"
@@ -17,6 +18,7 @@ export type TaskDetails = z.output<typeof taskDetails>
 export type Workflow = z.output<typeof workflow>
 
 export function toExecution(row: ExecutionRow): Execution {
+  const approvals = toApprovals(row)
   return {
     id: row.id,
     state: row.shown,
@@ -35,11 +37,12 @@ export function toExecution(row: ExecutionRow): Execution {
     inFlight: row.inFlight,
     ...(row.shown === "pausing" || row.shown === "aborting" ? { draining: row.inFlight } : {}),
     counts: toCounts(row.counts, row.rollbacks),
-    ...(row.classes === null ? {} : { classes: row.classes }),
+    ...(row.classes === null ? {} : { classes: { ...noClasses, ...row.classes } }),
     results: toResults(row.counts, row.rollbacks, row.classes),
     strategy: describeStrategy(row),
     ...(row.wavesCount > 1 ? { wave: { number: row.wave, count: row.wavesCount } } : {}),
     ...toWaiting(row),
+    ...(approvals.length === 0 ? {} : { approvals }),
     ...(row.health === null ? {} : { health: { ...row.health, at: toInstant(row.health.at) } }),
     kind: row.rollbackOf !== null ? "rollback" : row.retryOf !== null ? "retry" : "run",
     ...(row.retryOf === null ? {} : { retryOf: row.retryOf }),
@@ -95,12 +98,21 @@ function toResults(counts: TaskCounts, rollbacks: RollbackCounts, classes: Class
   }
 }
 
+function toApprovals({ approvals }: ExecutionRow): NonNullable<Execution["approvals"]> {
+  return (approvals ?? []).map(({ request, step, name, node }) => ({
+    ...{ request, step: name ?? `step ${step + 1}` },
+    ...(node === null ? {} : { node }),
+  }))
+}
+
 function toWaiting(row: ExecutionRow): Pick<Execution, "waitsFor"> {
   const { shown: state, inFlight, width, hold, bakeUntil } = row
   const waits = (what: NonNullable<Execution["waitsFor"]>): Pick<Execution, "waitsFor"> => ({ waitsFor: what })
   if (isExecutionEnded(state) || state === "paused") return {}
   if (state === "planning") return waits({ for: "plan", text: "the targets are being resolved" })
   if (state !== "running") return waits({ for: "drain", text: `${nodesText(inFlight)} in flight must end first` })
+  const [approval] = toApprovals(row)
+  if (approval) return waits({ for: "approval", text: approvalText(approval, row.approvals?.length ?? 0) })
   if (row.counts.queued === 0) return {}
   if (hold !== null) {
     const until = hold.until === null ? {} : { until: toInstant(hold.until) }
@@ -113,6 +125,10 @@ function toWaiting(row: ExecutionRow): Pick<Execution, "waitsFor"> {
   if (inFlight >= width)
     return waits({ for: "width", text: `${nodesText(inFlight)} in flight, ${width} allowed at once` })
   return row.wavesCount > 1 ? waits({ for: "wave", text: `wave ${row.wave} of ${row.wavesCount} is under way` }) : {}
+}
+
+function approvalText({ request, step }: NonNullable<Execution["approvals"]>[number], count: number): string {
+  return `waits for approval ${request} (${step})${count > 1 ? ` and ${count - 1} more` : ""}`
 }
 
 const nodesText = (count: number): string => (count === 1 ? "1 node" : `${count} nodes`)

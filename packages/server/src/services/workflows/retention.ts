@@ -14,6 +14,9 @@ export const retentionSettings: RetentionSettings = {
   outputsKeptMilliseconds: 30 * dayMilliseconds,
 }
 
+/** What belongs to an execution by its tasks; each task's part is bounded. */
+const tablesByOrdinal = ["execution_step_calls", "execution_approvals", "execution_tasks", "execution_targets"] as const
+
 /** Rows that one statement removes, and executions that one run of the task looks after. */
 const rowsPerStatement = 5_000
 const executionsPerRun = 1_000
@@ -50,8 +53,7 @@ export async function removeExecutions(
     [before, executionsPerRun],
   )
   for (const { id, account } of old) {
-    for (const table of ["execution_step_calls", "execution_tasks", "execution_targets"] as const)
-      await removeRows(sql, signal, { table, id, account })
+    for (const table of tablesByOrdinal) await removeRows(sql, signal, { table, id, account })
     if (signal.aborted) return 0
     await sql.transaction((tx) => blobs.unreference(tx, { account, aggregate: id }))
     await sql.query(
@@ -94,7 +96,7 @@ export async function removeOutputs(
 }
 
 interface RowsOf {
-  readonly table: "execution_step_calls" | "execution_tasks" | "execution_targets"
+  readonly table: (typeof tablesByOrdinal)[number]
   readonly id: string
   readonly account: string
 }

@@ -8,6 +8,7 @@ import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import { toInstant } from "@signalbox/kernel/clock"
 import { formatDuration, getDuration } from "@signalbox/kernel/duration"
 import type { WindowsAnswer } from "../../router/ports.ts"
+import { approvalWaitsOf } from "./approval-ask.ts"
 import { chooseLimits } from "./limit-choice.ts"
 import { graceMilliseconds } from "./model.ts"
 import { digestOf, pickTags } from "./planning.ts"
@@ -51,6 +52,10 @@ export function planRun({ run, targetsText, sample, windows }: ForecastInput): P
     }),
     ...partsOf(run),
     steps,
+    approvals: run.approvals.map(({ step, approval, preview }) => ({
+      ...{ step, template: preview.name, version: preview.version, scope: approval.scope },
+      groups: Object.fromEntries(preview.levels.map(({ name, group }) => [name, group])),
+    })),
     rollback: {
       when: strategy.rollback,
       saved: document.save,
@@ -63,9 +68,14 @@ export function planRun({ run, targetsText, sample, windows }: ForecastInput): P
   return {
     ...fixed,
     ...(windows && { windows: describeWindows(windows) }),
+    ...(run.approvals.length > 0 && { asked: run.approvals.flatMap(describeAsked) }),
     sample: first.map((node) => sampleOf(run, node)),
     planDigest,
   }
+}
+
+function describeAsked({ step, preview }: Prepared["approvals"][number]): NonNullable<PlannedRun["asked"]> {
+  return preview.levels.map(({ name, strategy, members }) => ({ step, level: name, strategy, members }))
 }
 
 function partsOf({ parts }: Prepared): Pick<PlannedRun, "secrets" | "artifacts"> {
@@ -83,8 +93,11 @@ function describeWindows({ open, name, changesAt }: WindowsAnswer): NonNullable<
 
 function describeStep(step: WorkflowStep, index: number): PlannedRun["steps"][number] {
   const kind = getStepKind(step)
-  // Files and services undo themselves; a wait and a call that only reads change nothing.
-  const harmless = kind === "wait" || (kind === "http" && (step.http?.method === "GET" || step.http?.method === "HEAD"))
+  // Files and services undo themselves; a wait, an approval and a call that only reads change nothing.
+  const harmless =
+    kind === "wait" ||
+    kind === "approval" ||
+    (kind === "http" && (step.http?.method === "GET" || step.http?.method === "HEAD"))
   const restored = kind === "file" || kind === "service" || harmless
   const undo = step.undo !== undefined ? "command" : restored ? "restored" : "none"
   return { name: step.name ?? `step ${index + 1}`, kind, undo }
@@ -96,7 +109,8 @@ function durationMax({ document, strategy, targetsCount }: Prepared, at: { width
   const sizes = waves.waves ?? [targetsCount]
   const rounds = sizes.reduce((sum, size) => sum + Math.ceil(size / at.width), 0)
   const more = Math.max(0, waves.wavesCount - sizes.length) * Math.ceil((sizes.at(-1) ?? 0) / at.width)
-  const taskMilliseconds = getDuration(document.startTimeout) + getDuration(document.timeout) + graceMilliseconds
+  const taskMilliseconds =
+    getDuration(document.startTimeout) + getDuration(document.timeout) + approvalWaitsOf(document) + graceMilliseconds
   const attempts = document.retry?.attempts ?? 1
   const bakes = (waves.wavesCount - 1) * (strategy.bake === undefined ? 0 : getDuration(strategy.bake))
   return formatDuration(Math.max(rounds + more, at.largest) * taskMilliseconds * attempts + bakes)
@@ -131,6 +145,7 @@ function doingOf(step: StepOrder): string {
   }
   if (wait) return `wait ${waitText(wait)}${when}`
   if (playbook) return `playbook ${playbook.path ?? "of its own"}${when}`
+  if (server === "approval") return `wait for an approval${when}`
   return `${server === "http" ? "HTTP call" : "operation"} by the server${when}`
 }
 

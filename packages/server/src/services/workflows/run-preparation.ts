@@ -15,6 +15,7 @@ import { blastRadiusDefault, describeTargets } from "./model.ts"
 import type { ParameterValues } from "../../parameters/parameter-values.ts"
 import { resolveParameters } from "./parameters.ts"
 import { pickTags, type TagChoice } from "./planning.ts"
+import { planApprovals, type PlannedApproval } from "./planned-approvals.ts"
 import { orderById } from "./target-order.ts"
 import { resolveTargets, type ResolveCall, type TargetNode } from "./target-source.ts"
 import type { WorkflowsContext } from "./handler-context.ts"
@@ -34,6 +35,7 @@ export interface Prepared {
   readonly parts: FrozenParts
   readonly strategy: RunStrategy
   readonly builder: OrderBuilder
+  readonly approvals: readonly PlannedApproval[]
   readonly targetsCount: number
   readonly targetsMax: number
   /** By node id; absent where only their number had to be known. */
@@ -67,11 +69,13 @@ export async function prepareRun(
     secretNames: healthSecrets(strategy.health),
   })
   const builder = createOrderBuilder(document, parameters, { artifacts: parts.artifacts })
+  const requester = ctx.caller.author ?? ctx.caller.principal
+  const approvals = await planApprovals(context.operations, document, { call: callOf(ctx), requester })
   const targetsMax = input.targetsMax ?? blastRadiusDefault
   const found = await findTargets(context, { input, ctx }, { ...options, targetsMax, tags: builder })
   if (found.targetsCount === 0)
     throw new AppError("executions.no-targets", `no node matches ${describeTargets(input.targets)}`)
-  return { ...chosen, strategy, builder, parameters, parts, targetsMax, ...found }
+  return { ...chosen, strategy, builder, parameters, parts, approvals, targetsMax, ...found }
 }
 
 const callOf = (ctx: ReadContext): ResolveCall => ({

@@ -1,10 +1,9 @@
 /** What a step that the server performs comes to: texts filled in, answers judged. Pure. */
-import type { Text } from "@signalbox/contracts/fleet/agent-protocol"
 import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import type { HttpCall, OperationCall } from "@signalbox/contracts/workflows/steps"
-import { AppError } from "@signalbox/kernel/app-error"
 import { getDuration } from "@signalbox/kernel/duration"
 import { isCommand, templateTexts } from "./document-texts.ts"
+import { lateText, type LateValues } from "./late-text.ts"
 import { textFiller, type ValueOf } from "./order-texts.ts"
 import { parseTemplate } from "./template.ts"
 
@@ -34,12 +33,6 @@ export type ServerCall =
 export interface CallPlace {
   readonly step: number
   readonly phase: "task" | "rollback"
-}
-
-/** What the plan did not know: the values of secrets, and outputs of earlier steps. */
-export interface LateValues {
-  readonly secrets: Readonly<Record<string, string>>
-  readonly values: Readonly<Record<string, Readonly<Record<string, string>>>>
 }
 
 const safeMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT", "DELETE"])
@@ -75,7 +68,7 @@ export function resolveCall(
   const call = findCall(document, place)
   const step = document.steps[place.step]
   if (call === undefined || step === undefined) return undefined
-  const fill = (text: string): string => joinText(textFiller(text)(filling.valueOf), filling.late)
+  const fill = (text: string): string => lateText(textFiller(text)(filling.valueOf), filling.late)
   const name = step.name ?? `step ${place.step + 1}`
   const timeoutMilliseconds = Math.max(1, getDuration(step.timeout ?? document.timeout))
   if (!("url" in call)) {
@@ -98,23 +91,6 @@ export function resolveCall(
 
 /** One HTTP call is no place to wait in; what takes longer is asked for again. */
 export const httpTimeoutMillisecondsMax = 300_000
-
-function joinText(text: Text, late: LateValues): string {
-  if (typeof text === "string") return text
-  return text.map((part) => (typeof part === "string" ? part : lateValue(part, late))).join("")
-}
-
-function lateValue(part: Exclude<Exclude<Text, string>[number], string>, { secrets, values }: LateValues): string {
-  if ("secret" in part) {
-    const value = secrets[part.secret]
-    if (value !== undefined) return value
-    throw new AppError("workflows.invalid-template", `there is no secret "${part.secret}"`)
-  }
-  const outputs = Object.hasOwn(values, part.step) ? values[part.step] : undefined
-  const value = outputs && Object.hasOwn(outputs, part.output) ? outputs[part.output] : undefined
-  if (value !== undefined) return value
-  throw new AppError("workflows.invalid-template", `step "${part.step}" has brought no output "${part.output}"`)
-}
 
 /** A text that is one template alone and reads as a number or a boolean stays a text: inputs say what they are. */
 function fillJson(value: unknown, fill: (text: string) => string): unknown {

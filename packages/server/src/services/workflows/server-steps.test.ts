@@ -63,6 +63,7 @@ function performer(name: string): ServerSteps {
     clock: { now: () => Date.now() },
     logger: pino({ level: "silent" }),
     performer: name,
+    approvals: { perform: () => Promise.reject(new Error("no step here waits for people")) },
     egress,
     standing: {
       callStanding: async (call) => {

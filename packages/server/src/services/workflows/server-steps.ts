@@ -14,6 +14,7 @@ import type { Logger } from "pino"
 import type { Egress } from "../../egress/egress.ts"
 import type { PrincipalDirectory, SecretReader, StandingCaller, StepAnswer, StepRequest } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
+import type { ApprovalSteps } from "./approval-steps.ts"
 import { readFrozenSecrets } from "./frozen-parts.ts"
 import { findCall, resolveCall, secretsOf, type ServerCall } from "./server-call.ts"
 import {
@@ -42,6 +43,9 @@ export const serverStepLimits = {
   maskPatternsMax: 4_000,
 } as const
 
+/** Steps that wait for people have rows and answers of their own. */
+export type ApprovalPerformer = Pick<ApprovalSteps, "perform">
+
 /** Where calls go: the parts of the server that carry them out. */
 export interface StepPorts {
   readonly egress: Egress
@@ -56,6 +60,7 @@ export interface ServerStepsOptions extends StepPorts {
   readonly logger: Logger
   /** This process of the server. */
   readonly performer: string
+  readonly approvals: ApprovalPerformer
 }
 
 export interface DescribedStep {
@@ -115,6 +120,8 @@ export class ServerSteps {
     const run = await findRun(sql, row.executionId)
     const node = run && (await findPerformedNode(sql, row, run.account))
     if (!run || !node?.waits || node.performedBy !== nodeId) return undefined
+    if (row.phase === "task" && run.document.steps[row.step]?.approval)
+      return await this.#options.approvals.perform(row, { nodeId, run, node })
     const found = await this.#claim(row, run.account)
     if (!found || found.answer) return found?.answer ?? undefined
     const isOurs = found.isNew || found.performer === performer

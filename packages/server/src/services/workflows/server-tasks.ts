@@ -135,7 +135,7 @@ class Walk {
   readonly #walk: WalkOptions
   readonly #facts: Record<string, StepFacts> = {}
   readonly #results: StepResult[] = []
-  readonly #deadline: number
+  #deadline: number
 
   constructor(options: ServerTasksOptions, walk: WalkOptions) {
     this.#options = options
@@ -162,11 +162,11 @@ class Walk {
     this.#facts[step.id] = { state, outputs, ...(changed === undefined ? {} : { changed }) }
   }
 
-  #failed(step: StepOrder, { state, message = "failed" }: StepResult): TaskOutcome {
+  #failed(step: StepOrder, { state, message = "failed", denied }: StepResult): TaskOutcome {
     const timedOut = state === "timed-out" || this.#options.clock.now() >= this.#deadline
     return {
       state: "failed",
-      class: timedOut ? "timeout" : "command",
+      class: denied ? "denied" : timedOut ? "timeout" : "command",
       message: `step "${step.name}": ${message}`.slice(0, 2000),
       steps: this.#allSteps(),
     }
@@ -206,7 +206,7 @@ class Walk {
 
   async #perform(index: number, step: StepOrder): Promise<StepResult> {
     for (let attempt = 1; ; attempt++) {
-      const answer = await this.#ask(index, attempt)
+      const answer = await this.#askOf(step, { index, attempt })
       if (!answer) return { ...plainResult(step, "timed-out"), message: "the task ran out of time" }
       const { result } = answer
       if (result.state === "succeeded") {
@@ -218,11 +218,21 @@ class Walk {
     }
   }
 
+  /** While people are waited for the task's own time stands still. */
+  async #askOf(step: StepOrder, at: { index: number; attempt: number }): Promise<StepAnswer | undefined> {
+    if (step.server !== "approval") return await this.#ask(at, this.#deadline)
+    const { clock } = this.#options
+    const begunAt = clock.now()
+    const answer = await this.#ask(at, begunAt + step.timeoutMilliseconds)
+    this.#deadline += clock.now() - begunAt
+    return answer
+  }
+
   /** Asks until there is an answer; undefined where the time is up. */
-  async #ask(index: number, attempt: number): Promise<StepAnswer | undefined> {
+  async #ask({ index, attempt }: { index: number; attempt: number }, until: number): Promise<StepAnswer | undefined> {
     const { key, phase, signal } = this.#walk
     const values = Object.fromEntries(Object.entries(this.#facts).map(([id, { outputs }]) => [id, outputs]))
-    while (this.#options.clock.now() < this.#deadline && !signal.aborted) {
+    while (this.#options.clock.now() < until && !signal.aborted) {
       const request = { key, phase, step: index, try: attempt, values }
       const answer = await this.#options.steps.perform(serverRunner, request)
       if (answer) return answer

@@ -18,6 +18,7 @@ import type {
 import type { Blobs } from "../../storage/blobs.ts"
 import type { Database } from "../../storage/database.ts"
 import type { Notifier } from "../../storage/notifier.ts"
+import { ApprovalSteps } from "./approval-steps.ts"
 import { ExecutionOwner, type OwnerSettings } from "./background.ts"
 import { workflowsHandlers } from "./handlers.ts"
 import { askHealth } from "./health-probe.ts"
@@ -65,7 +66,9 @@ export interface WorkflowsService {
 export function createWorkflowsService(options: WorkflowsOptions): WorkflowsService {
   const watches = new Watches()
   const { clock, random, operations, windows, egress, probes, database, logger } = options
-  const steps = new ServerSteps({ ...options, sql: database, performer: options.processId ?? newId("server", clock, random) })
+  const approvals = new ApprovalSteps({ ...options, sql: database })
+  const performer = options.processId ?? newId("server", clock, random)
+  const steps = new ServerSteps({ ...options, sql: database, approvals, performer })
   const serverTasks = new ServerTasks({ ...options, sql: database, steps })
   const inbox =
     options.notifier &&
@@ -84,6 +87,7 @@ export function createWorkflowsService(options: WorkflowsOptions): WorkflowsServ
     onEnd: (executionId) => watches.hearEnd(executionId),
     onLive: (executionId, ordinal, report) => watches.hearLive(executionId, ordinal, report),
   })
+  approvals.listen((nodeId, answer) => options.executor.answer(nodeId, answer))
   const { secrets, artifacts } = options
   const parts = { secrets, artifacts }
   const handlers = workflowsHandlers({
@@ -100,11 +104,16 @@ export function createWorkflowsService(options: WorkflowsOptions): WorkflowsServ
     service: {
       name: "workflows",
       handlers,
+      consumers: [approvals.consumer()],
       cronTasks: [executionsRetention(() => clock.now(), options.blobs), inboxRetention],
       expanders: [progressExpander],
-      start: () => owner.start(),
+      async start() {
+        approvals.start()
+        await owner.start()
+      },
       async stop() {
         watches.close()
+        await approvals.stop()
         await serverTasks.stop()
         await owner.stop()
       },

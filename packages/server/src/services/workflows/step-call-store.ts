@@ -19,6 +19,7 @@ export interface PerformedRun {
   readonly document: WorkflowDocument
   readonly parameters: ParameterValues
   readonly parts: FrozenParts
+  /** In whose name it runs. */
   readonly createdBy: string
   readonly cause: string
   readonly depth: number
@@ -36,7 +37,7 @@ export interface PerformedNode {
 
 export async function findRun(sql: Sql, executionId: string): Promise<PerformedRun | undefined> {
   const [row] = await sql.query<Omit<PerformedRun, "document"> & { definition: unknown }>(
-    `select e.account, p.definition, p.parameters, coalesce(p.parts, '{"secrets":{},"artifacts":{}}') as parts, e.created_by as "createdBy", e.cause, e.depth
+    `select e.account, p.definition, p.parameters, coalesce(p.parts, '{"secrets":{},"artifacts":{}}') as parts, coalesce(e.author, e.created_by) as "createdBy", e.cause, e.depth
      from executions e join execution_plans p on p.execution_id = e.id where e.id = $1`,
     [executionId],
   )

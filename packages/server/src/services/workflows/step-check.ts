@@ -3,9 +3,11 @@ import type { WorkflowDocument, WorkflowStep } from "@signalbox/contracts/workfl
 import { getStepKind, type CommandText, type StepKind } from "@signalbox/contracts/workflows/steps"
 import { compileExpression } from "@signalbox/expressions/compile-expression"
 import { isAppError } from "@signalbox/kernel/app-error"
+import { formatDuration, getDuration } from "@signalbox/kernel/duration"
+import { approvalWaitLimits } from "./approval-ask.ts"
 import { conditionVariables, outputVariables } from "./conditions.ts"
 import type { Fault, FaultPath } from "./document-fault.ts"
-import { isCommand, templateTexts, type TemplateText } from "./document-texts.ts"
+import { isCommand, templateTexts, type TemplatePlace, type TemplateText } from "./document-texts.ts"
 import { renderShell } from "./shell-template.ts"
 import { isLate, parseTemplate, variableOf, type Reference } from "./template.ts"
 
@@ -42,6 +44,7 @@ const withoutUndo: Partial<Record<StepKind, string>> = {
   file: "a file is put back by itself",
   service: "a service's state is brought back by itself",
   wait: "a wait changes nothing",
+  approval: "an approval changes nothing",
 }
 
 function memberFaults(path: FaultPath, step: WorkflowStep): Fault[] {
@@ -56,6 +59,18 @@ function memberFaults(path: FaultPath, step: WorkflowStep): Fault[] {
   const way = withoutUndo[kind]
   if (way !== undefined && step.undo !== undefined) add("undo", `isn't needed: ${way}`)
   if (kind === "wait" && step.outputLimit !== undefined) add("outputLimit", "a wait has no output")
+  return kind === "approval" ? [...faults, ...approvalFaults(path, step)] : faults
+}
+
+function approvalFaults(path: FaultPath, step: WorkflowStep): Fault[] {
+  const faults: Fault[] = []
+  const add = (member: string, message: string): void =>
+    void faults.push({ path: [...path, member], message, kind: "document" })
+  if (step.retry !== undefined) add("retry", "people are asked once")
+  if (step.outputLimit !== undefined) add("outputLimit", "an approval has no output")
+  const { millisecondsMax } = approvalWaitLimits
+  if (step.timeout !== undefined && getDuration(step.timeout) > millisecondsMax)
+    add("timeout", `an approval is waited for ${formatDuration(millisecondsMax)} at most`)
   return faults
 }
 
@@ -104,8 +119,8 @@ function findTemplateFault(
     const parts = parseTemplate(text)
     for (const part of parts) {
       if (typeof part === "string") continue
-      if (place === "fixed" && isLate(part))
-        return `${part.kind === "secret" ? "a secret" : "an output of a step"} can't stand here: this is settled at the plan`
+      const misplaced = findPlaceFault(place, part)
+      if (misplaced !== undefined) return misplaced
       const fault = findReferenceFault(document, part, step) ?? findNameFault(names, part)
       if (fault !== undefined) return fault
     }
@@ -115,6 +130,15 @@ function findTemplateFault(
     if (isAppError(error)) return error.message
     throw error
   }
+}
+
+function findPlaceFault(place: TemplatePlace, part: Reference): string | undefined {
+  const what = part.kind === "secret" ? "a secret" : "an output of a step"
+  if (place === "fixed" && isLate(part)) return `${what} can't stand here: this is settled at the plan`
+  if (place === "shown" && part.kind === "secret") return "a secret can't stand here: people read this"
+  if (place === "shared" && part.kind !== "parameter")
+    return "this is asked once for all targets: name parameters alone, or write `scope: task`"
+  return undefined
 }
 
 /** An unknown parameter, or a step that does not come before. */

@@ -21,6 +21,7 @@ import {
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { getDuration } from "@signalbox/kernel/duration"
+import { approvalWaitOf } from "./approval-ask.ts"
 import { isCommand } from "./document-texts.ts"
 import {
   commandFiller,
@@ -68,7 +69,7 @@ function fixedMembers({ document, step, index }: StepPlace) {
   const { retry } = step
   return {
     name: step.name ?? `step ${index + 1}`,
-    timeoutMilliseconds: Math.max(1, getDuration(step.timeout ?? document.timeout)),
+    timeoutMilliseconds: approvalWaitOf(step) || Math.max(1, getDuration(step.timeout ?? document.timeout)),
     outputKeptBytes: step.outputLimit === undefined ? agentLimits.outputKeptBytesDefault : bytesOf(step.outputLimit),
     attemptsMax: retry?.attempts ?? 1,
     retryDelayMilliseconds: getDuration(retry?.delay ?? "0s"),
@@ -111,6 +112,8 @@ function kindFiller({ step, artifacts }: StepPlace): Fill<KindMember> {
       return () => ({ server: "http" })
     case "operation":
       return () => ({ server: "operation" })
+    case "approval":
+      return () => ({ server: "approval" })
   }
 }
 

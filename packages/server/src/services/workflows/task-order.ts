@@ -117,8 +117,8 @@ function distinct<K extends Reference["kind"]>(
   return [...new Set(found.map(nameOf))]
 }
 
-/** What stands in a step that the server performs, or in such an undo, never leaves it. */
-function secretNamesOf(document: WorkflowDocument): string[] {
+/** What nodes need: what stands in a step that the server performs, or in such an undo, never leaves it. */
+export function secretNamesOf(document: WorkflowDocument): string[] {
   const onNode = templateTexts(document).filter(({ step, path }) => {
     const its = step === undefined ? undefined : document.steps[step]
     if (its === undefined) return true

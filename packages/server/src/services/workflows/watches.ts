@@ -127,6 +127,7 @@ export class Watches {
       )
       const pending = new Set<number>()
       let seen = row.version
+      let asked = askedOf(row)
       // Ended for a follower is: the row has ended, and the last of its events has been told.
       while (!isExecutionEnded(row.shown) || seen < row.version || pending.size > 0) {
         await this.#waitForChange(follower, signal)
@@ -137,7 +138,9 @@ export class Watches {
         for (const ordinal of follower.live.keys()) pending.add(ordinal)
         if (progress.length === eventsPerMessage) follower.changed = true
         row = await getRow(options)
-        if (progress.length === 0 && pending.size === 0 && follower.output.length === 0) {
+        const isNews = askedOf(row) !== asked
+        asked = askedOf(row)
+        if (progress.length === 0 && pending.size === 0 && follower.output.length === 0 && !isNews) {
           if (isExecutionEnded(row.shown)) return
           continue
         }
@@ -189,6 +192,9 @@ async function sleep(follower: Follower, milliseconds: number): Promise<void> {
   })
   follower.wake = undefined
 }
+
+/** What tasks wait for people about: no event of the execution tells of it. */
+const askedOf = ({ approvals }: ExecutionRow): string => (approvals ?? []).map(({ request }) => request).join()
 
 async function getRow({ sql, account, execution }: FollowOptions): Promise<ExecutionRow> {
   const row = await findExecution(sql, account, execution)

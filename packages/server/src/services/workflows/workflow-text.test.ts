@@ -61,6 +61,27 @@ const bad: readonly Bad[] = [
     path: "steps[0]",
     says: /exactly one of run/,
   },
+  {
+    what: "an approval that is tried again",
+    text: `${head}steps:\n  - approval: { template: a }\n    retry: { attempts: 2 }\n`,
+    line: 5,
+    path: "steps[0].retry",
+    says: /asked once/,
+  },
+  {
+    what: "an approval that is waited for too long",
+    text: `${head}steps:\n  - approval: { template: a }\n    timeout: 21d\n`,
+    line: 5,
+    path: "steps[0].timeout",
+    says: /at most/,
+  },
+  {
+    what: "an undo of an approval",
+    text: `${head}steps:\n  - approval: { template: a }\n    undo: "true"\n`,
+    line: 5,
+    path: "steps[0].undo",
+    says: /changes nothing/,
+  },
   { what: "a wrong kind", text: `kind: Rule\nname: a\n${step}`, line: 1, path: "kind", says: /Workflow/ },
   { what: "a bad name", text: `kind: Workflow\nname: A b\n${step}`, line: 2, path: "name", says: /a-z/ },
   {
@@ -172,6 +193,20 @@ const badTemplates: readonly Bad[] = [
     line: 4,
     path: "steps[0].run",
     says: /quoted delimiter/,
+  },
+  {
+    what: "a secret in what approvers read",
+    text: `${head}steps:\n  - approval: { template: a, scope: task, message: "\${{ secrets.x }}" }\n`,
+    line: 4,
+    path: "steps[0].approval.message",
+    says: /people read/,
+  },
+  {
+    what: "a node's name in what is asked once for all",
+    text: `${head}steps:\n  - approval: { template: a, title: "\${{ node.name }}" }\n`,
+    line: 4,
+    path: "steps[0].approval.title",
+    says: /scope: task/,
   },
   {
     what: "two tags with one variable",
