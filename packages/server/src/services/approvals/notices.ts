@@ -9,6 +9,7 @@ import type { Effect, Recipient, RequestState } from "@signalbox/approvals/types
 import { hasCode } from "@signalbox/kernel/app-error"
 import { toInstant } from "@signalbox/kernel/clock"
 import { encodeBase32 } from "@signalbox/kernel/id"
+import { mapBounded } from "@signalbox/kernel/map-bounded"
 import type { Mac } from "../../router/ports.ts"
 import type { Sql } from "../../storage/database.ts"
 import type { Consumer } from "../../storage/dispatcher.ts"
@@ -19,7 +20,7 @@ import { describeNotice } from "./notice-text.ts"
 import type { ApprovalsContext } from "./options.ts"
 import { findPerson } from "./people.ts"
 import { noticesEvent } from "./request-change.ts"
-import { findRequest, readContent, type RequestRow } from "./request-store.ts"
+import { findRequestWithContent, type RequestRow } from "./request-store.ts"
 
 export interface NoticesContext extends ApprovalsContext {
   readonly linkMac: Mac
@@ -31,6 +32,8 @@ export type Notice = Omit<Extract<Effect, { type: "notice" }>, "type">
 
 /** So long a link in a message is good, where nothing ends its level before. */
 const linkMilliseconds = 14 * 24 * 3_600_000
+/** Recipients of one notice that are told at once. */
+const toldAtOnceMax = 4
 const mailPrefix = "mailto:"
 const channelPrefix = "channel:"
 
@@ -40,15 +43,15 @@ export function noticesConsumer(context: NoticesContext): Consumer {
     types: [noticesEvent],
     eventsPerJobMax: 20,
     async handle(event, { database }) {
-      const row = await findRequest(database, event.account, event.subject)
-      if (!row) return
-      const content = await readContent(database, row.id)
+      const found = await findRequestWithContent(database, event.account, event.subject)
+      if (!found) return
+      const { content, ...row } = found
       const { notices } = event.data as { notices: readonly Notice[] }
       for (const [index, notice] of notices.entries()) {
         if (isOvertaken(row.stateData, notice)) continue
-        for (const recipient of notice.to) {
-          await tell(context, database, { event, row, content, notice, index, recipient })
-        }
+        await mapBounded(notice.to, toldAtOnceMax, (recipient) =>
+          tell(context, database, { event, row, content, notice, index, recipient }),
+        )
       }
     },
   }

@@ -11,17 +11,8 @@ import { AppError } from "@signalbox/kernel/app-error"
 import type { ChangeContext } from "../../router/handler.ts"
 import type { Tx } from "../../storage/database.ts"
 import type { ApprovalsContext } from "./options.ts"
-import {
-  insertRequest,
-  insertVotes,
-  lockRequest,
-  replaceWaits,
-  saveRequest,
-  type NewRequest,
-  type RequestRow,
-  type SignedVote,
-  type Waiting,
-} from "./request-store.ts"
+import { insertRequest, lockRequest, saveRequest, type NewRequest, type RequestRow } from "./request-store.ts"
+import type { SignedVote, Waiting } from "./request-effects.ts"
 import { signVote } from "./signed-approval.ts"
 
 /** Where the events of a change go. */
@@ -69,9 +60,11 @@ export async function changeRequest(
     ...{ stateData, version, state: stateData.state, attributes: stateData.attributes, decidedAt: stateData.endedAt },
     nextTimerAt: nextTimerAt(stateData),
   }
-  await saveRequest(sink.tx, row.id, saved)
-  await insertVotes(sink.tx, row, votesOf(context, row, { effects, signature: change.signature }))
-  await replaceWaits(sink.tx, row, { ...findWaitChange(row.stateData, stateData), now: sink.now })
+  await saveRequest(sink.tx, saved, {
+    votes: votesOf(context, row, { effects, signature: change.signature }),
+    ...findWaitChange(row.stateData, stateData),
+    now: sink.now,
+  })
   sink.afterCommit(() => context.waiters.changed(row.id))
   sink.afterCommit(() => context.eventsWritten?.())
   return saved
@@ -97,9 +90,8 @@ export async function createRequest(
     ...rest,
     ...{ stateData, version, submitter: stateData.submitter.key, nextTimerAt: nextTimerAt(stateData) },
   }
-  await insertRequest(sink.tx, request)
-  await insertVotes(sink.tx, request, votesOf(context, request, { effects }))
-  await replaceWaits(sink.tx, request, { gone: [], come: waitsOf(stateData), now: sink.now })
+  const votes = votesOf(context, request, { effects })
+  await insertRequest(sink.tx, request, { votes, gone: [], come: waitsOf(stateData), now: sink.now })
   sink.afterCommit(() => context.eventsWritten?.())
   return {
     ...rest,

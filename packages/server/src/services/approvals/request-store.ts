@@ -2,6 +2,7 @@
 import type { RequestAttributes, RequestState, RequestStateName, VoteRecord } from "@signalbox/approvals/types"
 import { assert } from "@signalbox/kernel/assert"
 import type { Sql, Tx } from "../../storage/database.ts"
+import { effectsStatement, effectValues, type RequestEffects } from "./request-effects.ts"
 
 export interface RequestRow {
   readonly id: string
@@ -61,6 +62,20 @@ export async function lockDueRequest(tx: Tx, id: string, now: number): Promise<R
   return row
 }
 
+/** With what it is about. */
+export async function findRequestWithContent(
+  sql: Sql,
+  account: string,
+  id: string,
+): Promise<(RequestRow & { readonly content: unknown }) | undefined> {
+  const [row] = await sql.query<RequestRow & { content: unknown }>(
+    `select ${requestColumns}, r.content from approval_requests r where r.account = $1 and r.id = $2`,
+    [account, id],
+    { name: "approval-requests-find-with-content" },
+  )
+  return row
+}
+
 export async function readContent(sql: Sql, id: string): Promise<unknown> {
   const [row] = await sql.query<{ content: unknown }>("select content from approval_requests where id = $1", [id], {
     name: "approval-requests-content",
@@ -81,41 +96,44 @@ export interface NewRequest extends Pick<
   readonly version: number
 }
 
-export async function insertRequest(tx: Tx, request: NewRequest): Promise<void> {
+const insertStatement = `
+  with request as (
+    insert into approval_requests (id, account, state, type, title, revision, digest, attributes, content, state_data,
+      next_timer_at, requester, submitter, unmatched, callback, not_before, held, version, cause, depth, submitted_at,
+      decided_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, to_timestamp($11::float8 / 1000), $12, $13, $14, $15,
+      to_timestamp($16::float8 / 1000), $17, $18, $19, $20, to_timestamp($21::float8 / 1000),
+      to_timestamp($22::float8 / 1000))),
+  ${effectsStatement({ id: "$1", account: "$2", votes: "$23", gone: "$24", come: "$25", now: "$26" })}
+  select`
+
+export async function insertRequest(tx: Tx, request: NewRequest, effects: RequestEffects): Promise<void> {
   const { stateData } = request
-  await tx.query(
-    `insert into approval_requests (id, account, state, type, title, revision, digest, attributes, content, state_data,
-       next_timer_at, requester, submitter, unmatched, callback, not_before, held, version, cause, depth, submitted_at,
-       decided_at)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, to_timestamp($11::float8 / 1000), $12, $13, $14, $15,
-       to_timestamp($16::float8 / 1000), $17, $18, $19, $20, to_timestamp($21::float8 / 1000),
-       to_timestamp($22::float8 / 1000))`,
-    [
-      request.id,
-      request.account,
-      stateData.state,
-      request.type,
-      request.title,
-      stateData.revision,
-      stateData.digest,
-      JSON.stringify(stateData.attributes),
-      JSON.stringify(request.content ?? null),
-      JSON.stringify(stateData),
-      request.nextTimerAt,
-      stateData.requester.key,
-      request.submitter,
-      request.unmatched,
-      request.callback,
-      request.notBefore,
-      request.held === null ? null : JSON.stringify(request.held),
-      request.version,
-      request.cause,
-      request.depth,
-      stateData.submittedAt,
-      stateData.endedAt,
-    ],
-    { name: "approval-requests-insert" },
-  )
+  const values = [
+    request.id,
+    request.account,
+    stateData.state,
+    request.type,
+    request.title,
+    stateData.revision,
+    stateData.digest,
+    JSON.stringify(stateData.attributes),
+    JSON.stringify(request.content ?? null),
+    JSON.stringify(stateData),
+    request.nextTimerAt,
+    stateData.requester.key,
+    request.submitter,
+    request.unmatched,
+    request.callback,
+    request.notBefore,
+    request.held === null ? null : JSON.stringify(request.held),
+    request.version,
+    request.cause,
+    request.depth,
+    stateData.submittedAt,
+    stateData.endedAt,
+  ]
+  await tx.query(insertStatement, [...values, ...effectValues(effects)], { name: "approval-requests-insert" })
 }
 
 export interface SavedRequest {
@@ -124,25 +142,33 @@ export interface SavedRequest {
   readonly version: number
 }
 
-export async function saveRequest(tx: Tx, id: string, saved: SavedRequest): Promise<void> {
-  const { stateData } = saved
-  await tx.query(
-    `update approval_requests set state = $2, revision = $3, digest = $4, attributes = $5, state_data = $6,
-       next_timer_at = to_timestamp($7::float8 / 1000), version = $8, decided_at = to_timestamp($9::float8 / 1000)
-     where id = $1`,
-    [
-      id,
-      stateData.state,
-      stateData.revision,
-      stateData.digest,
-      JSON.stringify(stateData.attributes),
-      JSON.stringify(stateData),
-      saved.nextTimerAt,
-      saved.version,
-      stateData.endedAt,
-    ],
-    { name: "approval-requests-save" },
-  )
+const saveStatement = `
+  with request as (
+    update approval_requests set state = $3, revision = $4, digest = $5, attributes = $6, state_data = $7,
+      next_timer_at = to_timestamp($8::float8 / 1000), version = $9, decided_at = to_timestamp($10::float8 / 1000)
+    where id = $1),
+  ${effectsStatement({ id: "$1", account: "$2", votes: "$11", gone: "$12", come: "$13", now: "$14" })}
+  select`
+
+export async function saveRequest(
+  tx: Tx,
+  saved: SavedRequest & Pick<RequestRow, "id" | "account">,
+  effects: RequestEffects,
+): Promise<void> {
+  const { id, account, stateData } = saved
+  const values = [
+    id,
+    account,
+    stateData.state,
+    stateData.revision,
+    stateData.digest,
+    JSON.stringify(stateData.attributes),
+    JSON.stringify(stateData),
+    saved.nextTimerAt,
+    saved.version,
+    stateData.endedAt,
+  ]
+  await tx.query(saveStatement, [...values, ...effectValues(effects)], { name: "approval-requests-save" })
 }
 
 /** What an edit changes beside the state. */
@@ -154,47 +180,6 @@ export async function saveEdit(
   await tx.query(
     `update approval_requests set title = $2, content = $3, not_before = to_timestamp($4::float8 / 1000) where id = $1`,
     [id, edit.title, JSON.stringify(edit.content ?? null), edit.notBefore],
-  )
-}
-
-export interface SignedVote {
-  readonly vote: VoteRecord
-  /** By the installation. */
-  readonly envelope: string
-  /** By who gave it. */
-  readonly signature?: string
-}
-
-export async function insertVotes(
-  tx: Tx,
-  request: { readonly id: string; readonly account: string },
-  votes: readonly SignedVote[],
-): Promise<void> {
-  if (votes.length === 0) return
-  const rows = votes.map(({ vote, envelope, signature }) => ({
-    number: vote.number,
-    level: vote.level,
-    level_name: vote.levelName,
-    member: vote.member,
-    voter: vote.by,
-    choice: vote.choice,
-    digest: vote.digest,
-    revision: vote.revision,
-    via: vote.via,
-    comment: vote.comment ?? null,
-    at: new Date(vote.at).toISOString(),
-    envelope,
-    signature: signature ?? null,
-  }))
-  await tx.query(
-    `insert into approval_votes (request_id, number, account, level, level_name, member, voter, choice, digest, revision,
-       via, comment, at, envelope, signature)
-     select $1, number, $2, level, level_name, member, voter, choice, digest, revision, via, comment, at, envelope,
-       signature
-     from jsonb_to_recordset($3) as v (number int, level int, level_name text, member jsonb, voter jsonb, choice text,
-       digest text, revision int, via text, comment text, at timestamptz, envelope text, signature text)`,
-    [request.id, request.account, JSON.stringify(rows)],
-    { name: "approval-votes-insert" },
   )
 }
 
@@ -222,32 +207,5 @@ export async function listVotes(sql: Sql, requestId: string): Promise<VoteRow[]>
        envelope, signature
      from approval_votes where request_id = $1 order by number`,
     [requestId],
-  )
-}
-
-export interface Waiting {
-  readonly key: string
-  readonly level: number
-}
-
-/** Makes the rows of who has to answer be these, and touches none that stays. */
-export async function replaceWaits(
-  tx: Tx,
-  request: { readonly id: string; readonly account: string },
-  change: { readonly gone: readonly string[]; readonly come: readonly Waiting[]; readonly now: number },
-): Promise<void> {
-  const { gone, come, now } = change
-  if (gone.length > 0) {
-    await tx.query("delete from approval_waits where request_id = $1 and member_key = any ($2)", [request.id, gone], {
-      name: "approval-waits-delete",
-    })
-  }
-  if (come.length === 0) return
-  await tx.query(
-    `insert into approval_waits (request_id, member_key, account, level, since)
-     select $1, key, $2, level, to_timestamp($5::float8 / 1000) from unnest($3::text[], $4::int[]) as w (key, level)
-     on conflict (request_id, member_key) do update set level = excluded.level, since = excluded.since`,
-    [request.id, request.account, come.map(({ key }) => key), come.map(({ level }) => level), now],
-    { name: "approval-waits-insert" },
   )
 }

@@ -15,7 +15,7 @@ import { findSecretFaults, httpUrlFault, type NamedSecret } from "../../named-se
 import { onChange, onRead, type ChangeContext, type Handler, type ReadContext } from "../../router/handler.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql } from "../../storage/database.ts"
-import { findDelivery, insertDelivery } from "./delivery-store.ts"
+import { findDelivery, insertDelivery, type DeliveryRow } from "./delivery-store.ts"
 import type { NotificationsContext, NotificationsOptions } from "./options.ts"
 import { signingKeyFault } from "./send-webhook.ts"
 import { countRows, deleteChannel, findChannel, listChannels, listUsersOfChannel, lockChannel } from "./store.ts"
@@ -57,7 +57,7 @@ export async function getChannel(sql: Sql, account: string, name: string): Promi
   return row
 }
 
-const channelNotFound = (name: string): AppError =>
+export const channelNotFound = (name: string): AppError =>
   new AppError("notifications.channel-not-found", `there is no channel "${name}" in this account`)
 
 async function applyChannel(options: NotificationsOptions, input: InputOf<typeof channelsApply>, ctx: ChangeContext) {
@@ -204,13 +204,16 @@ export async function requestDelivery(
 ): Promise<Delivery> {
   const row = await findDelivery(ctx.tx, ctx.account, id)
   assert(row, "a delivery that was written is there")
-  ctx.emit({
-    aggregate: id,
-    type: "delivery.requested",
-    subject: id,
-    version: 1,
-    data: { channel: row.channel, ...(row.redeliveryOf === null ? {} : { redeliveryOf: row.redeliveryOf }) },
-  })
-  ctx.afterCommit(() => sender.wake())
+  tellRequested(ctx, sender, row)
   return toDelivery(row)
+}
+
+export function tellRequested(
+  ctx: ChangeContext,
+  sender: NotificationsContext["sender"],
+  { id, channel, redeliveryOf }: Pick<DeliveryRow, "id" | "channel" | "redeliveryOf">,
+): void {
+  const data = { channel, ...(redeliveryOf === null ? {} : { redeliveryOf }) }
+  ctx.emit({ aggregate: id, type: "delivery.requested", subject: id, version: 1, data })
+  ctx.afterCommit(() => sender.wake())
 }

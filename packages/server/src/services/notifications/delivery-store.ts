@@ -1,4 +1,5 @@
 /** The SQL of deliveries: each is an aggregate of its own. Instants are milliseconds. */
+import { assert } from "@signalbox/kernel/assert"
 import type { Sql, Tx } from "../../storage/database.ts"
 import type { Message, NotifiedEvent } from "./model.ts"
 
@@ -44,6 +45,43 @@ export type NewDelivery = Pick<
   readonly suppressed: number
   readonly redeliveryOf: string | null
   readonly createdAt: number
+}
+
+/** Of a channel by its name, or of an address, which needs no channel. */
+export interface Sent {
+  readonly isNew: boolean
+  /** Null where there is no such channel: then nothing was written. */
+  readonly via: string | null
+  /** True where so many wait for the recipient already: then nothing was written. */
+  readonly isFull: boolean
+}
+
+/** Writes a delivery by its channel's way, unless too many wait for the channel: with one statement. */
+export async function sendDelivery(
+  tx: Tx,
+  delivery: Omit<NewDelivery, "via" | "subscription" | "throttleGroup" | "suppressed" | "redeliveryOf">,
+  terms: { readonly isAddress: boolean; readonly pendingMax: number },
+): Promise<Sent> {
+  const { id, account, channel, messageId, event, message, cause, depth, createdAt } = delivery
+  const [row] = await tx.query<Sent>(
+    `with way as (
+       select coalesce((select via from channels where account = $2 and name = $3), case when $11 then 'mail' end) as via,
+         exists (
+           select 1 from deliveries where account = $2 and channel = $3 and state = 'pending' offset $12 limit 1) as "isFull"),
+     made as (
+       insert into deliveries (id, account, state, channel, via, message_id, event, message, cause, depth, created_at, next_at)
+       select $1, $2, 'pending', $3, via, $4, $5, $6, $7, $8, to_timestamp($9::float8 / 1000), to_timestamp($10::float8 / 1000)
+       from way where via is not null and not "isFull"
+       on conflict (id) do nothing returning 1)
+     select via, "isFull", exists (select 1 from made) as "isNew" from way`,
+    [
+      ...[id, account, channel, messageId, JSON.stringify(event), JSON.stringify(message), cause, depth],
+      ...[createdAt, createdAt, terms.isAddress, terms.pendingMax - 1],
+    ],
+    { name: "deliveries-send" },
+  )
+  assert(row, "a statement about one channel gives one row")
+  return row
 }
 
 /** False where it was there already: the event is being handled a second time. */

@@ -5,9 +5,9 @@ import { AppError } from "@signalbox/kernel/app-error"
 import { toInstant } from "@signalbox/kernel/clock"
 import { encodeBase32, idPrefixes } from "@signalbox/kernel/id"
 import { onChange, type ChangeContext, type Handler } from "../../router/handler.ts"
-import { getChannel, requestDelivery } from "./channel-handlers.ts"
+import { channelNotFound, tellRequested } from "./channel-handlers.ts"
 import { sealMessage } from "./confidential-message.ts"
-import { countPending, insertDelivery } from "./delivery-store.ts"
+import { sendDelivery } from "./delivery-store.ts"
 import { clipMessage, type Message } from "./model.ts"
 import type { NotificationsContext } from "./options.ts"
 import { recipientText } from "./recipient.ts"
@@ -16,32 +16,26 @@ import { recipientText } from "./recipient.ts"
 export function sendHandler({ sealer, sender }: Pick<NotificationsContext, "sealer" | "sender">): Handler {
   return onChange(deliveriesSend, async (input, ctx) => {
     const { to, dedupeKey } = input
-    const via = "channel" in to ? (await getChannel(ctx.tx, ctx.account, to.channel)).via : "mail"
     const channel = recipientText(to)
     const id = deliveryId(ctx.account, dedupeKey)
-    await refuseTooMany(ctx, channel)
-    const isNew = await insertDelivery(ctx.tx, {
-      ...{ id, account: ctx.account, channel, via, messageId: id },
-      subscription: null,
-      event: eventOf(input.event, ctx),
-      message: sealMessage(sealer, ctx.account, messageOf(input.message)),
-      cause: ctx.cause,
-      depth: ctx.depth,
-      throttleGroup: null,
-      suppressed: 0,
-      redeliveryOf: null,
-      createdAt: ctx.now,
-    })
-    if (isNew) await requestDelivery(ctx, sender, id)
+    const { isNew, via, isFull } = await sendDelivery(
+      ctx.tx,
+      {
+        ...{ id, account: ctx.account, channel, messageId: id },
+        event: eventOf(input.event, ctx),
+        message: sealMessage(sealer, ctx.account, messageOf(input.message)),
+        cause: ctx.cause,
+        depth: ctx.depth,
+        createdAt: ctx.now,
+      },
+      { isAddress: !("channel" in to), pendingMax: sendingLimits.pendingMax },
+    )
+    if (via === null) throw channelNotFound(channel)
+    if (isFull)
+      throw new AppError("notifications.too-many", `${sendingLimits.pendingMax} deliveries wait for ${channel} already`)
+    if (isNew) tellRequested(ctx, sender, { id, channel, redeliveryOf: null })
     return { delivery: id, isNew }
   })
-}
-
-/** @throws notifications.too-many */
-async function refuseTooMany(ctx: ChangeContext, channel: string): Promise<void> {
-  const max = sendingLimits.pendingMax
-  if ((await countPending(ctx.tx, ctx.account, { channel, max })) < max) return
-  throw new AppError("notifications.too-many", `${max} deliveries wait for ${channel} already`)
 }
 
 function deliveryId(account: string, dedupeKey: string): string {
