@@ -18,35 +18,40 @@ export interface ServerGroup {
   /** The first one has the nodes and the client, whose calls go to any of the servers. */
   readonly servers: readonly TestInstallation[]
   start(server: TestInstallation): Promise<void>
+  /** One more; nothing is passed on to it before it is told to the relay. */
+  add(): Promise<TestInstallation>
   /** Rows of the database that the servers share. */
   query<Row>(text: string): Promise<Row[]>
   remove(options: { readonly keepFiles?: boolean }): Promise<void>
 }
 
-export async function openServerGroup(count: number): Promise<ServerGroup> {
-  const servers: TestInstallation[] = []
-  for (let number = 0; number < count; number++) servers.push(await TestInstallation.create())
-  const [first] = servers
-  if (!first) throw new Error("a group has a server")
+export async function openServerGroup(count: number, more: readonly string[] = []): Promise<ServerGroup> {
+  const first = await TestInstallation.create()
+  const servers = [first]
   const postgres = await startPrivatePostgres({ dataDirectory: join(first.directory, "database") })
   const relay = await BalancingRelay.start()
-  const shared = ["--insecure", "--public-url", relay.url, "--blobs-directory", join(first.directory, "blobs")]
+  const shared = ["--insecure", "--public-url", relay.url, "--blobs-directory", join(first.directory, "blobs"), ...more]
   const variables = { DATABASE_URL: addressOf(postgres) }
   const start = async (server: TestInstallation): Promise<void> => {
     const keys = server === first ? [] : ["--master-key-file", join(first.data, "master.key")]
     await server.startServer({ words: [...shared, ...keys], variables })
+    // Until here another one of the group may have answered for it.
+    await server.eventually("the server itself to answer", () => answers(server.port), startMilliseconds)
   }
-  for (const server of servers) {
-    relay.spreadOver([server.port])
-    if (server !== first) {
-      await mkdir(server.data, { recursive: true })
-      await copyFile(join(first.data, "admin.json"), join(server.data, "admin.json"))
-    }
+  const add = async (): Promise<TestInstallation> => {
+    const server = await TestInstallation.create()
+    await mkdir(server.data, { recursive: true })
+    await copyFile(join(first.data, "admin.json"), join(server.data, "admin.json"))
     await start(server)
+    servers.push(server)
+    return server
   }
+  relay.spreadOver([first.port])
+  await start(first)
+  while (servers.length < count) await add()
   relay.spreadOver(servers.map(({ port }) => port))
   return {
-    ...{ postgres, relay, servers, start },
+    ...{ postgres, relay, servers, start, add },
     async query<Row>(text: string) {
       const client = await connectDirect(postgres.connection)
       try {
@@ -57,13 +62,21 @@ export async function openServerGroup(count: number): Promise<ServerGroup> {
     },
     async remove(options) {
       for (const server of servers) await server.server.end("SIGTERM")
-      for (const server of servers.toReversed().slice(0, -1)) await server.remove(options)
+      for (const server of servers.slice(1)) await server.remove(options)
       await relay.stop()
       await postgres.stop()
       await first.remove(options)
     },
   }
 }
+
+const startMilliseconds = 180_000
+
+const answers = (port: number): Promise<boolean> =>
+  fetch(`http://127.0.0.1:${port}/healthz`).then(
+    ({ ok }) => ok,
+    () => false,
+  )
 
 const presenceMilliseconds = 90_000
 
