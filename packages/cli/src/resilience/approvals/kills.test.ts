@@ -4,7 +4,7 @@ import type { ReceivedCall } from "@signalbox/server/services/notifications/noti
 import { setTimeout as delay } from "node:timers/promises"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { openApprovals, type ApprovalsInstallation, type Asked } from "./approvals-installation.fixture.ts"
-import { HeldPoint } from "./held-point.fixture.ts"
+import { HeldPoint } from "@signalbox/testkit/held-point"
 
 /**
  * `kill -9` of the server between a vote, its result and the call that it held. Locks in the database hold the server at

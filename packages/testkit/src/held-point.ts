@@ -34,10 +34,10 @@ export class HeldPoint {
     return new HeldPoint(client)
   }
 
-  /** Until a statement with these words waits for a lock. */
-  async untilReached(words: string): Promise<void> {
+  /** Until so many statements with these words wait for a lock. */
+  async untilReached(words: string, count = 1): Promise<void> {
     const end = Date.now() + reachedMilliseconds
-    while ((await this.#waiting(words)) === 0) {
+    while ((await this.#waiting(words)) < count) {
       if (Date.now() > end) throw new Error(`nothing came to wait with: ${words}`)
       await delay(20)
     }
