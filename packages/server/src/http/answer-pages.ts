@@ -201,10 +201,13 @@ function sendPage(reply: FastifyReply, status: number, html: string): FastifyRep
     .send(html)
 }
 
+/** The link is the credential: none, or one that nobody knows. */
+const noLink: ReadonlySet<string> = new Set(["identity.missing-credentials", "identity.invalid-credentials"])
+
 function sendRefusal(request: FastifyRequest, reply: FastifyReply, error: AppError): FastifyReply {
   const problem = toProblem(error, request.id)
   if (problem.status >= 500) request.log.error({ err: error.cause ?? error, requestId: request.id }, error.message)
-  if (error.code !== "identity.invalid-credentials") return sendPage(reply, problem.status, refusalPage(problem))
+  if (!noLink.has(error.code)) return sendPage(reply, problem.status, refusalPage(problem))
   const title = "This link is not valid"
   const detail = "It may have been cut by a mail program, or belong to a request that is long past."
   const help =

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs"
 import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { approvalRequestsApprove } from "@signalbox/contracts/approvals/answers"
+import { associationsRemove } from "@signalbox/contracts/approvals/associations"
 import { approvalRequestsGet } from "@signalbox/contracts/approvals/requests"
 import { nodesInventory } from "@signalbox/contracts/fleet/operations"
 import { executionsCreate } from "@signalbox/contracts/workflows/operations"
@@ -33,6 +34,7 @@ beforeAll(async () => {
   root = join(installation.directory, "web-3", "root")
   await mkdir(join(root, "var/lib/dpkg/info"), { recursive: true })
   await writeFile(join(root, "var/lib/dpkg/status"), entry("3.0.1"))
+  await installation.client.call(associationsRemove, { name: "keys" })
   await installation.addNodes(["web-3"])
   await installation.succeed(["login", "--local"])
 }, timeoutMilliseconds)
