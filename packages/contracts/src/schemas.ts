@@ -8,6 +8,8 @@ export const limits = {
   tagsMax: 64,
   tagValueLengthMax: 128,
   documentBytesMax: 256 * 1024,
+  workflowsMax: 5_000,
+  nodeGroupsMax: 5_000,
   bodyBytesMax: 1024 * 1024,
   targetsListMax: 10_000,
   parametersMax: 64,

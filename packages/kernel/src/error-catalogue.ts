@@ -151,6 +151,7 @@ export const errorCatalogue = {
   "fleet.node-not-found": entry("not-found", "Check the node's name or id with `signalbox nodes list`."),
   "fleet.group-not-found": entry("not-found", "Check the group's name with `signalbox groups list`."),
   "fleet.group-exists": entry("conflict", "Choose another name, or apply the group to change it."),
+  "fleet.too-many-groups": entry("conflict", "Remove groups that nothing uses; the limit is named in the message."),
   "fleet.invalid-tag-query": entry(
     "invalid",
     "Write terms like `role=web`, `env!=prod`, `region in (eu,us)`, `gpu`, `!gpu`, joined by commas.",
@@ -222,6 +223,7 @@ export const errorCatalogue = {
     "not-found",
     "Check the workflow's versions with `signalbox workflows get NAME`.",
   ),
+  "workflows.too-many": entry("conflict", "Use the names that are there again; the limit is named in the message."),
   "workflows.version-conflict": entry(
     "conflict",
     "Someone applied a newer version; look at it with `signalbox workflows get NAME` and apply again.",

@@ -373,7 +373,7 @@ export const groupsPut = defineOperation({
     nodes: z.array(nodeReference).min(1).max(limits.targetsListMax).optional(),
   }),
   output: nodeGroup,
-  errors: ["fleet.invalid-tag-query", "fleet.node-not-found", "request.invalid-input"],
+  errors: ["fleet.invalid-tag-query", "fleet.node-not-found", "fleet.too-many-groups", "request.invalid-input"],
 })
 
 export const groupsList = defineOperation({

@@ -3,6 +3,8 @@ export const identityLimits = {
   usersMax: 10_000,
   serviceAccountsMax: 1_000,
   providersMax: 20,
+  /** Neither revoked nor expired. */
+  keysMax: 10_000,
   teamsMax: 64,
   displayNameCharactersMax: 200,
   passwordCharactersMin: 12,

@@ -73,7 +73,7 @@ export const keysCreate = defineOperation({
   }),
   output: apiKey.extend({ key: z.string().describe("The key's text, shown once") }),
   secretOutput: ["key"],
-  errors: ["identity.role-not-grantable", "identity.principal-not-found", "identity.outranked"],
+  errors: ["identity.role-not-grantable", "identity.principal-not-found", "identity.outranked", "identity.too-many"],
 })
 
 export const keysAssign = defineOperation({

@@ -63,6 +63,7 @@ export const workflowsApply = defineOperation({
     "workflows.invalid-template",
     "workflows.document-too-large",
     "workflows.version-conflict",
+    "workflows.too-many",
     "executions.invalid-strategy",
   ],
 })

@@ -1,6 +1,7 @@
 /** The SQL of approval templates and their versions. Instants are milliseconds. */
 import { assert } from "@signalbox/kernel/assert"
 import type { Sql, Tx } from "../../storage/database.ts"
+import { versionsKept } from "../../storage/removal-task.ts"
 import type { TemplateDefinition } from "./definitions.ts"
 
 export interface TemplateRow {
@@ -76,6 +77,11 @@ export async function putTemplate(
      values ($1, $2, $3, $4, to_timestamp($5::float8 / 1000), $6)`,
     [account, name, row.version, JSON.stringify(definition), now, changedBy],
   )
+  await tx.query("delete from approval_template_versions where account = $1 and name = $2 and version <= $3", [
+    account,
+    name,
+    row.version - versionsKept,
+  ])
   return row
 }
 

@@ -3,6 +3,7 @@
  * now: what is due, and what was done about it, stands in the database.
  */
 import type { CronTask } from "../../storage/background-queue.ts"
+import { removalTask } from "../../storage/removal-task.ts"
 import { Poller } from "../../storage/poller.ts"
 import { removeFirings } from "./firing-store.ts"
 import { runFiring } from "./firing-runner.ts"
@@ -37,6 +38,16 @@ async function fireDue(context: CalendarsContext, unreadable: Unreadable, isStop
 
 const keptMilliseconds = 400 * 86_400_000
 const removedPerStatement = 5_000
+
+export function reviewsRetention(now: () => number): CronTask {
+  return removalTask({
+    name: "calendars.reviews-retention",
+    cron: "57 * * * *",
+    now,
+    statement: `delete from break_glass_reviews where id in (
+      select id from break_glass_reviews where closed_at < to_timestamp($1::float8 / 1000) limit $2) returning 1`,
+  })
+}
 
 export function firingsRetention(now: () => number): CronTask {
   return {

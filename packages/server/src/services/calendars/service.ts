@@ -2,7 +2,7 @@ import type { Service } from "../../router/handler.ts"
 import type { Authenticator, CalendarState, ChangeFreezes, WindowState } from "../../router/ports.ts"
 import type { ConfigurationListener } from "../../storage/configuration-versions.ts"
 import type { Poller } from "../../storage/poller.ts"
-import { firingsRetention, scheduleClock } from "./background.ts"
+import { firingsRetention, reviewsRetention, scheduleClock } from "./background.ts"
 import { CalendarCompiler } from "./calendar-compiler.ts"
 import { CalendarDirectory } from "./calendar-directory.ts"
 import { changeCalendarHandlers } from "./change-calendar-handlers.ts"
@@ -53,7 +53,7 @@ export function createCalendarsService(options: CalendarsOptions): CalendarsServ
         ...reviewHandlers(),
       ],
       consumers: [firingConsumer(context)],
-      cronTasks: [firingsRetention(() => clock.now())],
+      cronTasks: [firingsRetention(() => clock.now()), reviewsRetention(() => clock.now())],
       start: () => {
         schedules.start()
         subscriptions.start()

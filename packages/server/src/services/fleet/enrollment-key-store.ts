@@ -1,4 +1,6 @@
+import type { CronTask } from "../../storage/background-queue.ts"
 import type { Sql, Tx } from "../../storage/database.ts"
+import { removalTask } from "../../storage/removal-task.ts"
 
 /** The SQL of enrolment keys. Instants are milliseconds. */
 export interface EnrollmentKeyRow {
@@ -78,6 +80,16 @@ export async function revokeEnrollmentKey(
     [key.account, key.id, key.now],
   )
   return row
+}
+
+export function enrollmentKeysRetention(now: () => number): CronTask {
+  return removalTask({
+    name: "fleet.enrollment-keys-retention",
+    cron: "53 * * * *",
+    now,
+    statement: `delete from enrollment_keys where (account, id) in (
+      select account, id from enrollment_keys where expires_at < to_timestamp($1::float8 / 1000) limit $2) returning 1`,
+  })
 }
 
 /** A page, the newest first. */

@@ -1,4 +1,5 @@
 import { groupsGet, groupsList, groupsPut, groupsRemove } from "@signalbox/contracts/fleet/operations"
+import { limits } from "@signalbox/contracts/schemas"
 import { parseTagQuery } from "@signalbox/contracts/fleet/tag-query"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
@@ -7,7 +8,7 @@ import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import { onChange, onRead, type Handler } from "../../router/handler.ts"
 import type { Sql } from "../../storage/database.ts"
-import { deleteGroup, findGroup, listGroups, lockGroup, putGroup, type GroupRow } from "./group-store.ts"
+import { countGroups, deleteGroup, findGroup, listGroups, lockGroup, putGroup, type GroupRow } from "./group-store.ts"
 import { pageOfRows, readCursor } from "./page.ts"
 import { findUnknown } from "./node-store.ts"
 import { toGroup } from "./wire.ts"
@@ -27,6 +28,8 @@ export function groupHandlers({ clock, random }: { clock: Clock; random: Random 
       const existing = await lockGroup(ctx.tx, ctx.account, input.name)
       const wanted = { description: input.description ?? null, query: input.query ?? null, nodes }
       if (existing && isSame(existing, wanted)) return toGroup(existing)
+      if (!existing && (await countGroups(ctx.tx, ctx.account)) >= limits.nodeGroupsMax)
+        throw new AppError("fleet.too-many-groups", `an account has ${limits.nodeGroupsMax} groups of nodes at most`)
       const row = await putGroup(ctx.tx, {
         account: ctx.account,
         name: input.name,

@@ -48,6 +48,14 @@ export async function putGroup(
   return row
 }
 
+export async function countGroups(sql: Sql, account: string): Promise<number> {
+  const [row] = await sql.query<{ count: number }>(
+    "select count(*)::int as count from node_groups where account = $1",
+    [account],
+  )
+  return row?.count ?? 0
+}
+
 export async function deleteGroup(tx: Tx, account: string, name: string): Promise<void> {
   await tx.query("delete from node_groups where account = $1 and name = $2", [account, name])
 }

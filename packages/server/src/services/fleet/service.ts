@@ -7,6 +7,7 @@ import type { Notifier } from "../../storage/notifier.ts"
 import { createAgentAuthenticator } from "./agent-authenticator.ts"
 import { createFleetBackground } from "./background.ts"
 import { createEnrollmentAuthenticator } from "./enrollment-authenticator.ts"
+import { enrollmentKeysRetention } from "./enrollment-key-store.ts"
 import { FleetRelay, relayRetention } from "./fleet-relay.ts"
 import { fleetHandlers } from "./handlers.ts"
 import { InventoryRecorder } from "./inventory-recorder.ts"
@@ -84,7 +85,7 @@ export function createFleetService(options: FleetOptions): {
         openSession(sessions),
         exchangeFrames(new SessionExchanges(sessions)),
       ],
-      cronTasks: [relayRetention],
+      cronTasks: [relayRetention, enrollmentKeysRetention(() => options.clock.now())],
       async start() {
         await presence.reset()
         relay?.start(sessions)

@@ -1,10 +1,12 @@
 import type { CronTask } from "../../storage/background-queue.ts"
 import type { Sql } from "../../storage/database.ts"
+import { recordsKeptMilliseconds } from "../../storage/removal-task.ts"
 import { removeOldAttempts } from "./login-attempts.ts"
 import type { IdentityOptions } from "./options.ts"
 import { removeOldProviderLogins } from "./provider-login-store.ts"
 import type { SessionDirectory } from "./session-directory.ts"
 import { removeOldSessions } from "./session-store.ts"
+import { removeOldKeys } from "./store.ts"
 
 const sessionsKeptMilliseconds = 30 * 86_400_000
 const rowsRemovedMax = 10_000
@@ -40,6 +42,12 @@ const removals: readonly Removal[] = [
     cron: "41 * * * *",
     remove: removeOldSessions,
     keptMilliseconds: sessionsKeptMilliseconds,
+  },
+  {
+    name: "identity.keys-retention",
+    cron: "51 * * * *",
+    remove: removeOldKeys,
+    keptMilliseconds: recordsKeptMilliseconds,
   },
 ]
 

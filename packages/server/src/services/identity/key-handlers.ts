@@ -1,3 +1,4 @@
+import { identityLimits } from "@signalbox/contracts/identity/identity-limits"
 import { keysAssign, keysCreate, keysList, keysRevoke } from "@signalbox/contracts/identity/operations"
 import type { RoleName } from "@signalbox/contracts/identity/roles"
 import type { InputOf, OutputOf } from "@signalbox/contracts/operation"
@@ -14,7 +15,7 @@ import type { IdentityOptions } from "./options.ts"
 import { page } from "./page.ts"
 import { checkGrantable, checkNotOutranked, joined, knownRoles } from "./principal-model.ts"
 import { findServiceAccount } from "./service-account-store.ts"
-import { assignKey, insertKey, listKeys, lockKey, revokeKey, type KeyRow } from "./store.ts"
+import { assignKey, countKeys, insertKey, listKeys, lockKey, revokeKey, type KeyRow } from "./store.ts"
 import { findUser } from "./user-store.ts"
 
 export function keyHandlers(context: IdentityContext): Handler[] {
@@ -94,6 +95,8 @@ export async function addKey(
     readonly expiresAt?: string | undefined
   },
 ): Promise<{ row: KeyRow; text: string }> {
+  if ((await countKeys(ctx.tx, key.account)) >= identityLimits.keysMax)
+    throw new AppError("identity.too-many", `an account has ${identityLimits.keysMax} keys at most`)
   const id = newId("key", options.clock, options.random)
   const { text, secretHash } = makeKeyText({ account: key.account, id }, options.random)
   const row = await insertKey(ctx.tx, { ...key, id, secretHash, createdBy: ctx.caller.principal })

@@ -58,6 +58,26 @@ export async function insertKey(tx: Tx, key: NewKey): Promise<KeyRow> {
   return row as KeyRow
 }
 
+export async function countKeys(sql: Sql, account: string): Promise<number> {
+  const [row] = await sql.query<{ count: number }>(
+    `select count(*)::int as count from api_keys
+     where account = $1 and revoked_at is null and (expires_at is null or expires_at > now())`,
+    [account],
+  )
+  return row?.count ?? 0
+}
+
+/** Keys that were good for nothing any more at an instant (`before`). */
+export async function removeOldKeys(sql: Sql, options: { before: number; limit: number }): Promise<number> {
+  const rows = await sql.query(
+    `delete from api_keys where (account, id) in (
+       select account, id from api_keys
+       where coalesce(revoked_at, expires_at) < to_timestamp($1::float8 / 1000) limit $2) returning 1`,
+    [options.before, options.limit],
+  )
+  return rows.length
+}
+
 export async function readKeys(sql: Sql, account: string): Promise<KeyRow[]> {
   return sql.query<KeyRow>(`select ${keyColumns} from api_keys where account = $1`, [account])
 }

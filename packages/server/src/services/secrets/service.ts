@@ -13,6 +13,7 @@ import type { ReferencePolicy } from "./reference.ts"
 import { rotationHandlers } from "./rotation-handlers.ts"
 import { createSealer } from "./sealer.ts"
 import { createSecretReader } from "./secret-reader.ts"
+import { namesRetention } from "./store.ts"
 
 export interface SecretsOptions {
   readonly database: Database
@@ -56,6 +57,7 @@ export async function createSecretsService(options: SecretsOptions): Promise<Sec
         ...secretsHandlers({ ring, references }),
         ...rotationHandlers({ keeper, changed: options.configurationChanged ?? (() => Promise.resolve()) }),
       ],
+      cronTasks: [namesRetention(() => options.clock.now())],
       start: () => {
         keeper.start()
         return Promise.resolve()

@@ -1,4 +1,6 @@
+import type { CronTask } from "../../storage/background-queue.ts"
 import type { Sql, Tx } from "../../storage/database.ts"
+import { removalTask } from "../../storage/removal-task.ts"
 
 export interface SecretRow {
   readonly name: string
@@ -47,7 +49,7 @@ export async function countSecrets(sql: Sql, account: string): Promise<number> {
 export async function raiseVersion(tx: Tx, account: string, name: string): Promise<number> {
   const [row] = await tx.query<{ version: number }>(
     `insert into secrets (account, name, version) values ($1, $2, 1)
-     on conflict (account, name) do update set version = secrets.version + 1, removed = false
+     on conflict (account, name) do update set version = secrets.version + 1, removed = false, removed_at = null
      returning version`,
     [account, name],
   )
@@ -84,7 +86,7 @@ export async function removeOldVersions(
 /** Gives the version of the removal; undefined where there is no such secret. */
 export async function removeSecret(tx: Tx, account: string, name: string): Promise<number | undefined> {
   const [row] = await tx.query<{ version: number }>(
-    `update secrets set removed = true, version = version + 1, used_at = null
+    `update secrets set removed = true, removed_at = now(), version = version + 1, used_at = null
      where account = $1 and name = $2 and not removed returning version`,
     [account, name],
   )
@@ -123,6 +125,17 @@ export async function noteUse(sql: Sql, account: string, names: readonly string[
        and (used_at is null or used_at < now() - make_interval(secs => $3))`,
     [account, names, usedAtPrecisionSeconds],
   )
+}
+
+/** Names of secrets that were removed: a new one of that name goes on in its versions, while plans may name them. */
+export function namesRetention(now: () => number): CronTask {
+  return removalTask({
+    name: "secrets.names-retention",
+    cron: "59 * * * *",
+    now,
+    statement: `delete from secrets s where s.removed and (s.account, s.name) in (
+      select account, name from secrets where removed_at < to_timestamp($1::float8 / 1000) limit $2) returning 1`,
+  })
 }
 
 export interface OlderVersion {

@@ -1,6 +1,8 @@
 /** The SQL of workflows: their names and versions. Executions are in execution-store.ts, batches in batch-store.ts. */
 import { AppError } from "@signalbox/kernel/app-error"
+import { limits } from "@signalbox/contracts/schemas"
 import type { Sql, Tx } from "../../storage/database.ts"
+import { versionsKept } from "../../storage/removal-task.ts"
 
 export interface WorkflowRow {
   readonly name: string
@@ -54,7 +56,7 @@ export async function listWorkflows(
   )
 }
 
-/** Locks the workflow's name for this transaction, making it where it is new; gives its newest version, 0 where new. */
+/** Locks the workflow's name for this transaction, making it where it is new; gives its newest version, 0 where new. @throws workflows.too-many */
 export async function lockWorkflow(tx: Tx, account: string, name: string): Promise<number> {
   await tx.query(
     "insert into workflows (account, name, version) values ($1, $2, 0) on conflict (account, name) do nothing",
@@ -64,7 +66,13 @@ export async function lockWorkflow(tx: Tx, account: string, name: string): Promi
     "select version from workflows where account = $1 and name = $2 for update",
     [account, name],
   )
-  return row?.version ?? 0
+  if (row && row.version > 0) return row.version
+  const [all] = await tx.query<{ count: number }>("select count(*)::int as count from workflows where account = $1", [
+    account,
+  ])
+  if ((all?.count ?? 0) > limits.workflowsMax)
+    throw new AppError("workflows.too-many", `an account has ${limits.workflowsMax} workflows at most`)
+  return 0
 }
 
 export async function insertWorkflowVersion(
@@ -100,5 +108,11 @@ export async function insertWorkflowVersion(
     ],
   )
   if (!inserted) throw new Error("an insert gives its row")
+  // Executions carry their own copy.
+  await tx.query("delete from workflow_versions where account = $1 and name = $2 and version <= $3", [
+    row.account,
+    row.name,
+    row.version - versionsKept,
+  ])
   return inserted
 }
