@@ -125,42 +125,8 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     blobs,
   })
   const { expanders } = parts
-  const eventsWritten = (): void => notifier.notify(outboxChannel)
-  const notifications = createNotificationsService({
-    ...{ database, clock, random, logger, egress },
-    operations: lateCaller(late),
-    secrets: secrets.reader,
-    sealer: secrets.sealerFor(sealedMessages),
-    publicUrl: options.publicUrl,
-    ...(options.mail === undefined ? {} : { mail: options.mail }),
-  })
-  const approvals = createApprovalsService({
-    ...{ database, clock, random, logger, notifier, eventsWritten, publicUrl: options.publicUrl },
-    operations: lateCaller(late),
-    standing: lateCaller(late),
-    principals: parts.people,
-    windows: parts.windows,
-    freezes: parts.calendars,
-    isCalendarOpen: (account, now) => !parts.calendars.isAnyClosed(account, now),
-    sealer: secrets.sealerFor(sealedInputs),
-    linkMac: secrets.macFor("answer links"),
-    membersUrl: options.membersUrl ?? options.publicUrl,
-    configurationChanged: parts.configurationChanged,
-    signingKey: parts.signingKey,
-  })
-  const catalog = createCatalogService({
-    ...{ database, clock, random, logger, notifier },
-    principals: parts.people,
-    sealer: secrets.sealerFor(sealedOutputs),
-  })
-  const services = [
-    ...parts.services,
-    secrets.service,
-    artifacts.service,
-    notifications.service,
-    approvals.service,
-    catalog,
-  ]
+  const { approvals, outer } = makeOuterServices(options, parts, { late, egress, secrets, notifier })
+  const services = [...parts.services, secrets.service, artifacts.service, ...outer]
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
   parts.handlers.push(...services.flatMap((service) => service.handlers))
   const watcher = await watchConfiguration({
@@ -266,6 +232,50 @@ function makeServices(
     table: routing.table,
     authenticators: [...identity.authenticators, ...fleet.authenticators, ...calendars.authenticators],
   }
+}
+
+/** Constructs the services that use what the others give. */
+function makeOuterServices(
+  options: CompositionOptions,
+  parts: ReturnType<typeof makeServices>,
+  given: {
+    readonly late: LateParts
+    readonly egress: Egress
+    readonly secrets: Awaited<ReturnType<typeof createSecretsService>>
+    readonly notifier: Notifier
+  },
+) {
+  const { database, clock, random, logger } = options
+  const { late, egress, secrets, notifier } = given
+  const eventsWritten = (): void => notifier.notify(outboxChannel)
+  const notifications = createNotificationsService({
+    ...{ database, clock, random, logger, egress },
+    operations: lateCaller(late),
+    secrets: secrets.reader,
+    sealer: secrets.sealerFor(sealedMessages),
+    publicUrl: options.publicUrl,
+    ...(options.mail === undefined ? {} : { mail: options.mail }),
+  })
+  const approvals = createApprovalsService({
+    ...{ database, clock, random, logger, notifier, eventsWritten, publicUrl: options.publicUrl },
+    operations: lateCaller(late),
+    standing: lateCaller(late),
+    principals: parts.people,
+    windows: parts.windows,
+    freezes: parts.calendars,
+    isCalendarOpen: (account, now) => !parts.calendars.isAnyClosed(account, now),
+    sealer: secrets.sealerFor(sealedInputs),
+    linkMac: secrets.macFor("answer links"),
+    membersUrl: options.membersUrl ?? options.publicUrl,
+    configurationChanged: parts.configurationChanged,
+    signingKey: parts.signingKey,
+  })
+  const catalog = createCatalogService({
+    ...{ database, clock, random, logger, notifier },
+    principals: parts.people,
+    sealer: secrets.sealerFor(sealedOutputs),
+  })
+  return { approvals, outer: [notifications.service, approvals.service, catalog] }
 }
 
 function lateCaller(late: {

@@ -46,9 +46,14 @@ export function toEffectiveProduct(
     product: product.name,
     version: product.version,
     parameters: Object.fromEntries(
-      Object.entries(parameters).map(([name, { declaration: _, enum: values, patterns, ...range }]) => [
+      Object.entries(parameters).map(([name, { enum: values, patterns, min, max }]) => [
         name,
-        { ...range, patterns: [...patterns], ...(values ? { enum: [...values] } : {}) },
+        {
+          patterns: [...patterns],
+          ...(values ? { enum: [...values] } : {}),
+          ...(min === undefined ? {} : { min }),
+          ...(max === undefined ? {} : { max }),
+        },
       ]),
     ),
     ...(regions === undefined ? {} : { regions: [...regions] }),
