@@ -24,21 +24,17 @@ export function placeholderNode(
   return { id: mark("node.id"), name: mark("node.name"), tags }
 }
 
-interface Order {
-  readonly facts?: unknown
-}
-
 /**
  * Where an order is not the template with the node's values in it: the path of the first difference, such as
  * `steps.0.command.shell`; undefined where it is.
  */
 export function findDifference(
-  template: Order,
-  order: Order,
+  template: object,
+  order: object,
   { brackets, target }: { readonly brackets: number; readonly target: ProvenTarget },
 ): string | undefined {
-  const filled = fillAll(template, valuesOf(brackets, target)) as Order
-  const facts = isRecord(filled.facts) ? { facts: { ...filled.facts, node: nodeFacts(target) } } : {}
+  const filled = fillAll(template, valuesOf(brackets, target)) as Readonly<Record<string, unknown>>
+  const facts = isRecord(filled["facts"]) ? { facts: { ...filled["facts"], node: nodeFacts(target) } } : {}
   return differenceAt([], { ...filled, ...facts }, order)
 }
 
