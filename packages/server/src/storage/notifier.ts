@@ -60,8 +60,14 @@ export class Notifier {
     if (listeners) listeners.add(listener)
     else {
       this.#listeners.set(channel, new Set([listener]))
+      const client = this.#client
       // Where this fails the connection is lost, and connecting again listens to every channel.
-      this.#client?.query(`listen ${channel}`).catch(() => {})
+      this.#sending = this.#sending
+        .then(() => client?.query(`listen ${channel}`))
+        .then(
+          () => {},
+          () => {},
+        )
     }
     return () => {
       this.#listeners.get(channel)?.delete(listener)

@@ -1,8 +1,8 @@
 /**
- * What waits to be written, gathered for a moment and written many at a time. Owns the items until a write has
- * succeeded: one that fails is tried again with the same items, in their order. One write at a time.
+ * What waits to be written, one write at a time, and with it all that has come meanwhile. Owns the items until a write
+ * has succeeded: one that fails is tried again with the same items, in their order.
  */
-import { setTimeout as delay } from "node:timers/promises"
+import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises"
 
 export interface WriteBatchesOptions<Item> {
   /** Items of one write. */
@@ -13,7 +13,6 @@ export interface WriteBatchesOptions<Item> {
   readonly onError: (error: unknown) => void
 }
 
-const gatherMilliseconds = 5
 const retryMilliseconds = 500
 
 export class WriteBatches<Item> {
@@ -57,7 +56,8 @@ export class WriteBatches<Item> {
   async #run(): Promise<void> {
     const { batchMax, write, onError } = this.#options
     while (this.#waiting.length > 0) {
-      if (this.#waiting.length < batchMax) await this.#pause(gatherMilliseconds)
+      // What comes in one turn of the event loop is written together.
+      await nextTurn()
       const batch = this.#waiting.splice(0, batchMax)
       if (batch.length === 0) return
       try {
