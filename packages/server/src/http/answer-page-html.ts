@@ -99,7 +99,7 @@ function contentFacts(content: unknown): Array<readonly [string, string]> {
 }
 
 function formOf(shown: ShownAnswer, chosen: string | undefined): string[] {
-  const { answered, why, choices, needsLogin } = shown
+  const { answered, why, choices, needsLogin, request } = shown
   if (answered) return [note(`Your answer was recorded: ${choiceDone(answered.choice)}, ${answered.at}.`)]
   if (why !== undefined) return [note(why), ...howElse(shown)]
   const order = [...choices].sort((a, b) => Number(b === chosen) - Number(a === chosen))
@@ -108,6 +108,7 @@ function formOf(shown: ShownAnswer, chosen: string | undefined): string[] {
     return `<button name="choice" value="${choice}"${isFirst ? ' class="first"' : ""}>${words[choice]}</button>`
   })
   return [
+    ...(request.level?.signedVotes === "required" && choices.includes("deny") ? [signingNote(shown)] : []),
     '<form method="post" autocomplete="off">',
     ...(needsLogin ? loginFields() : []),
     `<label for="comment">${choices.includes("answer") ? "Your answer" : "Comment, or your question"}</label>`,
@@ -116,6 +117,11 @@ function formOf(shown: ShownAnswer, chosen: string | undefined): string[] {
     "<p><small>Nothing is recorded until you press a button. The link counts for one answer, and only for you.</small></p>",
     "</form>",
   ]
+}
+
+function signingNote({ request, digest }: ShownAnswer): string {
+  const command = `signalbox approvals approve ${request.id} --digest ${digest} --sign-with FILE`
+  return note(`Here an approval needs your own signature, on the machine that has your key: ${command}`)
 }
 
 function loginFields(): string[] {

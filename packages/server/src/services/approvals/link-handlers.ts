@@ -117,10 +117,12 @@ function findObstacle(
 function choicesOf(state: RequestState, { level, seat }: LinkRow): Shown["choices"] {
   if (seat === null) return ["answer"]
   const rule = state.template?.rule.levels[level - 1]
+  // A page has no key to sign with.
+  const isSigned = rule?.signedVotes === "required"
   return [
-    "approve",
+    ...(isSigned ? [] : (["approve"] as const)),
     "deny",
-    ...(rule?.abstention === true ? (["abstain"] as const) : []),
+    ...(rule?.abstention === true && !isSigned ? (["abstain"] as const) : []),
     ...(state.state === "asking" ? [] : (["ask"] as const)),
   ]
 }
