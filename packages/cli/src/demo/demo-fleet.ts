@@ -13,6 +13,7 @@ import { type FleetNode, makeNodes, startService } from "./fleet-node.ts"
 import { Mailbox } from "./mailbox.ts"
 import { requireApproval } from "./members.ts"
 import { Prober } from "./prober.ts"
+import type { Story } from "./story.ts"
 import { workflowDocument, workflowName } from "./web-config-workflow.ts"
 
 /** Everything that runs when the story begins. */
@@ -30,9 +31,13 @@ export interface DemoFleet {
 }
 
 /** Starts server, services and agents as processes of their own. @throws demo.part-failed */
-export async function startFleet(context: DemoContext, screen: DemoScreen): Promise<DemoFleet> {
+export async function startFleet(
+  context: DemoContext,
+  screen: DemoScreen,
+  { needsApproval, faults }: Pick<Story, "needsApproval" | "faults">,
+): Promise<DemoFleet> {
   const { workspace, signal } = context
-  const nodes = await makeNodes(workspace)
+  const nodes = await makeNodes(workspace, faults)
   const prober = new Prober()
   const health = new FleetHealth(prober, nodes)
   const mailbox = new Mailbox()
@@ -60,7 +65,7 @@ export async function startFleet(context: DemoContext, screen: DemoScreen): Prom
     screen.done(`${nodes.length} agents, enrolled with one key that was good for ${nodes.length}, are online`)
     await client.call(workflowsApply, { name: workflowName, document: workflowDocument }, { signal })
     await client.call(secretsPut, { name: "web-token", value: secret }, { signal })
-    await requireApproval({ client, signal })
+    if (needsApproval) await requireApproval({ client, signal })
     return { server, caPem: server.caPem, client, nodes, prober, health, mailbox, secret, agentProcessIds }
   } catch (error) {
     prober.stop()

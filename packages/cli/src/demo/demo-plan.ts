@@ -41,7 +41,7 @@ export const demoLimits = {
 export type Fault = "none" | "service-refuses-v2" | "check-refuses-v2"
 
 /** Faults by the node's number, from 1. */
-const faults: ReadonlyMap<number, Fault> = new Map([
+export const faults: ReadonlyMap<number, Fault> = new Map([
   [4, "service-refuses-v2"],
   [9, "check-refuses-v2"],
 ])

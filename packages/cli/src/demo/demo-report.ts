@@ -1,5 +1,6 @@
 import type { Claim, RunFigures } from "./claims.ts"
 import type { DemoScreen } from "./demo-screen.ts"
+import type { StoryReport } from "./story.ts"
 import { quoteShell } from "./service-files.ts"
 
 /** The last line of --json. Figures of the nodes, never of the server; megabytes are null where nothing tells them. */
@@ -46,7 +47,7 @@ export function showClaims(screen: DemoScreen, title: string | undefined, claims
   }
 }
 
-export function showFigures(screen: DemoScreen, report: DemoReport): void {
+export function showFigures(screen: DemoScreen, report: StoryReport): void {
   const size = (megabytes: number | null) => (megabytes === null ? "?" : `${megabytes}`)
   screen.title("What it took")
   screen.line(
@@ -66,6 +67,7 @@ export function showNext(screen: DemoScreen, kept: KeptDemo | undefined): void {
     return
   }
   screen.line("  npx signalbox demo --keep       the same, left running for you to look around")
+  screen.line("  npx signalbox demo --story NAME another story: rollout, night")
   screen.line("  npx signalbox serve             a server of your own, with its database")
   screen.line("  npx signalbox agent --help      make this machine a node")
 }

@@ -1,31 +1,18 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
-import { whyExplain } from "@signalbox/contracts/audit/operations"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import { exitCodeOf, exitCodes } from "../exit-codes.ts"
-import { renderStory } from "../output/render-story.ts"
 import { renderError } from "../output/print-error.ts"
-import {
-  type Claim,
-  figuresOf,
-  judgeFirstRun,
-  judgeProbing,
-  judgeSecondRun,
-  judgeSecret,
-  judgeServer,
-} from "./claims.ts"
-import { judgeApprovals } from "./approval-claims.ts"
+import type { Claim } from "./claims.ts"
 import { type DemoFleet, startFleet } from "./demo-fleet.ts"
-import { demoPlan } from "./demo-plan.ts"
-import { type DemoReport, type KeptDemo, showClaims, showFigures, showNext } from "./demo-report.ts"
+import { type KeptDemo, showClaims, showFigures, showNext } from "./demo-report.ts"
 import { DemoScreen } from "./demo-screen.ts"
 import { cleanEnvironment, type DemoContext, partFailure } from "./demo-server.ts"
-import type { RunEvidence, SecretEvidence } from "./evidence.ts"
 import { databaseMegabytes, installedMegabytes, residentMegabytes } from "./footprint.ts"
-import type { Prober } from "./prober.ts"
-import { runRollout } from "./rollout-run.ts"
+import { nightStory } from "./night-story.ts"
+import { rolloutStory } from "./rollout-story.ts"
 import { searchSecret } from "./secret-search.ts"
 import { quoteShell } from "./service-files.ts"
-import { workflowDocument } from "./web-config-workflow.ts"
+import type { Footprint, Story } from "./story.ts"
 import { Workspace } from "./workspace.ts"
 
 export interface DemoOptions {
@@ -36,7 +23,9 @@ export interface DemoOptions {
   readonly story?: string
 }
 
-const stories = ["rollout"] as const
+/** Each is told over a fleet of its own; CI tells them all. */
+const stories: Readonly<Record<string, Story>> = { rollout: rolloutStory, night: nightStory }
+const firstStory = "rollout"
 const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
 
 /**
@@ -77,34 +66,37 @@ function fail(options: DemoOptions, failure: unknown): number {
   return exitCodeOf(error)
 }
 
+/** @throws cli.usage */
+function findStory(name: string = firstStory): Story {
+  const story = Object.hasOwn(stories, name) ? stories[name] : undefined
+  if (story) return story
+  throw new AppError("cli.usage", `there is no story "${name}"; there are: ${Object.keys(stories).join(", ")}`)
+}
+
 async function play(options: DemoOptions, screen: DemoScreen, signal: AbortSignal): Promise<number> {
-  if (options.story !== undefined && !(stories as readonly string[]).includes(options.story))
-    throw new AppError("cli.usage", `there is no story "${options.story}"; there is: ${stories.join(", ")}`)
+  const story = findStory(options.story)
   const workspace = Workspace.create()
   let fleet: DemoFleet | undefined
   try {
     const context: DemoContext = { workspace, signal, environment: cleanEnvironment(workspace) }
-    screen.line(
-      screen.paint(
-        "bold",
-        "Signalbox demo: 12 machines, a change that needs two yeses and goes wrong on two, a run that stops itself",
-      ),
-    )
+    screen.line(screen.paint("bold", `Signalbox demo: ${story.headline}`))
     screen.line(`Everything runs in ${workspace.directory}, and is removed at the end.`)
     screen.line()
-    fleet = await startFleet(context, screen)
-    const runs = await tellStory(context, fleet, screen)
+    fleet = await startFleet(context, screen, story)
+    const told = await story.tell(context, fleet, screen)
     const secret = await searchSecret(fleet.client, fleet.secret, {
       nodes: fleet.nodes,
       logsDirectory: workspace.path("logs"),
-      executionIds: runs.map(({ executionId }) => executionId),
+      executionIds: told.executionIds,
     })
-    const claims = judge(runs, secret, { prober: fleet.prober, screen })
+    const claims = told.judge(secret)
+    fleet.prober.stop()
+    showClaims(screen, "Proof, from outside the server", claims)
     const figures = await measure(workspace, fleet)
     await fleet.client.close()
     const kept = options.keep ? await keep(workspace, fleet) : undefined
     if (!kept) claims.push(await leaveNothing(workspace, fleet, screen))
-    const report = makeReport({ runs, claims, figures, ...(kept && { kept }) })
+    const report = told.report({ claims, figures, ...(kept && { kept }) })
     showFigures(screen, report)
     showNext(screen, kept)
     if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`)
@@ -121,50 +113,6 @@ async function play(options: DemoOptions, screen: DemoScreen, signal: AbortSigna
     await workspace.remove()
   }
 }
-
-type Runs = readonly [first: RunEvidence, second: RunEvidence]
-
-async function tellStory(context: DemoContext, fleet: DemoFleet, screen: DemoScreen): Promise<Runs> {
-  const { concurrency, firstRun, secondRun, nodesCount } = demoPlan
-  const parts = { ...context, ...fleet, screen }
-  screen.title("The change, as a workflow")
-  for (const line of workflowDocument.trimEnd().split("\n")) screen.line(`  ${screen.paint("gray", line)}`)
-  const pace = `one first, then ${firstRun.width} and soon ${concurrency} at once`
-  screen.title(`1. ${firstRun.version} for ${nodesCount} nodes, ${pace}. Two of them can't take it.`)
-  const first = await runRollout(parts, firstRun)
-  screen.title(
-    `2. ${secondRun.version} with a bad value. One failure is tolerated, strictly: at the next one the run stops.`,
-  )
-  const second = await runRollout(parts, secondRun)
-  screen.title(`signalbox why ${second.executionId}`)
-  const story = await fleet.client.call(whyExplain, { id: second.executionId }, { signal: context.signal })
-  // The date, and the ids at the ends of the lines, would say less here than they take.
-  const told = renderStory(story)
-    .trimEnd()
-    .replaceAll(/^\d{4}-\d\d-\d\dT| {2}\[[^\]]*\]$/gm, "")
-  for (const line of told.split("\n").slice(1)) screen.line(`  ${screen.paint("gray", line)}`)
-  return [first, second]
-}
-
-/** Judged before anything is stopped. */
-function judge(runs: Runs, secret: SecretEvidence, shown: { prober: Prober; screen: DemoScreen }): Claim[] {
-  const { prober, screen } = shown
-  const [first, second] = runs
-  const probing = { probesCount: prober.probesCount, pauseMaxMilliseconds: prober.pauseMaxMilliseconds }
-  prober.stop()
-  const ofRuns = [...judgeFirstRun(first), ...judgeSecondRun(second)]
-  const claims = [
-    ...judgeApprovals(runs),
-    ...ofRuns,
-    judgeSecret(secret),
-    judgeProbing(runs, probing),
-    judgeServer(runs),
-  ]
-  showClaims(screen, "Proof, from outside the server", claims)
-  return claims
-}
-
-type Footprint = Pick<DemoReport, "serverMegabytes" | "databaseMegabytes" | "agentMegabytes" | "installedMegabytes">
 
 async function measure(workspace: Workspace, fleet: DemoFleet): Promise<Footprint> {
   const agents = await Promise.all(fleet.agentProcessIds.map(residentMegabytes))
@@ -206,45 +154,4 @@ async function leaveNothing(workspace: Workspace, fleet: DemoFleet, screen: Demo
   }
   showClaims(screen, undefined, [claim])
   return claim
-}
-
-function makeReport(parts: {
-  readonly runs: Runs
-  readonly claims: readonly Claim[]
-  readonly figures: Footprint
-  readonly kept?: KeptDemo
-}): DemoReport {
-  const [first, second] = parts.runs
-  const firstRun = figuresOf(first)
-  const secondRun = figuresOf(second)
-  return {
-    ok: parts.claims.every(({ ok }) => ok),
-    nodes: first.nodes.length,
-    maxInFlight: Math.max(firstRun.maxInFlight, secondRun.maxInFlight),
-    maxUnavailable: Math.max(firstRun.maxUnavailable, secondRun.maxUnavailable),
-    succeeded: firstRun.succeeded,
-    failed: firstRun.failed,
-    rolledBack: firstRun.rolledBack,
-    neverStarted: firstRun.neverStarted + secondRun.neverStarted,
-    filesRestoredExactly: firstRun.filesRestoredExactly && secondRun.filesRestoredExactly,
-    firstRun,
-    secondRun: { ...secondRun, errorLimit: second.errorLimit },
-    secondsToFirstSucceededNode: seconds(firstSuccess(first) - performance.timeOrigin),
-    secondsTotal: seconds(performance.now()),
-    ...parts.figures,
-    claims: parts.claims,
-    ...(parts.kept && { kept: parts.kept }),
-  }
-}
-
-/** When the first node was done, by its journal. */
-function firstSuccess({ nodes }: RunEvidence): number {
-  const ends = nodes.flatMap(({ entries }) =>
-    entries.filter(({ state }) => state === "succeeded").map(({ taskEndedAt }) => taskEndedAt ?? Infinity),
-  )
-  return Math.min(...ends)
-}
-
-function seconds(milliseconds: number): number {
-  return Math.round(milliseconds / 100) / 10
 }

@@ -2,7 +2,7 @@ import { chmod, mkdir, readFile, writeFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { dirname, join } from "node:path"
 import { AppError } from "@signalbox/kernel/app-error"
-import { demoLimits, demoPlan, type Fault, faultOf } from "./demo-plan.ts"
+import { demoLimits, demoPlan, type Fault } from "./demo-plan.ts"
 import { copyFiles, type FileCopy } from "./file-copy.ts"
 import { configurationPath, serviceFiles } from "./service-files.ts"
 import type { Workspace } from "./workspace.ts"
@@ -21,7 +21,7 @@ const ports = { min: 20_000, max: 31_999, triesMax: 500 } as const
 /** What changes by itself while a service runs. */
 const runtimeFolders = ["run", "log"] as const
 
-export async function makeNodes(workspace: Workspace): Promise<FleetNode[]> {
+export async function makeNodes(workspace: Workspace, faults: ReadonlyMap<number, Fault>): Promise<FleetNode[]> {
   const taken = new Set<number>()
   const nodes: FleetNode[] = []
   for (let number = 1; number <= demoPlan.nodesCount; number++) {
@@ -31,7 +31,7 @@ export async function makeNodes(workspace: Workspace): Promise<FleetNode[]> {
       root: workspace.path("nodes", name, "root"),
       agentDirectory: workspace.path("nodes", name, "agent"),
       port: await findFreePort(taken),
-      fault: faultOf(number),
+      fault: faults.get(number) ?? "none",
     }
     await writeRoot(node)
     nodes.push(node)

@@ -9,6 +9,8 @@ export interface Mail {
   readonly to: readonly string[]
   /** Headers and body, decoded. */
   readonly text: string
+  /** When it was here, in milliseconds since 1970. */
+  readonly at: number
 }
 
 /** The mail server of the demo's members, on this machine: real SMTP, and nothing leaves the machine. */
@@ -28,7 +30,7 @@ export class Mailbox {
         stream.on("data", (chunk: Buffer) => chunks.push(chunk))
         stream.on("end", () => {
           const to = session.envelope.rcptTo.map(({ address }) => address)
-          this.mails.push({ to, text: decode(Buffer.concat(chunks).toString()) })
+          this.mails.push({ to, text: decode(Buffer.concat(chunks).toString()), at: Date.now() })
           done()
         })
       },
@@ -45,14 +47,21 @@ export class Mailbox {
 
   /** The link in the newest mail to an address that says all of this. @throws demo.part-failed */
   async waitForLink(address: string, says: readonly string[], signal: AbortSignal): Promise<string> {
+    const { text } = await this.#wait(address, (mail) => containsAll(mail, says) && linkPattern.test(mail), signal)
+    return linkPattern.exec(text)?.[0] ?? ""
+  }
+
+  /** The newest mail to an address that says all of this. @throws demo.part-failed */
+  waitForMail(address: string, says: readonly string[], signal: AbortSignal): Promise<Mail> {
+    return this.#wait(address, (mail) => containsAll(mail, says), signal)
+  }
+
+  async #wait(address: string, fits: (text: string) => boolean, signal: AbortSignal): Promise<Mail> {
     const deadline = performance.now() + demoLimits.mailMilliseconds
     while (performance.now() < deadline) {
       signal.throwIfAborted()
-      const mail = this.mails.findLast(
-        ({ to, text }) => to.includes(address) && says.every((part) => text.includes(part)) && linkPattern.test(text),
-      )
-      const link = mail && linkPattern.exec(mail.text)?.[0]
-      if (link !== undefined) return link
+      const mail = this.mails.findLast(({ to, text }) => to.includes(address) && fits(text))
+      if (mail) return mail
       await delay(demoLimits.pollMilliseconds)
     }
     throw new AppError("demo.part-failed", `no mail for ${address} came in ${demoLimits.mailMilliseconds} ms`)
@@ -62,6 +71,8 @@ export class Mailbox {
     this.#server?.close(() => undefined)
   }
 }
+
+const containsAll = (text: string, parts: readonly string[]): boolean => parts.every((part) => text.includes(part))
 
 const mailBytesMax = 1024 * 1024
 const linkPattern = /https:\/\/[^\s"<>?]+\/answers\/[a-z0-9_-]+/
