@@ -105,8 +105,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   const limits: AgentRunLimits = { ...agentRunLimits, ...options.limits }
   const machineId = readMachineId()
   const serverClock = new ServerClock(clock, machineUptime)
-  const serverNow = () => serverClock.now()
-  const onServerTime = (now: number) => serverClock.set(now)
+  const [serverNow, onServerTime] = [() => serverClock.now(), (now: number) => serverClock.set(now)]
   const pace = new RequestPace({ gapMilliseconds: limits.exchangeGapMilliseconds, burst: limits.exchangeBurst })
 
   await mkdir(join(dataDirectory, "saved"), { recursive: true, mode: 0o700 })
@@ -119,8 +118,8 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
     fetchArtifact: makeFetcher(parts, { limits, machineId, serverNow, pace }),
   }
   const approvals = makeApprovalGuard(parts, { clock, limits, machineId, serverNow, pace })
-  const policy = new PolicyGuard(options.policyFile, approvals)
   const executor = new AttemptExecutor(context)
+  const policy = new PolicyGuard(options.policyFile, approvals)
   executor.refuses = (judged) => policy.refuses(judged, root)
   const probes = new ProbeRunner(context)
   probes.refuses = (probe) => policy.refusesProbe(probe)
