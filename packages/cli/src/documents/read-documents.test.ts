@@ -99,6 +99,31 @@ test("P9: W8: schedules and windows compare by what they say", () => {
   expect(texts("90m")).not.toEqual(texts("91m"))
 })
 
+test("A13: products and portfolios are read whole, and compare by what they say", () => {
+  const texts = (constraints: string, parameters = "a: {}, b: { type: integer }") =>
+    readDocuments(
+      `kind: Product
+name: web-node
+parameters: { ${parameters} }
+provisioner: maker
+---
+kind: Portfolio
+name: web
+products: { web-node: { ${constraints} } }
+`,
+      "f",
+    ).map((document) => ("declared" in document ? document.declared.text(document.value) : ""))
+  const [product, portfolio] = texts("lifetimeMax: 2d, liveMax: 3")
+  expect(texts("liveMax: 3, parameters: {}, lifetimeMax: 48h", "b: { type: integer }, a: {}")).toEqual([
+    product,
+    portfolio,
+  ])
+  expect(texts("lifetimeMax: 2d, liveMax: 4")).toEqual([product, expect.not.stringMatching("liveMax: 3")])
+  expect(issuesOf("kind: Portfolio\nname: p\nproducts: { a: { quota: 3 } }\n")).toEqual([
+    expect.stringContaining("products.a"),
+  ])
+})
+
 test("A2: approval templates, groups and associations are read whole, and compare by what they say", () => {
   const texts = (expiresAfter: string, member: string) =>
     readDocuments(

@@ -1,13 +1,16 @@
-/** What time does: ends instances that have expired, removes those that ended long ago. */
+/** What time does: ends instances that have expired, removes those that ended long ago. And what follows changes. */
 import { isAppError } from "@signalbox/kernel/app-error"
 import { newId } from "@signalbox/kernel/id"
 import type { NewEvent } from "../../router/handler.ts"
 import type { CronTask } from "../../storage/background-queue.ts"
+import type { Consumer } from "../../storage/dispatcher.ts"
 import { appendEvents } from "../../storage/outbox.ts"
 import { Poller } from "../../storage/poller.ts"
 import { endInstance } from "./end-instance.ts"
 import { listExpired, lockInstance, removeOldInstances } from "./instance-store.ts"
 import type { CatalogContext } from "./options.ts"
+import { findOrder, findOrdersOfOthers, giveOrder } from "./order-store.ts"
+import { findProduct } from "./product-store.ts"
 
 const scanMilliseconds = 1_000
 const expiredPerRound = 200
@@ -28,6 +31,34 @@ export function expiryClock(context: CatalogContext): Poller {
     },
     onError: (error) => logger.warn({ err: error }, "ending expired instances failed; it is tried again"),
   })
+}
+
+const ordersPerRound = 200
+
+/** A product that gets another provisioner gives it the orders that are open: the one before may be gone for good. */
+export function provisionerConsumer({ clock, waiters }: CatalogContext): Consumer {
+  return {
+    name: "catalog.provisioners",
+    types: ["product.changed"],
+    async handle({ account, data }, { database, signal }) {
+      const product = String((data as { name?: unknown }).name)
+      const found = await findProduct(database, account, product)
+      if (!found) return
+      const { provisionerId: provisioner } = found.definition
+      for (let round = 0; round < roundsMax && !signal.aborted; round++) {
+        const of = { product, limit: ordersPerRound }
+        const orders = await findOrdersOfOthers(database, { account, principal: provisioner }, of)
+        for (const { instanceId, number } of orders)
+          await database.transaction(async (tx) => {
+            await lockInstance(tx, instanceId)
+            const order = await findOrder(tx, instanceId, number)
+            if (order?.finishedAt === null) await giveOrder(tx, order, { provisioner, now: clock.now() })
+          })
+        if (orders.length > 0) waiters.added()
+        if (orders.length < ordersPerRound) return
+      }
+    },
+  }
 }
 
 async function expire(context: CatalogContext, id: string): Promise<void> {

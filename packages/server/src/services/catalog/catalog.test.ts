@@ -164,6 +164,23 @@ describe("A13: provisioning orders", () => {
     expect((await call(provisioner.key, provisioningOrdersList, { state: "succeeded" })).items).toEqual([done])
   })
 
+  test("go to another provisioner where the product gets one, and the one before is heard no more", async () => {
+    const { call, admin, launcher, provisioner } = catalog
+    const { id: instance } = await catalog.launch(launcher.key)
+    const { id: order, epoch } = await catalog.claim()
+    const successor = await catalog.member("successor", ["backend"])
+    await call(admin, productsApply, { ...webNode, provisioner: "successor" })
+    expect(await call(successor.key, provisioningOrdersWait, { seconds: 60 })).toEqual({ ready: true })
+    expect(await catalog.refusal(provisioner.key, provisioningOrdersSucceed, { order, epoch })).toBe(
+      "catalog.order-not-found",
+    )
+    const claimed = await call(successor.key, provisioningOrdersClaim, {})
+    expect(claimed.order).toMatchObject({ id: order, epoch: epoch + 1 })
+    await call(successor.key, provisioningOrdersSucceed, { order, epoch: epoch + 1 })
+    await call(launcher.key, catalogEnd, { instance })
+    expect(await call(successor.key, provisioningOrdersClaim, {})).toMatchObject({ order: { kind: "end" } })
+  })
+
   test("wake whoever waits for them", async () => {
     const { call, launcher, provisioner } = catalog
     const waiting = call(provisioner.key, provisioningOrdersWait, { seconds: 60 })

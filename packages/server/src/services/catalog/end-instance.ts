@@ -3,7 +3,7 @@ import { assert } from "@signalbox/kernel/assert"
 import type { EventStory } from "../../router/handler.ts"
 import { changeInstance, type ChangeSink } from "./instance-change.ts"
 import type { InstanceRow } from "./instance-store.ts"
-import { findProductVersion } from "./product-store.ts"
+import { findProduct, findProductVersion } from "./product-store.ts"
 
 /** @throws catalog.instance-ended, catalog.instance-busy */
 export async function endInstance(
@@ -12,8 +12,10 @@ export async function endInstance(
   of: { readonly reason?: string | undefined; readonly story: Omit<EventStory, "account">; readonly isOwnStory?: true },
 ): ReturnType<typeof changeInstance> {
   const { providerAccount, product: name, productVersion: version, parameters } = row
-  // Versions never go, so what made it can end it, whatever became of the product.
-  const made = await findProductVersion(sink.tx, providerAccount, { name, version })
+  // The product's present provisioner ends it; versions never go, so there is one whatever became of the product.
+  const made =
+    (await findProduct(sink.tx, providerAccount, name)) ??
+    (await findProductVersion(sink.tx, providerAccount, { name, version }))
   assert(made, "an instance's version is kept")
   return changeInstance(sink, row, {
     event: "end",

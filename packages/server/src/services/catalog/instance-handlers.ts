@@ -140,13 +140,13 @@ async function updateInstance(
   ctx: ChangeContext,
 ): Promise<OutputOf<typeof catalogUpdate>> {
   const row = await lockOwn(ctx, input.instance)
-  const { version, settled, product } = await judgeUpdate(ctx.tx, row, { input, hold: true })
+  const { version, settled, provisionerId } = await judgeUpdate(ctx.tx, row, { input, hold: true })
   const { instance, order } = await changeInstance(ctx, row, {
     event: "update",
     patch: { reason: null },
     order: {
       kind: "update",
-      provisioner: product.provisionerId,
+      provisioner: provisionerId,
       productVersion: version,
       parameters: settled.parameters,
       story: { cause: ctx.cause, causedBy: ctx.requestId, depth: ctx.depth + 1 },

@@ -25,7 +25,7 @@ async function planLaunch(input: Input, { sql, caller }: ReadContext): Promise<C
   const judged = await judgeLaunch(sql, input, { caller, hold: false })
   const owner = ownerOf(caller)
   await refuseOverQuota(sql, judged, { product: input.product, owner })
-  const { version, settled, chain, product } = judged
+  const { version, settled, chain, provisionerId } = judged
   const { parameters, region, lifetimeMilliseconds } = settled
   const lifetime = lifetimeMilliseconds === undefined ? undefined : toIsoDuration(lifetimeMilliseconds)
   const bound: Input = { ...input, version, parameters: { ...parameters }, region, lifetime }
@@ -33,7 +33,7 @@ async function planLaunch(input: Input, { sql, caller }: ReadContext): Promise<C
   return {
     input: JSON.parse(JSON.stringify(bound)) as unknown,
     plan: {
-      ...{ product: input.product, version, provisioner: product.provisionerId, owner },
+      ...{ product: input.product, version, provisioner: provisionerId, owner },
       portfolios: chain.links.map(({ account, name }) => `${account}/${name}`),
     },
     title: `Launch ${input.product}${called} from ${input.portfolio}`,
@@ -59,7 +59,7 @@ async function launch(
     { ...row, orderNumber: 0 },
     {
       kind: "provision",
-      provisioner: judged.product.provisionerId,
+      provisioner: judged.provisionerId,
       productVersion: row.productVersion,
       parameters: row.parameters,
       story: { cause: ctx.cause, causedBy: ctx.requestId, depth: ctx.depth + 1 },

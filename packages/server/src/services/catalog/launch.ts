@@ -17,6 +17,8 @@ export interface JudgedLaunch {
   readonly chain: Chain
   readonly version: number
   readonly product: ProductDefinition
+  /** The product's present one, whatever the version. */
+  readonly provisionerId: string
   readonly settled: Settled
 }
 
@@ -40,20 +42,20 @@ export async function judgeValues(
 ): Promise<JudgedLaunch> {
   const { account, portfolio, product: name } = place
   const chain = await readChain(sql, { account, name: portfolio }, { hold: of.hold })
-  const { version, definition: product } = await getVersion(sql, chain, { ...place, hold: of.hold })
+  const { version, definition: product, provisionerId } = await getVersion(sql, chain, { ...place, hold: of.hold })
   const links = chain.links.map((link) => link.definition)
   const effective = intersect(new Map([[name, product]]), links).products.get(name)
   if (!effective) throw productNotFound(name)
   const { settled, issues } = settleLaunch(product, effective, of.wanted)
   refuse(name, portfolio, issues)
-  return { chain, version, product, settled }
+  return { chain, version, product, provisionerId, settled }
 }
 
 async function getVersion(
   sql: Sql,
   { providerAccount }: Chain,
   of: LaunchPlace & { readonly hold: boolean },
-): Promise<{ readonly version: number; readonly definition: ProductDefinition }> {
+): Promise<Pick<JudgedLaunch, "version" | "provisionerId"> & { readonly definition: ProductDefinition }> {
   const name = of.product
   if (of.hold) await holdProduct(sql as Tx, providerAccount, name)
   const newest = await findProduct(sql, providerAccount, name)
@@ -61,7 +63,7 @@ async function getVersion(
   const { version = newest.version } = of
   const found = version === newest.version ? newest : await findProductVersion(sql, providerAccount, { name, version })
   if (!found) throw productNotFound(name, version)
-  return found
+  return { ...found, provisionerId: newest.definition.provisionerId }
 }
 
 function refuse(product: string, portfolio: string, issues: readonly Issue[]): void {

@@ -124,3 +124,28 @@ export async function listOrders(
     [account, principal, page.before?.[0] ?? null, page.before?.[1] ?? null, page.state ?? null, page.limit],
   )
 }
+
+/** Open orders for a product that somebody else than this provisioner has. */
+export async function findOrdersOfOthers(
+  sql: Sql,
+  provider: Provisioner,
+  of: { readonly product: string; readonly limit: number },
+): Promise<ReadonlyArray<{ readonly instanceId: string; readonly number: number }>> {
+  return sql.query<{ instanceId: string; number: number }>(
+    `select o.instance_id as "instanceId", o.number
+     from catalog_instances i join catalog_orders o on o.instance_id = i.id and o.number = i.order_number
+     where i.provider_account = $1 and i.product = $2 and i.ended_at is null and o.finished_at is null
+       and o.provisioner <> $3
+     limit $4`,
+    [provider.account, of.product, provider.principal, of.limit],
+  )
+}
+
+/** Gives an order to another provisioner: whoever had claimed it is heard no more. */
+export async function giveOrder(tx: Tx, order: OrderRow, to: { provisioner: string; now: number }): Promise<void> {
+  await tx.query(
+    `update catalog_orders set provisioner = $3, state = 'queued', available_at = to_timestamp($4::float8 / 1000)
+     where instance_id = $1 and number = $2`,
+    [order.instanceId, order.number, to.provisioner, to.now],
+  )
+}

@@ -1,5 +1,5 @@
 import type { Service } from "../../router/handler.ts"
-import { catalogTasks, expiryClock } from "./background.ts"
+import { catalogTasks, expiryClock, provisionerConsumer } from "./background.ts"
 import { instanceHandlers } from "./instance-handlers.ts"
 import { launchHandlers } from "./launch-handlers.ts"
 import type { CatalogContext, CatalogOptions } from "./options.ts"
@@ -23,6 +23,7 @@ export function createCatalogService(options: CatalogOptions): Service {
       ...instanceHandlers(context),
       ...orderHandlers(context),
     ],
+    consumers: [provisionerConsumer(context)],
     cronTasks: catalogTasks(context),
     start: () => {
       waiters.start()
