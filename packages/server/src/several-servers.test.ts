@@ -84,6 +84,30 @@ class Node {
   }
 }
 
+/** What a follower of a run is told: all of it as text, and the output of its steps. */
+function follow(server: ServerFixture, id: string, signal: AbortSignal): { text: string; output: string } {
+  const seen = { text: "", output: "" }
+  const read = async (): Promise<void> => {
+    const url = `${server.url}/v1/executions/${id}:watch?output=true`
+    const { body } = await fetch(url, { headers: { authorization: `Bearer ${one.platformKey}` }, signal })
+    const decoder = new TextDecoder()
+    let rest = ""
+    for await (const chunk of body ?? []) {
+      const lines = (rest + decoder.decode(chunk as Uint8Array, { stream: true })).split("\n")
+      rest = lines.pop() ?? ""
+      for (const line of lines.filter((one) => one.startsWith("data:"))) {
+        seen.text += line
+        const { output = [] } = JSON.parse(line.slice("data:".length)) as { output?: Array<{ text: string }> }
+        seen.output += output.map(({ text }) => text).join("")
+      }
+    }
+  }
+  read().catch((error: unknown) => {
+    if (!signal.aborted) seen.text += String(error)
+  })
+  return seen
+}
+
 async function addNodes(count: number, server: (index: number) => ServerFixture): Promise<Node[]> {
   const { key } = await call<{ key: string }>(one, "enrollment-keys.create", { usesMax: count })
   const nodes: Node[] = []
@@ -210,6 +234,38 @@ describe("W9: two servers that share their nodes", () => {
       }
       await waitForRun(two, id, "succeeded")
     }
+    for (const { session } of nodes) session?.end()
+  })
+
+  test("who follows a run on either server sees progress and output of nodes of both", async () => {
+    const nodes = await addNodes(2, byTurns)
+    for (const node of nodes) node.finishes = false
+    const id = await startRun(one, nodes)
+    await waitForStarts(nodes)
+    const stop = new AbortController()
+    const followed = [follow(one, id, stop.signal), follow(two, id, stop.signal)]
+    const text = `\u0000 ${"é".repeat(2_000)} the end`
+    // Those who begin to follow are heard of a moment later.
+    const telling = setInterval(() => {
+      for (const { session, starts, id: node } of nodes) {
+        const at = { key: starts[0]?.key, step: 0 }
+        session?.send({ type: "progress", ...at, stepsCount: 1, name: `step of ${node}`, percent: 50 })
+        session?.send({ type: "output", ...at, stream: "stdout", text: `${node}: ${text}`, offset: 0 })
+      }
+    }, 300)
+    await vi.waitFor(() => {
+      for (const seen of followed) {
+        for (const { id: node } of nodes) {
+          expect(seen.text).toContain(`step of ${node}`)
+          expect(seen.output).toContain(`${node}: \u0000`)
+        }
+        expect(seen.output.split("é the end").length).toBeGreaterThan(2)
+      }
+    }, waits)
+    clearInterval(telling)
+    stop.abort()
+    for (const node of nodes) node.finish(node.starts[0]?.key ?? "")
+    await waitForRun(two, id, "succeeded")
     for (const { session } of nodes) session?.end()
   })
 

@@ -9,6 +9,7 @@ import type { ExecutorReport } from "../../router/ports.ts"
 import { claimExecutions, readWishes, releaseExecution, renewLeases } from "./lease-store.ts"
 import { ExecutionRunner, type Offered, type RunnerDependencies } from "./execution-runner.ts"
 import { LateReports } from "./late-reports.ts"
+import type { LiveRelay, LiveReport } from "./live-relay.ts"
 import type { ReportInbox } from "./report-inbox.ts"
 import type { ServerSteps } from "./server-steps.ts"
 
@@ -31,18 +32,21 @@ export interface OwnerOptions extends Omit<RunnerDependencies, "onCommit"> {
   readonly serverId: string
   readonly settings?: Partial<OwnerSettings>
   /** Progress and output of running tasks, for those who follow an execution here. */
-  readonly onLive: (executionId: string, ordinal: number, report: ExecutorReport) => void
+  readonly onLive: (executionId: string, ordinal: number, report: LiveReport) => void
   readonly onCommit: (executionId: string) => void
   /** The last of an execution is committed. */
   readonly onEnd: (executionId: string) => void
   readonly steps: ServerSteps
-  /** Carries reports between servers; left out where there is no other. */
+  /** Carry reports between servers; left out where there is no other. */
   readonly inbox?: ReportInbox
+  readonly live?: Pick<LiveRelay, "report">
 }
 
 const claimsPerScan = 50
 /** A runner that failed is taken up again no sooner. */
 const retryMilliseconds = 1_000
+
+const isLive = (report: ExecutorReport): report is LiveReport => report.type === "progress" || report.type === "output"
 
 /** Without a phase; a node can only have vanished from a rollback once the execution itself has ended. */
 const rollbackReports: ReadonlySet<string> = new Set(["rollback-finished", "vanished"])
@@ -213,8 +217,16 @@ export class ExecutionOwner {
     const attempt = parseAttemptKey(report.key)
     const runner = this.#findRunner(report, attempt.executionId)
     if (runner) this.#offer(runner, report, attempt)
+    else if (isLive(report)) this.#options.live?.report(attempt.executionId, attempt.ordinal, report)
     else if (inbox) inbox.send(report)
     else this.#late.add({ report, ...attempt, owned: false })
+  }
+
+  /** Progress or output that came over another server. */
+  hearLive(report: LiveReport): void {
+    const attempt = parseAttemptKey(report.key)
+    const runner = this.#findRunner(report, attempt.executionId)
+    if (runner) this.#offer(runner, report, attempt)
   }
 
   /** A report that came over another server; false where its run is not open yet. */
@@ -230,8 +242,7 @@ export class ExecutionOwner {
     const offered = runner.offer(report, attempt)
     if (offered === "foreign") this.#countForeign(report)
     if (offered === "late") this.#late.add({ report, ...attempt, owned: true })
-    if (offered === "taken" && (report.type === "progress" || report.type === "output"))
-      this.#options.onLive(attempt.executionId, attempt.ordinal, report)
+    if (offered === "taken" && isLive(report)) this.#options.onLive(attempt.executionId, attempt.ordinal, report)
     return offered
   }
 

@@ -22,6 +22,7 @@ import { ApprovalSteps } from "./approval-steps.ts"
 import { ExecutionOwner, type OwnerSettings } from "./background.ts"
 import { workflowsHandlers } from "./handlers.ts"
 import { askHealth } from "./health-probe.ts"
+import { LiveRelay } from "./live-relay.ts"
 import { progressExpander } from "./progress-event.ts"
 import { executionsRetention } from "./retention.ts"
 import { ReportInbox } from "./report-inbox.ts"
@@ -64,28 +65,34 @@ export interface WorkflowsService {
 
 /** Workflow documents and executions: plans, runs at a controlled rate, stops, puts back, keeps the results. */
 export function createWorkflowsService(options: WorkflowsOptions): WorkflowsService {
-  const watches = new Watches()
-  const { clock, random, operations, windows, egress, probes, database, logger } = options
+  const watches: Watches = new Watches((executionId) => live?.follow(executionId))
+  const { clock, random, operations, windows, egress, probes, database } = options
   const approvals = new ApprovalSteps({ ...options, sql: database })
   const performer = options.processId ?? newId("server", clock, random)
   const steps = new ServerSteps({ ...options, sql: database, approvals, performer })
   const serverTasks = new ServerTasks({ ...options, sql: database, steps })
-  const inbox =
+  const live =
     options.notifier &&
-    new ReportInbox({
-      ...{ sql: database, notifier: options.notifier },
-      onError: (error) => logger.warn({ err: error }, "carrying reports between servers failed; it is tried again"),
+    new LiveRelay({
+      ...{ notifier: options.notifier, clock, random },
+      followed: () => watches.followed(),
+      onReport: (report) => owner.hearLive(report),
+      onLive: (executionId, ordinal, report) => watches.hearLive(executionId, ordinal, report),
     })
-  const owner = new ExecutionOwner({
+  const owner: ExecutionOwner = new ExecutionOwner({
     ...options,
-    ...(inbox && { inbox }),
+    ...openInbox(options),
+    ...(live && { live }),
     steps,
     executor: serverTasks.beside(options.executor),
     askHealth: (check, { id: execution, account, cause, depth }, signal) =>
       askHealth({ egress, probes, operations }, check, { execution, account, cause, depth, signal }),
     onCommit: (executionId) => watches.hear(executionId),
     onEnd: (executionId) => watches.hearEnd(executionId),
-    onLive: (executionId, ordinal, report) => watches.hearLive(executionId, ordinal, report),
+    onLive: (executionId, ordinal, report) => {
+      watches.hearLive(executionId, ordinal, report)
+      live?.tell(executionId, ordinal, report)
+    },
   })
   approvals.listen((nodeId, answer) => options.executor.answer(nodeId, answer))
   const { secrets, artifacts } = options
@@ -109,10 +116,12 @@ export function createWorkflowsService(options: WorkflowsOptions): WorkflowsServ
       expanders: [progressExpander],
       async start() {
         approvals.start()
+        live?.start()
         await owner.start()
       },
       async stop() {
         watches.close()
+        live?.stop()
         await approvals.stop()
         await serverTasks.stop()
         await owner.stop()
@@ -121,4 +130,12 @@ export function createWorkflowsService(options: WorkflowsOptions): WorkflowsServ
     jsonSchema: workflowJsonSchema(),
     owner,
   }
+}
+
+/** How reports come from servers that have nodes to the one that owns their execution. */
+function openInbox({ database, notifier, logger }: WorkflowsOptions): { readonly inbox?: ReportInbox } {
+  if (!notifier) return {}
+  const onError = (error: unknown): void =>
+    logger.warn({ err: error }, "carrying reports between servers failed; it is tried again")
+  return { inbox: new ReportInbox({ sql: database, notifier, onError }) }
 }

@@ -56,7 +56,18 @@ export interface FollowOptions {
 
 export class Watches {
   readonly #followers = new Set<Follower>()
+  readonly #onFollow: (executionId: string) => void
   #closed = false
+
+  /** `onFollow` is told of each execution that somebody begins to follow. */
+  constructor(onFollow: (executionId: string) => void = () => undefined) {
+    this.#onFollow = onFollow
+  }
+
+  /** The executions that are followed now; one for each follower. */
+  followed(): string[] {
+    return [...this.#followers].map(({ execution }) => execution)
+  }
 
   /** The owner committed a batch of this execution. */
   hear(executionId: string): void {
@@ -115,6 +126,7 @@ export class Watches {
       wake: undefined,
     }
     this.#followers.add(follower)
+    this.#onFollow(execution)
     const onAbort = (): void => follower.wake?.()
     signal.addEventListener("abort", onAbort)
     try {
