@@ -91,6 +91,14 @@ export async function noteUser(sql: Sql, user: KeyUser): Promise<void> {
   )
 }
 
+/** Every start of a server is a user of its own: those of processes that are long gone go. */
+export async function removeGoneUsers(tx: Tx): Promise<void> {
+  await tx.query(
+    `delete from secret_key_users u where u.seen_at < now() - interval '1 day'
+       and not exists (select 1 from server s where s.id = u.server_id and s.leased_until >= clock_timestamp())`,
+  )
+}
+
 export function listUsers(sql: Sql): Promise<KeyUser[]> {
   return sql.query<KeyUser>(
     `select server_id as "serverId", fingerprint, generation from secret_key_users order by server_id`,

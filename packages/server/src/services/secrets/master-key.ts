@@ -11,6 +11,7 @@ import {
   listSlots,
   lockMasterKey,
   noteUser,
+  removeGoneUsers,
   type KeySlot,
 } from "./key-store.ts"
 
@@ -91,7 +92,10 @@ async function openSlot(
   // Of before there were generations: what is stored lies under the master key itself.
   if (slots.length === 0) await insertSlots(tx, [slotOf(found, firstGeneration, isFirst ? newRingKey() : first)])
   const newest = Math.max(firstGeneration, ...slots.map(({ generation }) => generation))
-  if (serverId !== undefined) await noteUser(tx, { serverId, fingerprint: found.fingerprint, generation: newest })
+  if (serverId !== undefined) {
+    await removeGoneUsers(tx)
+    await noteUser(tx, { serverId, fingerprint: found.fingerprint, generation: newest })
+  }
   return found
 }
 

@@ -302,6 +302,25 @@ describe("X5: the rotation of the master key", () => {
     }
   })
 
+  it("X10: forgets which key servers had that are gone since a day", async () => {
+    const { server, dataDirectory } = await makeServer("starts")
+    const { database } = server.test
+    try {
+      await database.query(
+        `insert into secret_key_users (server_id, fingerprint, generation, seen_at)
+         values ('srv_old', 'x', 1, now() - interval '2 days'), ('srv_late', 'x', 1, now() - interval '1 hour')`,
+      )
+      await database.query(
+        "update secret_key_users set seen_at = now() - interval '9 days' where server_id = 'srv_test'",
+      )
+      await openIn(dataDirectory, database, "srv_new")
+      const rows = await database.query<{ id: string }>("select server_id as id from secret_key_users order by 1")
+      expect(rows.map(({ id }) => id)).toEqual(["srv_late", "srv_new", "srv_test"])
+    } finally {
+      await server.stop()
+    }
+  })
+
   it("takes a key that somebody else provides from the file beside it, and never moves that", async () => {
     const test = await createTestDatabase()
     const file = join(directory, "given.key")
