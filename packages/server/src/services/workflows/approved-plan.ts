@@ -1,6 +1,7 @@
 /** What is approved of a run beside its plan: what each node does, so that a node knows an order that nobody approved. Pure. */
 import { leafHash, MerkleTree } from "@signalbox/attestation/merkle-tree"
 import { bracketsFor, placeholderNode } from "@signalbox/attestation/order-template"
+import { approvalLimits } from "@signalbox/contracts/approvals/approval-limits"
 import { signatureLimits, type EachNodePlan, type ProvenTarget } from "@signalbox/contracts/approvals/signed-votes"
 import type { WorkflowDocument } from "@signalbox/contracts/workflows/document"
 import type { ParameterValues } from "../../parameters/parameter-values.ts"
@@ -33,6 +34,15 @@ export function eachNodePlanOf({ document, parameters, parts, strategy, nodes }:
     targetsCount: nodes.length,
     ...(run !== undefined && on !== undefined && { probe: { on, command: run } }),
   }
+}
+
+/** For the operation's name and what surrounds it. */
+const contentMarginBytes = 4 * 1024
+
+/** Without the order where a content that has `beside` would be too large with it: that is no reason to hold no call. */
+export function fitting({ order, ...plan }: EachNodePlan, beside: unknown): EachNodePlan {
+  const bytes = Buffer.byteLength(JSON.stringify([order, plan, beside]))
+  return order && bytes <= approvalLimits.contentBytesMax - contentMarginBytes ? { ...plan, order } : plan
 }
 
 function targetTree(nodes: readonly ResolvedNode[], choice: TagChoice): MerkleTree {

@@ -12,7 +12,7 @@ import {
   type Handler,
   type ReadContext,
 } from "../../router/handler.ts"
-import { eachNodePlanOf } from "./approved-plan.ts"
+import { eachNodePlanOf, fitting } from "./approved-plan.ts"
 import { noteApproval } from "./evidence-store.ts"
 import { findExecution } from "./execution-store.ts"
 import { initialCounts } from "./follow-model.ts"
@@ -69,9 +69,9 @@ async function planCall(context: WorkflowsContext, input: Input, ctx: ReadContex
   } = forecast(context, { run, ctx, input: { ...input, sample: approvedSample } })
   const { count, text } = plan.targets
   const title = `Run ${plan.workflow.name} on ${count} ${count === 1 ? "node" : "nodes"}: ${text}`
-  const onEachNode = eachNodePlanOf({ ...run, nodes: run.nodes ?? [] })
-  const approved = { ...plan, onEachNode }
-  return { input: { ...input, planDigest: plan.planDigest }, plan: approved, title, facts: factsOf(plan) }
+  const made = { input: { ...input, planDigest: plan.planDigest }, title, facts: factsOf(plan) }
+  const onEachNode = fitting(eachNodePlanOf({ ...run, nodes: run.nodes ?? [] }), { ...made, plan })
+  return { ...made, plan: { ...plan, onEachNode } }
 }
 
 function factsOf(plan: Omit<PlannedRun, "windows" | "asked">): Array<[string, string]> {
