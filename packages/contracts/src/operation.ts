@@ -68,6 +68,11 @@ export interface OperationDeclaration<
    * say, a handler's `gateAttributes` does.
    */
   readonly gateAttributes?: Readonly<Partial<Record<GateAttribute, string>>>
+  /**
+   * Whether a caller that is narrowed to some nodes may call it. `honoured`: it shows and touches those nodes alone.
+   * `none`: it is about no node. Left out: such a caller is refused, whatever its roles.
+   */
+  readonly nodeScope?: "honoured" | "none"
   /** How the command line shows the reply as a table: which member holds the rows, and their columns. */
   readonly table?: { readonly rows?: string; readonly columns: readonly string[] }
 }

@@ -92,6 +92,10 @@ export const errorCatalogue = {
   "identity.key-not-found": entry("not-found", "Check the key's id with `signalbox keys list`."),
   "identity.role-not-grantable": entry("forbidden", "You can only give roles whose permissions you have yourself."),
   "identity.key-owned": entry("conflict", "The key belongs to somebody already; make a new one with `--owner`."),
+  "identity.narrowed": entry(
+    "forbidden",
+    "This key is for some nodes only; `signalbox operations list` and docs/roles.md show what it may call.",
+  ),
   "identity.outranked": entry(
     "forbidden",
     "Only somebody who may do all that this principal may do can change it; ask an administrator with such a role.",
@@ -250,6 +254,11 @@ export const errorCatalogue = {
     "invalid",
     "Give the resource a runner node (`signalbox resources apply`), or use http, operation and wait steps alone.",
   ),
+  "executions.outside-scope": entry(
+    "forbidden",
+    "Choose targets within the nodes that this key is narrowed to, by a narrower query for instance.",
+  ),
+  "fleet.outside-scope": entry("forbidden", "A node may not be tagged out of the nodes that this key is narrowed to."),
   "executions.blast-radius": entry(
     "invalid",
     "The run would touch more nodes than allowed without asking; give `targetsMax` (--targets-max) if you mean it.",

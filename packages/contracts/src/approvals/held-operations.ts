@@ -47,6 +47,7 @@ export const heldOperationsKeep = defineOperation({
     sealed: z.string().describe("The input, encrypted"),
     principal: z.string().max(200),
     author: z.string().max(200).optional(),
+    nodes: z.string().max(1000).optional().describe("The tag query that the caller is narrowed to"),
     roles: z.array(z.enum(Object.keys(roles) as [RoleName, ...RoleName[]])).max(20),
     key: z.string().max(128).describe("The caller's Idempotency-Key"),
     bodyHash: z.string().max(64),

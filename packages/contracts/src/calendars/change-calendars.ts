@@ -144,6 +144,7 @@ export const calendarsApply = defineOperation({
 
 export const calendarsList = defineOperation({
   name: "calendars.list",
+  nodeScope: "none",
   service: "calendars",
   summary: "List change calendars",
   method: "GET",
@@ -158,6 +159,7 @@ export const calendarsList = defineOperation({
 
 export const calendarsGet = defineOperation({
   name: "calendars.get",
+  nodeScope: "none",
   service: "calendars",
   summary: "Show a change calendar",
   method: "GET",
@@ -247,6 +249,7 @@ const stateOfOne = z.object({
 
 export const calendarsState = defineOperation({
   name: "calendars.state",
+  nodeScope: "none",
   service: "calendars",
   summary: "Show whether change calendars are open, and when that changes",
   description: "Several together are closed while any of them is.",
@@ -300,6 +303,7 @@ export const calendarsTimes = defineOperation({
 
 export const calendarsFreezes = defineOperation({
   name: "calendars.freezes",
+  nodeScope: "none",
   service: "calendars",
   summary: "List the closed calendars that hold a call of an operation",
   method: "GET",

@@ -53,6 +53,7 @@ export const windowsApply = defineOperation({
 
 export const windowsList = defineOperation({
   name: "windows.list",
+  nodeScope: "none",
   service: "calendars",
   summary: "List maintenance windows",
   method: "GET",
@@ -67,6 +68,7 @@ export const windowsList = defineOperation({
 
 export const windowsGet = defineOperation({
   name: "windows.get",
+  nodeScope: "none",
   service: "calendars",
   summary: "Show a maintenance window",
   method: "GET",
@@ -93,6 +95,7 @@ export const windowsRemove = defineOperation({
 
 export const windowsState = defineOperation({
   name: "windows.state",
+  nodeScope: "none",
   service: "calendars",
   summary: "Show whether a maintenance window is open, and when it opens and closes",
   method: "GET",

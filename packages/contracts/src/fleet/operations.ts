@@ -35,6 +35,7 @@ export const tagQuery = z
 
 export const nodesList = defineOperation({
   name: "nodes.list",
+  nodeScope: "honoured",
   service: "fleet",
   summary: "List nodes",
   method: "GET",
@@ -54,6 +55,7 @@ export const nodesList = defineOperation({
 
 export const nodesGet = defineOperation({
   name: "nodes.get",
+  nodeScope: "honoured",
   service: "fleet",
   summary: "Show a node",
   method: "GET",
@@ -67,6 +69,7 @@ export const nodesGet = defineOperation({
 
 export const nodesInventory = defineOperation({
   name: "nodes.inventory",
+  nodeScope: "honoured",
   service: "fleet",
   summary: "Show what a node has: system, packages installed and pending",
   method: "GET",
@@ -84,6 +87,7 @@ export const nodesInventory = defineOperation({
 
 export const nodesPackageChanges = defineOperation({
   name: "nodes.package-changes",
+  nodeScope: "honoured",
   service: "fleet",
   summary: "List which packages of a node came, went or changed, the newest first",
   description: "Told from one inventory to the next; the latest few thousand changes are kept.",
@@ -113,6 +117,7 @@ export const nodesPackageChanges = defineOperation({
 
 export const nodesUpdate = defineOperation({
   name: "nodes.update",
+  nodeScope: "honoured",
   service: "fleet",
   summary: "Set or remove tags of a node",
   method: "PATCH",
@@ -131,11 +136,12 @@ export const nodesUpdate = defineOperation({
       .describe("Lets a held node in again: the next machine that connects with its key is the node"),
   }),
   output: node,
-  errors: ["fleet.node-not-found", "request.invalid-input"],
+  errors: ["fleet.node-not-found", "fleet.outside-scope", "request.invalid-input"],
 })
 
 export const nodesRemove = defineOperation({
   name: "nodes.remove",
+  nodeScope: "honoured",
   service: "fleet",
   summary: "Remove a node: its agent's key is refused from now on",
   method: "DELETE",
@@ -203,6 +209,7 @@ export const nodesEnroll = defineOperation({
 
 export const nodesResolve = defineOperation({
   name: "nodes.resolve",
+  nodeScope: "honoured",
   service: "fleet",
   summary: "Resolve targets to nodes, in the order of their ids",
   method: "POST",

@@ -1,4 +1,5 @@
 import { z } from "zod"
+import { tagQuery } from "../fleet/operations.ts"
 import { defineOperation } from "../operation.ts"
 import { accountId, instant, instantInput, limits, pageInput, pageOf } from "../schemas.ts"
 import { identityProviderOperations } from "./identity-providers.ts"
@@ -18,6 +19,7 @@ export const apiKey = z.object({
   createdAt: instant,
   createdBy: z.string(),
   expiresAt: instant.optional(),
+  nodes: z.string().optional().describe("The tag query that it is narrowed to"),
   revokedAt: instant.optional(),
 })
 
@@ -70,10 +72,19 @@ export const keysCreate = defineOperation({
       .optional()
       .describe("A user or service account, by id or name; else the user who makes it, else nobody"),
     expiresAt: instantInput.optional(),
+    nodes: tagQuery
+      .optional()
+      .describe("Narrows it to the nodes that this tag query finds, and to the operations that keep to nodes"),
   }),
   output: apiKey.extend({ key: z.string().describe("The key's text, shown once") }),
   secretOutput: ["key"],
-  errors: ["identity.role-not-grantable", "identity.principal-not-found", "identity.outranked", "identity.too-many"],
+  errors: [
+    "identity.role-not-grantable",
+    "identity.principal-not-found",
+    "identity.outranked",
+    "identity.too-many",
+    "fleet.invalid-tag-query",
+  ],
 })
 
 export const keysAssign = defineOperation({
@@ -129,6 +140,7 @@ export const keysRevoke = defineOperation({
 
 export const authWhoami = defineOperation({
   name: "auth.whoami",
+  nodeScope: "none",
   service: "identity",
   summary: "Show who you are here and what you may do",
   method: "GET",
@@ -163,6 +175,7 @@ export const authWhoami = defineOperation({
 
 export const authCan = defineOperation({
   name: "auth.can",
+  nodeScope: "none",
   service: "identity",
   summary: "Tell whether you may call an operation, and why",
   method: "GET",

@@ -223,6 +223,7 @@ export const userSessionsRevokeAll = defineOperation({
 
 export const authLogout = defineOperation({
   name: "auth.logout",
+  nodeScope: "none",
   service: "identity",
   summary: "End the session that asks",
   method: "POST",

@@ -23,6 +23,7 @@ const route = z
 
 export const operationsList = defineOperation({
   name: "operations.list",
+  nodeScope: "none",
   service: "routing",
   summary: "List the operations that this installation offers",
   method: "GET",

@@ -31,6 +31,7 @@ const runErrors = [
   "executions.unknown-target",
   "executions.blast-radius",
   "executions.needs-agent",
+  "executions.outside-scope",
   "secrets.not-found",
   "artifacts.not-found",
   "executions.invalid-strategy",
@@ -45,6 +46,7 @@ const runErrors = [
 
 export const executionsCreate = defineOperation({
   ...executionsCreateRoute,
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Start a workflow over targets",
   description:
@@ -136,6 +138,7 @@ export const executionPlan = z.object({
 
 export const executionsPlan = defineOperation({
   name: "executions.plan",
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Show what a run would do, without starting it",
   description: "The same input as executions.create. Give the plan's digest there to run exactly this or nothing.",
@@ -172,6 +175,7 @@ const followFields = {
 
 export const executionsRetry = defineOperation({
   name: "executions.retry",
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Try the failed tasks of an execution again, in a new one",
   description:
@@ -192,6 +196,7 @@ export const executionsRetry = defineOperation({
 
 export const executionsRollback = defineOperation({
   name: "executions.rollback",
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Put the targets of an ended execution back, the last one first",
   description:
@@ -217,6 +222,7 @@ export const executionsRollback = defineOperation({
 
 export const executionsResize = defineOperation({
   name: "executions.resize",
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Change how many nodes are in flight at once, while the execution runs",
   description: "Fewer than are in flight now stops none of them: the run drains down to the new width.",

@@ -70,6 +70,7 @@ export const workflowsApply = defineOperation({
 
 export const workflowsValidate = defineOperation({
   name: "workflows.validate",
+  nodeScope: "none",
   service: "workflows",
   summary: "Check a workflow document without storing it",
   method: "POST",
@@ -88,6 +89,7 @@ export const workflowsValidate = defineOperation({
 
 export const workflowsList = defineOperation({
   name: "workflows.list",
+  nodeScope: "none",
   service: "workflows",
   summary: "List workflows at their newest version",
   method: "GET",
@@ -102,6 +104,7 @@ export const workflowsList = defineOperation({
 
 export const workflowsGet = defineOperation({
   name: "workflows.get",
+  nodeScope: "none",
   service: "workflows",
   summary: "Show a workflow: the newest version or a given one",
   method: "GET",
@@ -115,6 +118,7 @@ export const workflowsGet = defineOperation({
 
 export const executionsList = defineOperation({
   name: "executions.list",
+  nodeScope: "honoured",
   service: "workflows",
   summary: "List executions, the newest first",
   method: "GET",
@@ -147,6 +151,7 @@ export const executionsList = defineOperation({
 
 export const executionsGet = defineOperation({
   name: "executions.get",
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Show an execution: state, counts, why it stopped",
   method: "GET",
@@ -182,6 +187,7 @@ export const executionUpdate = z.object({
 
 export const executionsWatch = defineOperation({
   ...executionsWatchRoute,
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Follow an execution live until it ends",
   permission: "executions.read",
@@ -198,6 +204,7 @@ const control = { ...executionInput, reason: z.string().max(limits.noteLengthMax
 
 export const executionsPause = defineOperation({
   name: "executions.pause",
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Start no further nodes; running ones finish",
   method: "POST",
@@ -211,6 +218,7 @@ export const executionsPause = defineOperation({
 
 export const executionsResume = defineOperation({
   name: "executions.resume",
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Go on with a paused execution",
   method: "POST",
@@ -224,6 +232,7 @@ export const executionsResume = defineOperation({
 
 export const executionsAbort = defineOperation({
   name: "executions.abort",
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Stop an execution for good",
   description:
@@ -243,6 +252,7 @@ export const executionsAbort = defineOperation({
 
 export const tasksList = defineOperation({
   ...tasksListRoute,
+  nodeScope: "honoured",
   service: "workflows",
   summary: "List the tasks of an execution",
   permission: "executions.read",
@@ -254,6 +264,7 @@ export const tasksList = defineOperation({
 
 export const tasksGet = defineOperation({
   ...tasksGetRoute,
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Show a task with the result and output of each step",
   permission: "executions.read",
@@ -267,6 +278,7 @@ export const tasksGet = defineOperation({
 
 export const tasksOutput = defineOperation({
   ...tasksOutputRoute,
+  nodeScope: "honoured",
   service: "workflows",
   summary: "Show all that is kept of what a task's steps wrote",
   description: "Where tasks.get shows only the head and tail of long outputs, this shows all that the node kept.",

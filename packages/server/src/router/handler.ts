@@ -35,6 +35,8 @@ export interface Caller {
   readonly roles: readonly RoleName[]
   readonly permissions: ReadonlySet<Permission>
   readonly expiresAt?: number
+  /** Narrowed to the nodes that this tag query finds, as they are tagged now. */
+  readonly nodes?: string
   /** Of a schedule: the principal who made it, on whose authority it rests. */
   readonly author?: string
   /** What it showed, where that is not the principal itself: `key_…` or `uss_…`. */

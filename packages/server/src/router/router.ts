@@ -253,7 +253,7 @@ async function authorize(
 ): Promise<void> {
   const { operation } = handler
   const { context } = call
-  if (context.caller.permissions.has(operation.permission)) return
+  if (context.caller.permissions.has(operation.permission)) return requireNodeScope(operation, context.caller)
   if (handler.effect === "change") {
     await writeRefusalRecord(options.database, {
       ...context,
@@ -267,6 +267,18 @@ async function authorize(
     `${context.caller.principal} lacks the permission ${operation.permission}`,
     {
       details: { permission: operation.permission, roles: context.caller.roles },
+    },
+  )
+}
+
+/** Whoever is narrowed to some nodes may only call what keeps to them. @throws identity.narrowed */
+function requireNodeScope({ name, nodeScope }: AnyOperation, { nodes, principal }: Caller): void {
+  if (nodes === undefined || nodeScope !== undefined) return
+  throw new AppError(
+    "identity.narrowed",
+    `${principal} is narrowed to the nodes ${nodes}, and ${name} does not keep to nodes`,
+    {
+      details: { nodes },
     },
   )
 }

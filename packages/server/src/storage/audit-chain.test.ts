@@ -163,6 +163,9 @@ describe("X3: signatures", () => {
     const relabelled = { ...envelope, payloadType: "application/vnd.signalbox.audit-checkpoint+json" }
     expect(readCheckpoint(relabelled, [key.publicKey])).toBeUndefined()
     const type = "application/vnd.signalbox.vote+json"
-    expect(readStatement(envelope, type, [createPublicKey(key.publicKey)])).toEqual({ statement: checkpoint, keyId: key.keyId })
+    expect(readStatement(envelope, type, [createPublicKey(key.publicKey)])).toEqual({
+      statement: checkpoint,
+      keyId: key.keyId,
+    })
   })
 })

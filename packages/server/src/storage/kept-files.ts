@@ -9,7 +9,14 @@ import { AppError } from "@signalbox/kernel/app-error"
 import { writeNewFile } from "./write-new-file.ts"
 
 /** A new secret of an installation that is kept in a file has to be named here. */
-const keptPaths = ["admin.json", "master.key", "master.key.next", "master.key.previous", "signing.key", "tls/authority.pem"] as const
+const keptPaths = [
+  "admin.json",
+  "master.key",
+  "master.key.next",
+  "master.key.previous",
+  "signing.key",
+  "tls/authority.pem",
+] as const
 
 export interface KeptFile {
   /** Relative to the data directory. */

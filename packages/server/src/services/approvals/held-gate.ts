@@ -94,6 +94,7 @@ async function hold(options: HeldGateOptions, call: HeldCall): Promise<{ request
       ...{ principal, roles: [...caller.roles], key: idempotency.key, bodyHash: idempotency.bodyHash },
       ...{ cause, causedBy: requestId, depth },
       ...(caller.author === undefined ? {} : { author: caller.author }),
+      ...(caller.nodes === undefined ? {} : { nodes: caller.nodes }),
       ...wishes,
       freezes,
     },

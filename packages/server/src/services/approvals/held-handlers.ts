@@ -95,7 +95,13 @@ async function keep(
   })
   await insertHeld(ctx.tx, {
     ...{ requestId: id, account, operation, sealed: input.sealed, principal: input.principal, roles: input.roles },
-    ...{ author: input.author ?? null, idempotencyKey: input.key, bodyHash: input.bodyHash, createdAt: now },
+    ...{
+      author: input.author ?? null,
+      nodes: input.nodes ?? null,
+      idempotencyKey: input.key,
+      bodyHash: input.bodyHash,
+      createdAt: now,
+    },
     ...{ notBefore: input.notBefore ?? null, window: input.window ?? null, breakGlass: input.breakGlass ?? null },
     calendars: input.freezes.map(({ calendar }) => calendar),
   })

@@ -187,8 +187,9 @@ function findCaller({ principals, clock }: HeldRunnerOptions, held: HeldRow): Ca
       `${author ?? principal}, in whose name the call was to run, was disabled, revoked or has expired`,
     )
   const roles = held.roles.filter((role) => found.roles.includes(role))
-  if (author === null) return { ...found, roles, permissions: permissionsOf(roles) }
-  return { account, principal, kind: "schedule", roles, permissions: permissionsOf(roles), author }
+  const rights = { roles, permissions: permissionsOf(roles), ...(held.nodes === null ? {} : { nodes: held.nodes }) }
+  if (author === null) return { ...found, ...rights }
+  return { account, principal, kind: "schedule", ...rights, author }
 }
 
 async function record(options: HeldRunnerOptions, held: HeldRow, end: HeldEnd): Promise<void> {

@@ -14,6 +14,8 @@ export interface NewHeldOperation {
   readonly sealed: string
   readonly principal: string
   readonly author: string | null
+  /** The tag query that the caller was narrowed to. */
+  readonly nodes: string | null
   readonly roles: readonly RoleName[]
   readonly idempotencyKey: string
   readonly bodyHash: string
@@ -44,7 +46,7 @@ export interface HeldRow extends Omit<NewHeldOperation, "sealed"> {
   readonly depth: number
 }
 
-const columns = `h.request_id as "requestId", h.account, h.operation, h.sealed, h.principal, h.author, h.roles,
+const columns = `h.request_id as "requestId", h.account, h.operation, h.sealed, h.principal, h.author, h.nodes, h.roles,
   h.idempotency_key as "idempotencyKey", h.body_hash as "bodyHash", h.not_before as "notBefore",
   h.window_name as "window", h.break_glass as "breakGlass", h.calendars, h.state, h.called_at as "calledAt", h.result,
   h.error_code as "errorCode", h.error_message as "errorMessage", h.created_at as "createdAt", h.ran_at as "ranAt",
@@ -54,9 +56,9 @@ const columns = `h.request_id as "requestId", h.account, h.operation, h.sealed, 
 export async function insertHeld(tx: Tx, held: NewHeldOperation): Promise<void> {
   await tx.query(
     `insert into held_operations (request_id, account, operation, sealed, principal, author, roles, idempotency_key,
-       body_hash, not_before, window_name, break_glass, state, created_at, calendars)
+       body_hash, not_before, window_name, break_glass, state, created_at, calendars, nodes)
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9, to_timestamp($10 / 1000.0), $11, $12, 'waiting',
-       to_timestamp($13 / 1000.0), $14)`,
+       to_timestamp($13 / 1000.0), $14, $15)`,
     [
       held.requestId,
       held.account,
@@ -72,6 +74,7 @@ export async function insertHeld(tx: Tx, held: NewHeldOperation): Promise<void> 
       held.breakGlass,
       held.createdAt,
       held.calendars,
+      held.nodes,
     ],
   )
 }

@@ -7,10 +7,10 @@ import {
   nodesResolve,
   nodesUpdate,
 } from "@signalbox/contracts/fleet/operations"
-import { parseTagQuery } from "@signalbox/contracts/fleet/tag-query"
+import { matchesTagQuery, parseTagQuery } from "@signalbox/contracts/fleet/tag-query"
 import { AppError } from "@signalbox/kernel/app-error"
 import { toInstant } from "@signalbox/kernel/clock"
-import { onChange, onRead, type Handler } from "../../router/handler.ts"
+import { onChange, onRead, type Caller, type Handler } from "../../router/handler.ts"
 import type { Sql, Tx } from "../../storage/database.ts"
 import { getGroup } from "./group-handlers.ts"
 import { changeTags, isSameTags } from "./model.ts"
@@ -36,8 +36,8 @@ export type CloseSessions = (nodeId: string, code: "fleet.agent-identity-refused
 
 export function nodeHandlers(closeSessions: CloseSessions): Handler[] {
   return [
-    onRead(nodesList, async (input, { sql, account }) => {
-      const filter = await readFilter(sql, account, input)
+    onRead(nodesList, async (input, { sql, account, caller }) => {
+      const filter = narrow(caller, await readFilter(sql, account, input))
       const after = input.cursor === undefined ? undefined : readCursor(input.cursor, 2)
       const rows = await listNodes(
         sql,
@@ -46,16 +46,16 @@ export function nodeHandlers(closeSessions: CloseSessions): Handler[] {
       )
       return pageOfRows(rows, input.limit, { item: toNode, key: (row) => [row.name, row.id] })
     }),
-    onRead(nodesGet, async (input, { sql, account }) => toNode(await getNode(sql, account, input.node))),
-    onRead(nodesInventory, async (input, { sql, account }) => {
-      const node = await getNode(sql, account, input.node)
+    onRead(nodesGet, async (input, { sql, caller }) => toNode(await getSeen(sql, caller, input.node))),
+    onRead(nodesInventory, async (input, { sql, account, caller }) => {
+      const node = await getSeen(sql, caller, input.node)
       const found = await findInventory(sql, account, node.id)
       if (!found) return {}
       const { inventory, collectedAt, firstCollectedAt } = found
       return { collectedAt: toInstant(collectedAt), firstCollectedAt: toInstant(firstCollectedAt), inventory }
     }),
-    onRead(nodesPackageChanges, async (input, { sql, account }) => {
-      const node = await getNode(sql, account, input.node)
+    onRead(nodesPackageChanges, async (input, { sql, account, caller }) => {
+      const node = await getSeen(sql, caller, input.node)
       const [seenAt = "", name = "", architecture = ""] = input.cursor === undefined ? [] : readCursor(input.cursor, 3)
       const before = input.cursor === undefined ? undefined : { seenAt: toTime(seenAt), package: name, architecture }
       const filter = { account, nodeId: node.id, package: input.package, before }
@@ -65,10 +65,12 @@ export function nodeHandlers(closeSessions: CloseSessions): Handler[] {
         key: (row) => [String(row.seenAt), row.package, row.architecture],
       })
     }),
-    onRead(nodesResolve, async (input, { sql, account }) => resolve(sql, account, input)),
+    onRead(nodesResolve, async (input, { sql, caller }) => resolve(sql, caller, input)),
     onChange(nodesUpdate, async (input, ctx) => {
-      const node = await getLocked(ctx.tx, ctx.account, input.node)
+      const node = await getLocked(ctx.tx, ctx.caller, input.node)
       const tags = changeTags(node.tags, input.tags ?? {})
+      if (!isSeen(ctx.caller, tags))
+        throw new AppError("fleet.outside-scope", `${node.name} would leave the nodes ${ctx.caller.nodes}`)
       const release = input.release === true && node.heldAt !== null
       if (!release && isSameTags(tags, node.tags)) return toNode(node)
       const changed = await updateNode(ctx.tx, { ...node, tags }, release)
@@ -83,7 +85,7 @@ export function nodeHandlers(closeSessions: CloseSessions): Handler[] {
       return toNode(changed)
     }),
     onChange(nodesRemove, async (input, ctx) => {
-      const node = await getLocked(ctx.tx, ctx.account, input.node)
+      const node = await getLocked(ctx.tx, ctx.caller, input.node)
       await deleteNode(ctx.tx, node)
       ctx.emit({
         aggregate: node.id,
@@ -141,13 +143,14 @@ async function readFilter(sql: Sql, account: string, targets: Targets): Promise<
 
 async function resolve(
   sql: Sql,
-  account: string,
+  caller: Caller,
   input: Targets & { cursor?: string | undefined; limit: number; count?: boolean | undefined },
 ) {
   const ways = [input.nodes, input.query, input.group, input.all].filter((way) => way !== undefined)
   if (ways.length !== 1)
     throw new AppError("request.invalid-input", "give exactly one of `nodes`, `query`, `group` and `all`")
-  const filter = await readFilter(sql, account, input)
+  const { account } = caller
+  const filter = narrow(caller, await readFilter(sql, account, input))
   const [afterId = ""] = input.cursor === undefined ? [] : readCursor(input.cursor, 1)
   const rows = await resolveNodes(sql, filter, { afterId, limit: input.limit + 1 })
   const firstPage = input.cursor === undefined
@@ -172,10 +175,25 @@ export async function getNode(sql: Sql, account: string, reference: string): Pro
   return node
 }
 
-async function getLocked(tx: Tx, account: string, reference: string): Promise<NodeRow> {
-  const node = reference.includes("\0") ? undefined : await lockNode(tx, account, reference)
-  if (!node) throw notFound(reference)
+/** Of a caller that is narrowed only its own nodes are there. @throws fleet.node-not-found */
+async function getSeen(sql: Sql, caller: Caller, reference: string): Promise<NodeRow> {
+  const node = await getNode(sql, caller.account, reference)
+  if (!isSeen(caller, node.tags)) throw notFound(reference)
   return node
+}
+
+async function getLocked(tx: Tx, caller: Caller, reference: string): Promise<NodeRow> {
+  const node = reference.includes("\0") ? undefined : await lockNode(tx, caller.account, reference)
+  if (!node || !isSeen(caller, node.tags)) throw notFound(reference)
+  return node
+}
+
+function isSeen({ nodes }: Caller, tags: NodeRow["tags"]): boolean {
+  return nodes === undefined || matchesTagQuery(parseTagQuery(nodes), tags)
+}
+
+function narrow({ nodes }: Caller, filter: NodeFilter): NodeFilter {
+  return nodes === undefined ? filter : { ...filter, queries: [...(filter.queries ?? []), parseTagQuery(nodes)] }
 }
 
 const notFound = (reference: string) =>

@@ -77,6 +77,7 @@ function toKnown(account: string, row: KeyRow): KnownKey {
     roles,
     permissions: permissionsOf(roles),
     ...(row.expires_at === null ? {} : { expiresAt: row.expires_at }),
+    ...(row.nodes === null ? {} : { nodes: row.nodes }),
   }
   return { row, caller }
 }
@@ -86,9 +87,14 @@ function callerOfOwner(key: KnownKey, owner: KnownPrincipal | undefined): Caller
   if (!owner?.caller) return undefined
   if (key.derived?.from === owner) return key.derived.caller
   const roles = narrowed(knownRoles(key.row.roles), owner.caller.roles)
-  const { id, expires_at: expiresAt } = key.row
+  const { id, expires_at: expiresAt, nodes } = key.row
   const narrow = { roles, permissions: permissionsOf(roles), credential: id }
-  const caller = { ...owner.caller, ...narrow, ...(expiresAt === null ? {} : { expiresAt }) }
+  const caller = {
+    ...owner.caller,
+    ...narrow,
+    ...(expiresAt === null ? {} : { expiresAt }),
+    ...(nodes === null ? {} : { nodes }),
+  }
   key.derived = { from: owner, caller }
   return caller
 }

@@ -1,5 +1,6 @@
 import { identityLimits } from "@signalbox/contracts/identity/identity-limits"
 import { keysAssign, keysCreate, keysList, keysRevoke } from "@signalbox/contracts/identity/operations"
+import { parseTagQuery } from "@signalbox/contracts/fleet/tag-query"
 import type { RoleName } from "@signalbox/contracts/identity/roles"
 import type { InputOf, OutputOf } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
@@ -60,6 +61,7 @@ function emitKey(ctx: ChangeContext, { id, name, owner, version }: KeyRow, type:
 /** Its owner: who is named, else the user who makes it, else nobody. */
 async function createKey(context: IdentityContext, input: InputOf<typeof keysCreate>, ctx: ChangeContext) {
   checkGrantable(ctx.caller.permissions, input.roles)
+  if (input.nodes !== undefined) parseTagQuery(input.nodes)
   const own = ctx.caller.kind === "user" ? ctx.caller.principal : undefined
   const owner = input.owner === undefined ? own : await getOwner(ctx, input.owner)
   const { row, text } = await addKey(context, ctx, { ...input, owner, account: ctx.account })
@@ -93,6 +95,7 @@ export async function addKey(
     readonly roles: readonly RoleName[]
     readonly owner?: string | undefined
     readonly expiresAt?: string | undefined
+    readonly nodes?: string | undefined
   },
 ): Promise<{ row: KeyRow; text: string }> {
   if ((await countKeys(ctx.tx, key.account)) >= identityLimits.keysMax)
@@ -100,8 +103,9 @@ export async function addKey(
   const id = newId("key", options.clock, options.random)
   const { text, secretHash } = makeKeyText({ account: key.account, id }, options.random)
   const row = await insertKey(ctx.tx, { ...key, id, secretHash, createdBy: ctx.caller.principal })
-  const { name, roles, owner } = key
-  const data = { name, roles, ...(owner === undefined ? {} : { owner }) }
+  const { name, roles, owner, nodes } = key
+  const more = { ...(owner === undefined ? {} : { owner }), ...(nodes === undefined ? {} : { nodes }) }
+  const data = { name, roles, ...more }
   ctx.emit({ aggregate: id, type: "key.created", subject: id, version: 1, data })
   await keysChanged(options, ctx, key.account)
   return { row, text }
@@ -121,6 +125,7 @@ function toApiKey(row: KeyRow): Omit<OutputOf<typeof keysCreate>, "key"> {
     createdAt: toInstant(row.created_at),
     createdBy: row.created_by,
     ...(row.expires_at === null ? {} : { expiresAt: toInstant(row.expires_at) }),
+    ...(row.nodes === null ? {} : { nodes: row.nodes }),
     ...(row.revoked_at === null ? {} : { revokedAt: toInstant(row.revoked_at) }),
   }
 }

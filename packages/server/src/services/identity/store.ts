@@ -18,9 +18,11 @@ export interface KeyRow {
   readonly created_by: string
   readonly expires_at: number | null
   readonly revoked_at: number | null
+  /** A tag query. */
+  readonly nodes: string | null
 }
 
-const keyColumns = "id, name, roles, owner, secret_hash, version, created_at, created_by, expires_at, revoked_at"
+const keyColumns = "id, name, roles, owner, secret_hash, version, created_at, created_by, expires_at, revoked_at, nodes"
 
 /** False where the account exists already. */
 export async function insertAccount(tx: Tx, account: string, title: string): Promise<AccountRow | undefined> {
@@ -47,13 +49,24 @@ export interface NewKey {
   readonly secretHash: string
   readonly createdBy: string
   readonly expiresAt?: string | undefined
+  readonly nodes?: string | undefined
 }
 
 export async function insertKey(tx: Tx, key: NewKey): Promise<KeyRow> {
   const [row] = await tx.query<KeyRow>(
-    `insert into api_keys (account, id, name, roles, secret_hash, created_by, expires_at, owner)
-     values ($1, $2, $3, $4, $5, $6, $7::timestamptz, $8) returning ${keyColumns}`,
-    [key.account, key.id, key.name, key.roles, key.secretHash, key.createdBy, key.expiresAt ?? null, key.owner ?? null],
+    `insert into api_keys (account, id, name, roles, secret_hash, created_by, expires_at, owner, nodes)
+     values ($1, $2, $3, $4, $5, $6, $7::timestamptz, $8, $9) returning ${keyColumns}`,
+    [
+      key.account,
+      key.id,
+      key.name,
+      key.roles,
+      key.secretHash,
+      key.createdBy,
+      key.expiresAt ?? null,
+      key.owner ?? null,
+      key.nodes ?? null,
+    ],
   )
   return row as KeyRow
 }

@@ -200,10 +200,12 @@ export interface FrozenPlan {
   /** What the targets' digest has to be; null where nobody said. */
   readonly expectedDigest: string | null
   readonly parts: FrozenParts
+  /** The tag query that whoever started it was narrowed to. */
+  readonly scope: string | null
 }
 
 export const planColumns = `definition, parameters, targets, targets_max as "targetsMax", strategy,
-  expected_digest as "expectedDigest", coalesce(parts, '{"secrets":{},"artifacts":{}}') as parts`
+  expected_digest as "expectedDigest", coalesce(parts, '{"secrets":{},"artifacts":{}}') as parts, scope`
 
 export async function getPlan(sql: Sql, fence: Fence): Promise<FrozenPlan> {
   const [row] = await sql.query<FrozenPlan>(

@@ -9,19 +9,27 @@ import { resolveWidth } from "@signalbox/engine/limits"
 import type { InputOf } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
-import { onChange, type ChangeContext, type Handler } from "../../router/handler.ts"
+import { onChange, type ChangeContext, type Handler, type ReadContext } from "../../router/handler.ts"
 import { findExecution, lockExecution, updateWish, type ExecutionRow } from "./execution-store.ts"
 import { toLimit } from "./limit-choice.ts"
 import { checkResizable, decideWish, type Control } from "./model.ts"
+import { requireReach } from "./node-reach.ts"
 import { toExecution, type Execution } from "./presentation.ts"
 import type { WorkflowsContext } from "./handler-context.ts"
 
 export function controlHandlers(context: WorkflowsContext): Handler[] {
+  const options = {
+    prepare: (input: { readonly execution: string }, ctx: ReadContext) => requireReach(context, ctx, input.execution),
+  }
   return [
-    onChange(executionsPause, (input, ctx) => carry(context, ctx, { ...input, control: "pause" })),
-    onChange(executionsResume, (input, ctx) => carry(context, ctx, { ...input, control: "resume" })),
-    onChange(executionsAbort, ({ mode, ...input }, ctx) => carry(context, ctx, { ...input, control: `abort-${mode}` })),
-    onChange(executionsResize, (input, ctx) => resize(context, ctx, input)),
+    onChange(executionsPause, (input, ctx) => carry(context, ctx, { ...input, control: "pause" }), options),
+    onChange(executionsResume, (input, ctx) => carry(context, ctx, { ...input, control: "resume" }), options),
+    onChange(
+      executionsAbort,
+      ({ mode, ...input }, ctx) => carry(context, ctx, { ...input, control: `abort-${mode}` }),
+      options,
+    ),
+    onChange(executionsResize, (input, ctx) => resize(context, ctx, input), options),
   ]
 }
 

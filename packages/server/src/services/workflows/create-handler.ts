@@ -47,6 +47,7 @@ export function createHandlers(context: WorkflowsContext): Handler[] {
       {
         prepare: async (input, ctx) => void prepared.set(input, await check(context, input, ctx)),
         plan: (input, ctx) => planCall(context, input, ctx),
+        gateAttributes: (input) => Promise.resolve(input.document === undefined ? {} : { workflow: inlineWorkflow }),
       },
     ),
   ]
@@ -55,6 +56,9 @@ export function createHandlers(context: WorkflowsContext): Handler[] {
 /** Whether a call is carried out since a request for it was approved. */
 const isApproval = (cause: string | undefined): cause is string =>
   cause?.startsWith(`${idPrefixes.approvalRequest}_`) === true
+
+/** What associations and calendars select a run by that brings its own document, whatever the document is named. */
+export const inlineWorkflow = "inline"
 
 /** Targets that a plan spells out for those who approve it. */
 const approvedSample = 3
@@ -155,6 +159,7 @@ function newExecution(
     depth: ctx.depth,
     createdBy: ctx.caller.principal,
     author: ctx.caller.author,
+    scope: ctx.caller.nodes,
   }
 }
 

@@ -4,9 +4,15 @@ import { executionsRetry, executionsRollback } from "@signalbox/contracts/workfl
 import { isExecutionEnded } from "@signalbox/engine/execution-machine"
 import { AppError } from "@signalbox/kernel/app-error"
 import { newId } from "@signalbox/kernel/id"
-import { onChange, type ChangeContext, type Handler } from "../../router/handler.ts"
-import { begin } from "./create-handler.ts"
-import { lockExecution, type ExecutionRow } from "./execution-store.ts"
+import {
+  onChange,
+  type ChangeContext,
+  type GateAttributes,
+  type Handler,
+  type ReadContext,
+} from "../../router/handler.ts"
+import { begin, inlineWorkflow } from "./create-handler.ts"
+import { findExecution, lockExecution, type ExecutionRow } from "./execution-store.ts"
 import { initialCounts, newRollback, rollbackStatesOf } from "./follow-model.ts"
 import type { WorkflowsContext } from "./handler-context.ts"
 import { chooseLimits } from "./limit-choice.ts"
@@ -18,15 +24,26 @@ import {
   type RunSource,
 } from "./new-execution-store.ts"
 import type { Execution } from "./presentation.ts"
+import { requireReach } from "./node-reach.ts"
 import { chooseStrategy, type RunStrategy } from "./strategy-model.ts"
 import type { FollowSource } from "./follow-source.ts"
 import { reviveDocument } from "./workflow-text.ts"
 
 export function followHandlers(context: WorkflowsContext): Handler[] {
+  const options = {
+    prepare: (input: { readonly execution: string }, ctx: ReadContext) => requireReach(context, ctx, input.execution),
+    gateAttributes: (input: { readonly execution: string }, ctx: ReadContext) => workflowOf(ctx, input.execution),
+  }
   return [
-    onChange(executionsRetry, (input, ctx) => retry(context, ctx, input)),
-    onChange(executionsRollback, (input, ctx) => rollBack(context, ctx, input)),
+    onChange(executionsRetry, (input, ctx) => retry(context, ctx, input), options),
+    onChange(executionsRollback, (input, ctx) => rollBack(context, ctx, input), options),
   ]
+}
+
+/** What holds runs of a workflow holds what follows on one too. */
+async function workflowOf({ sql, account }: ReadContext, execution: string): Promise<GateAttributes> {
+  const row = await findExecution(sql, account, execution)
+  return row ? { workflow: row.workflowVersion === null ? inlineWorkflow : row.workflowName } : {}
 }
 
 interface Ended {
@@ -138,5 +155,6 @@ function sharedOf({ clock, random }: WorkflowsContext, ctx: ChangeContext, row: 
     depth: ctx.depth,
     createdBy: ctx.caller.principal,
     author: ctx.caller.author,
+    scope: ctx.caller.nodes,
   }
 }

@@ -45,6 +45,7 @@ export interface RollbackRequest {
   readonly depth: number
   readonly createdBy: string
   readonly author?: string | undefined
+  readonly scope?: string | undefined
 }
 
 const targetNames: Readonly<Record<RollbackInclude, string>> = {

@@ -38,6 +38,8 @@ export interface NewExecution {
   readonly createdBy: string
   /** In whose name, where that is not who called: of a schedule. */
   readonly author?: string | undefined
+  /** The tag query that the caller is narrowed to. */
+  readonly scope?: string | undefined
 }
 
 export async function insertExecution(tx: Tx, row: NewExecution): Promise<void> {
@@ -71,8 +73,8 @@ export async function insertExecution(tx: Tx, row: NewExecution): Promise<void> 
   )
   await tx.query(
     `insert into execution_plans (execution_id, account, definition, parameters, targets, targets_max, strategy,
-       expected_digest, parts)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+       expected_digest, parts, scope)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
     [
       row.id,
       row.account,
@@ -83,6 +85,7 @@ export async function insertExecution(tx: Tx, row: NewExecution): Promise<void> 
       JSON.stringify(row.strategy),
       row.expectedDigest ?? null,
       JSON.stringify(row.parts),
+      row.scope ?? null,
     ],
   )
 }

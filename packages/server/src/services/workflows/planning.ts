@@ -9,6 +9,7 @@ import type { Sql } from "../../storage/database.ts"
 import type { FrozenPlan, WindowNode } from "./batch-store.ts"
 import type { ClaimedExecution, Wished } from "./claimed-execution.ts"
 import { resolveStoredLimits } from "./limit-choice.ts"
+import { findOutside, outsideScope } from "./node-reach.ts"
 import { freezePlan, insertTargets, refreshStatistics, removeTargets } from "./plan-store.ts"
 import { serverRunner } from "./server-tasks.ts"
 import { paceOf, type RunStrategy } from "./strategy-model.ts"
@@ -118,6 +119,10 @@ class TargetWriter {
     const { sql, claimed, plan, tags } = this.#options
     if (this.count + page.length > plan.targetsMax)
       throw new AppError("executions.blast-radius", `the targets have become more than ${plan.targetsMax} nodes`)
+    if (plan.scope !== null) {
+      const outside = findOutside(plan.scope, page)
+      if (outside.length > 0) throw outsideScope(plan.scope, outside, true)
+    }
     const nodes = page.map((node) => ({ ...node, tags: pickTags(node, tags) ?? null }))
     const rows = nodes.map((node) => ({ ...node, tags: node.tags === null ? null : JSON.stringify(node.tags) }))
     const insert = insertTargets(sql, claimed, { ordinal: this.count, nodes: rows })

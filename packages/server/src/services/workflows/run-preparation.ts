@@ -14,6 +14,7 @@ import { healthSecrets } from "./health-texts.ts"
 import { blastRadiusDefault, describeTargets } from "./model.ts"
 import type { ParameterValues } from "../../parameters/parameter-values.ts"
 import { resolveParameters } from "./parameters.ts"
+import { findOutside, outsideScope, reachLimits } from "./node-reach.ts"
 import { pickTags, type TagChoice } from "./planning.ts"
 import { planApprovals, type PlannedApproval } from "./planned-approvals.ts"
 import { orderById } from "./target-order.ts"
@@ -90,7 +91,10 @@ async function checkNames({ operations }: WorkflowsContext, strategy: RunStrateg
   const as = { ...callOf(ctx), service: "workflows", roles: ["viewer"] } as const
   for (const name of strategy.windows ?? []) await operations.call(windowsGet, { name }, as)
   const node = strategy.health?.on
-  if (node !== undefined) await operations.call(nodesGet, { node }, as)
+  if (node === undefined) return
+  const { name, tags } = await operations.call(nodesGet, { node }, as)
+  const scope = ctx.caller.nodes
+  if (scope !== undefined && findOutside(scope, [{ name, tags }]).length > 0) throw outsideScope(scope, [name], true)
 }
 
 interface FindOptions extends PreparationOptions {
@@ -105,7 +109,9 @@ async function findTargets(
   { tags, targetsMax, withNodes, refusesWide }: FindOptions,
 ): Promise<Pick<Prepared, "targetsCount" | "nodes">> {
   const call = callOf(ctx)
-  if (!withNodes && input.targets.nodes === undefined && tags.tagKeys.length === 0) {
+  const scope = ctx.caller.nodes
+  const outside: string[] = []
+  if (!withNodes && input.targets.nodes === undefined && tags.tagKeys.length === 0 && scope === undefined) {
     const as = { ...call, service: "workflows", roles: ["viewer"] } as const
     const count = (await operations.call(nodesResolve, { ...input.targets, limit: 1, count: true }, as)).count ?? 0
     if (refusesWide && count > targetsMax) throw overBlastRadius(input, targetsMax)
@@ -118,9 +124,12 @@ async function findTargets(
       pickTags(node, tags)
       if (withNodes) kept.push(node)
     }
+    if (scope !== undefined) outside.push(...findOutside(scope, nodes))
+    if (scope !== undefined && outside.length >= reachLimits.namesKeptMax) throw outsideScope(scope, outside, false)
     targetsCount += nodes.length
     if (targetsCount > (refusesWide ? targetsMax : plannedNodesMax)) throw overBlastRadius(input, targetsMax)
   }
+  if (scope !== undefined && outside.length > 0) throw outsideScope(scope, outside, true)
   return { targetsCount, ...(withNodes && { nodes: orderById(kept) }) }
 }
 

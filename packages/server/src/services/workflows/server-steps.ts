@@ -225,7 +225,7 @@ export class ServerSteps {
     const reply = await standing.callStanding({
       operation: call.operation,
       input: call.input,
-      caller,
+      caller: run.scope === null ? caller : { ...caller, nodes: run.scope },
       idempotencyKey: `${row.key}/${row.phase}/${row.step}/${row.try}`,
       cause: run.cause,
       causedBy: row.executionId,

@@ -23,6 +23,8 @@ export interface PerformedRun {
   readonly createdBy: string
   readonly cause: string
   readonly depth: number
+  /** The tag query that whoever started it was narrowed to. */
+  readonly scope: string | null
 }
 
 export interface PerformedNode {
@@ -37,7 +39,7 @@ export interface PerformedNode {
 
 export async function findRun(sql: Sql, executionId: string): Promise<PerformedRun | undefined> {
   const [row] = await sql.query<Omit<PerformedRun, "document"> & { definition: unknown }>(
-    `select e.account, p.definition, p.parameters, coalesce(p.parts, '{"secrets":{},"artifacts":{}}') as parts, coalesce(e.author, e.created_by) as "createdBy", e.cause, e.depth
+    `select e.account, p.definition, p.parameters, coalesce(p.parts, '{"secrets":{},"artifacts":{}}') as parts, coalesce(e.author, e.created_by) as "createdBy", e.cause, e.depth, p.scope
      from executions e join execution_plans p on p.execution_id = e.id where e.id = $1`,
     [executionId],
   )

@@ -110,12 +110,26 @@ function withOrigin(node: ResolvedNode, { ordinal, attempt, domain }: FollowedTa
   return { ...node, origin: { ordinal, attempt }, ...(domain === null ? {} : { domain }) }
 }
 
-async function resolveIds(
+/** Those of some nodes that still exist, with their tags as they are now. */
+export async function resolveIds(
   operations: OperationCaller,
   ids: readonly string[],
   call: ResolveCall,
 ): Promise<ReadonlyMap<string, ResolvedNode>> {
   const found = new Map<string, ResolvedNode>()
+  for (let from = 0; from < ids.length; from += targetsPerBatch) {
+    await resolveChunk({ operations, found, call }, ids.slice(from, from + targetsPerBatch))
+  }
+  return found
+}
+
+interface Resolving {
+  readonly operations: OperationCaller
+  readonly found: Map<string, ResolvedNode>
+  readonly call: ResolveCall
+}
+
+async function resolveChunk({ operations, found, call }: Resolving, ids: readonly string[]): Promise<void> {
   let cursor: string | undefined
   do {
     const page: Page = await operations.call(
@@ -126,5 +140,4 @@ async function resolveIds(
     for (const node of page.items) found.set(node.id, node)
     cursor = page.nextCursor
   } while (cursor !== undefined)
-  return found
 }
