@@ -193,15 +193,15 @@ async function checkWhole({ id }: Asked): Promise<void> {
 const all = Object.keys(acts)
 const pairs = all.flatMap((first, index) => all.slice(index + 1).map((second) => [first, second] as const))
 const cases = [
-  ...pairs.map(([first, second]) => ["open", first, second, open] as const),
+  ...pairs.map(([first, second]) => ["open", [first, second], open] as const),
   ...pairs
     .filter((pair) => pair.some((name) => name === "answer"))
-    .map(([first, second]) => ["asking", first, second, asking] as const),
+    .map(([first, second]) => ["asking", [first, second], asking] as const),
 ]
 
 test.each(cases)(
-  `V1, A16: of a request that is %s, %s and %s at once (seed ${seed})`,
-  async (_state, first, second, begin) => {
+  `V1, A16: of a request that is %s, %s at once (seed ${seed})`,
+  async (_state, [first, second], begin) => {
     const orders = [await inOrder(begin, [first, second]), await inOrder(begin, [second, first])]
     const raced = await atOnce(begin, [first, second])
     expect(orders).toContainEqual(raced)
