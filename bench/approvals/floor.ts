@@ -1,6 +1,7 @@
 /**
- * The floor: plain SQL that writes the rows of the same lives in as many transactions with as many clients. It decides
- * nothing, calls nobody and has no job queue.
+ * The floor: plain SQL that writes the rows of the same lives with as many clients: one transaction for each change and
+ * each message that a life makes, and two for the messages that leave together (claimed, recorded), as ours. It decides nothing, calls nobody, reads
+ * nothing and has no job queue.
  */
 import pg from "pg"
 import type { Connection } from "../measure.ts"
@@ -29,34 +30,42 @@ const waitsStatement = `insert into approval_waits (request_id, member_key, acco
   select $1, 'key-' || n, $2, 1, now() from generate_series(1, 2) n`
 
 const voteStatement = `insert into approval_votes (request_id, number, account, level, level_name, member, voter, choice,
-    digest, revision, via, at)
-  values ($1, $2, $3, 1, 'only', '{"key":"k"}', '{"key":"k"}', 'approve', 'digest', 1, 'api', now())`
+    digest, revision, via, at, envelope)
+  values ($1, $2, $3, 1, 'only', '{"key":"k"}', '{"key":"k"}', 'approve', 'digest', 1, 'api', now(), $4)`
+
+const linkStatement = `insert into approval_links (request_id, id, account, level, seat, person, digest, created_at, expires_at)
+  values ($1, 'link-' || $3::int, $2, 1, 'key-' || $3::int, '{"key":"k"}', 'digest', now(), now() + interval '14 days')`
 
 const saveStatement =
   "update approval_requests set state_data = $2, version = version + 1, decided_at = $3 where id = $1"
 
 const deliveryStatement = `insert into deliveries (id, account, state, channel, via, message_id, event, message, cause,
     depth, created_at, next_at)
-  values ($1, $2, 'pending', 'ada-0', 'webhook', $1, $3, '{"title":"200 chairs","facts":[]}', $1, 1, now(), now())`
+  values ($1, $2, 'pending', $5, 'webhook', $1, $3, $4, $1, 1, now(), now())`
 
 const deliveredStatement = `update deliveries set state = 'delivered', next_at = null, claimed_until = null,
-    tries = '[{"at":1}]', finished_at = now() where id = $1`
+    tries = '[{"at":1}]', finished_at = now() where id = any ($1)`
 
+/** What ours has written of a life, for as many bytes. */
 export interface FloorShape {
-  /** The machine's state as ours keeps it: as many bytes. */
+  /** The machine's state. */
   readonly stateText: string
+  /** A signed vote. */
+  readonly envelope: string
+  /** The messages of a life. */
+  readonly deliveries: ReadonlyArray<{ readonly event: string; readonly message: string }>
   readonly connections: number
 }
 
 export class Floor {
   transactions = 0
   readonly #pool: pg.Pool
-  readonly #stateText: string
+  readonly #shape: FloorShape
   #sequence = 0
 
-  constructor(connection: Connection, { stateText, connections }: FloorShape) {
-    this.#stateText = stateText
-    this.#pool = new pg.Pool({ ...connection, max: connections, options: "-c search_path=signalbox" })
+  constructor(connection: Connection, shape: FloorShape) {
+    this.#shape = shape
+    this.#pool = new pg.Pool({ ...connection, max: shape.connections, options: "-c search_path=signalbox" })
     // A database that ends while a connection of ours is closing is no fault of ours.
     this.#pool.on("error", () => {})
   }
@@ -65,41 +74,51 @@ export class Floor {
     return this.#pool.end()
   }
 
-  /** One life, by one of the clients: twelve transactions. */
+  /** One life, by one of the clients: 14 transactions. */
   async life(client: number): Promise<void> {
     const id = `apr-${client}-${this.#sequence++}-${Math.random()}`
+    const { stateText, deliveries } = this.#shape
     await this.#change({ id, events: 4, from: 0 }, async (connected) => {
-      const values = [id, account, content, this.#stateText]
+      const values = [id, account, content, stateText]
       await connected.query({ name: "request", text: requestStatement, values })
       await connected.query({ name: "waits", text: waitsStatement, values: [id, account] })
     })
-    await this.#deliver(id)
-    await this.#deliver(id)
+    for (const number of [1, 2]) {
+      const link = { name: "link", text: linkStatement, values: [id, account, number] }
+      await this.#inTransaction((connected) => connected.query(link))
+    }
+    await this.#deliver(client, deliveries.slice(0, 2))
     await this.#vote(id, 1)
     await this.#vote(id, 2)
-    await this.#deliver(id)
+    await this.#deliver(client, deliveries.slice(2))
   }
 
   #vote(id: string, number: number): Promise<void> {
     return this.#change({ id, events: number === 2 ? 3 : 1, from: 10 * number }, async (client) => {
       const decidedAt = number === 2 ? new Date() : null
-      await client.query({ name: "save", text: saveStatement, values: [id, this.#stateText, decidedAt] })
-      await client.query({ name: "vote", text: voteStatement, values: [id, number, account] })
+      await client.query({ name: "save", text: saveStatement, values: [id, this.#shape.stateText, decidedAt] })
+      await client.query({ name: "vote", text: voteStatement, values: [id, number, account, this.#shape.envelope] })
       const text = "delete from approval_waits where request_id = $1 and member_key = $2"
       await client.query({ name: "unwait", text, values: [id, `key-${number}`] })
     })
   }
 
-  /** Written, claimed, recorded. */
-  async #deliver(request: string): Promise<void> {
-    const id = `dlv-${this.#sequence++}-${Math.random()}`
-    await this.#change({ id, events: 1, from: 0 }, async (client) => {
-      const event = JSON.stringify({ id, type: "approval-request.decide", subject: request, data: {} })
-      await client.query({ name: "delivery", text: deliveryStatement, values: [id, account, event] })
-    })
-    const claim = "update deliveries set attempts = 1, claimed_until = now() where id = $1"
-    await this.#inTransaction((client) => client.query({ name: "claim", text: claim, values: [id] }))
-    await this.#inTransaction((client) => client.query({ name: "delivered", text: deliveredStatement, values: [id] }))
+  /** Written one by one; claimed and recorded together. */
+  async #deliver(client: number, deliveries: FloorShape["deliveries"]): Promise<void> {
+    const ids: string[] = []
+    for (const { event, message } of deliveries) {
+      const id = `dlv-${this.#sequence++}-${Math.random()}`
+      ids.push(id)
+      await this.#change({ id, events: 1, from: 0 }, async (connected) => {
+        const values = [id, account, event, message, `ada-${client}`]
+        await connected.query({ name: "delivery", text: deliveryStatement, values })
+      })
+    }
+    const claim = "update deliveries set attempts = 1, claimed_until = now() where id = any ($1)"
+    await this.#inTransaction((connected) => connected.query({ name: "claim", text: claim, values: [ids] }))
+    await this.#inTransaction((connected) =>
+      connected.query({ name: "delivered", text: deliveredStatement, values: [ids] }),
+    )
   }
 
   #change(

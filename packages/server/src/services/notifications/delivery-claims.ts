@@ -85,8 +85,8 @@ export async function claimDeliveries(sql: Sql, by: keyof typeof statements, wis
     [now, milliseconds, limit, channelSendsMax, JSON.stringify(underWay), windowMax],
     { name: `deliveries-claim-${by}` },
   )
-  const deliveries = rows.filter(({ id }) => id !== null).map(({ isWindowFull: _, ...row }) => row)
-  return { deliveries, isWindowFull: rows[0]?.isWindowFull ?? false }
+  // One row at least: where nothing was claimed, one without a delivery.
+  return { deliveries: rows.filter(({ id }) => id !== null), isWindowFull: rows[0]?.isWindowFull ?? false }
 }
 
 /** Gives a claimed delivery back as if it had not been tried. */

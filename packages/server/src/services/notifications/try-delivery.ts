@@ -45,7 +45,10 @@ export async function tryDelivery(
     const message = openMessage(options.sealer, claimed.account, claimed.message)
     return { claimed, result: await send(options, { ...claimed, message }, sending), began }
   } catch (error) {
-    if (sending.signal.aborted) return void (await releaseDelivery(options.database, claimed))
+    if (sending.signal.aborted) {
+      await releaseDelivery(options.database, claimed)
+      return undefined
+    }
     options.logger.warn({ delivery: claimed.id, reason: String(error) }, "sending a notification failed")
     const answer = isAppError(error) ? error.message : "sending failed; the server's log says why"
     return { claimed, result: { ok: false, answer }, began }
