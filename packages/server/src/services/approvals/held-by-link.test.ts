@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { startServerFixture, type ServerFixture } from "../../http/edge.fixture.ts"
 import { MailReceiver } from "../notifications/notifications.fixture.ts"
 import { untilTrue } from "./approvals.fixture.ts"
-import { findLink, press } from "./link-pages.fixture.ts"
+import { findLink, open, press } from "./link-pages.fixture.ts"
 
 const mails = new MailReceiver()
 let server: ServerFixture
@@ -200,4 +200,19 @@ describe("A7, A8: a held call that is approved by links", () => {
     await untilTrue(async () => (await held(id))["state"] === "done")
     expect((await server.call(server.platformKey, "GET", "/v1/windows/edited")).body["cron"]).toBe("0 4 * * *")
   })
+})
+
+test("A18: where a level counts signed votes, a page tells how to sign and takes a denial alone", async () => {
+  const level = { name: "ops", group: "ops", strategy: { kind: "all" }, signedVotes: "required" }
+  await apply("approval-templates", "signed", { levels: [level] })
+  await apply("associations", "windows", { template: "signed", selector: { operation: "windows.*" } })
+  const id = String((await applyWindow("signed")).body["requestUrl"]).replace(/^.*\//, "")
+  const link = await linkOf("ada@example.org", id)
+  const { page } = await open(link)
+  expect(page).toContain(`signalbox approvals approve ${id} --digest`)
+  expect(page).not.toContain('value="approve"')
+  expect((await press(link, { choice: "approve" })).status).toBe(403)
+  expect((await request(id))["state"]).toBe("open")
+  await press(link, { choice: "deny", comment: "not like this" })
+  expect((await request(id))["state"]).toBe("denied")
 })
