@@ -2,7 +2,7 @@ import { parseAttemptKey } from "@signalbox/contracts/fleet/agent-protocol"
 import { SeededRandom } from "@signalbox/engine/simulator/seeded-random"
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import type { ExecutorReport } from "./router/ports.ts"
+import type { ExecutorOrder, ExecutorReport } from "./router/ports.ts"
 import { claimSessions, endLapsedSessions } from "./services/fleet/directory-store.ts"
 import { OrderRelay } from "./services/fleet/order-relay.ts"
 import { SessionExecutor } from "./services/fleet/session-executor.ts"
@@ -31,6 +31,12 @@ beforeAll(async () => {
 afterAll(() => test.drop())
 
 type Listener = (payloads: readonly string[] | "missed") => void
+
+function pickOne<T>(chance: SeededRandom, items: readonly T[]): T {
+  const item = items[chance.integer(0, items.length - 1)]
+  if (item === undefined) throw new Error("there is something to pick from")
+  return item
+}
 
 /** Notices as the database gives them, at its worst. */
 class Notices {
@@ -159,7 +165,7 @@ class World {
          values ($1, 'main', 'running', 't', 't', 1, '1', 1, '1', 1, '{}', '{}', 1, 'r', 'r', 0, 'k')`,
         [id],
       )
-      this.#owners.set(id, this.#chance.pick(this.servers))
+      this.#owners.set(id, pickOne(this.#chance, this.servers))
     }
     for (const node of this.nodes) await this.move(node)
   }
@@ -195,10 +201,15 @@ class World {
     server.executor.acknowledge([{ nodeId: report.nodeId, key: report.key, phase: "task" }])
   }
 
-  order(): void {
-    const [execution, owner] = this.#chance.pick([...this.#owners])
-    const node = this.#chance.pick(this.nodes)
-    const key = `${execution}/${this.orders.size}/1`
+  async order(): Promise<void> {
+    const [execution, owner] = pickOne(this.#chance, [...this.#owners])
+    const node = pickOne(this.#chance, this.nodes)
+    const ordinal = this.orders.size
+    const key = `${execution}/${ordinal}/1`
+    await test.database.query(
+      "insert into execution_targets (execution_id, ordinal, account, node_id, node_name) values ($1, $2, 'main', $3, 'n')",
+      [execution, ordinal, node.id],
+    )
     this.orders.set(key, { node, isStarted: false, isDone: false, isKilled: false })
     owner.executor.dispatch([startOf(node, key)])
   }
@@ -206,20 +217,20 @@ class World {
   kill(): void {
     const open = [...this.orders].filter(([, { isDone }]) => !isDone)
     if (open.length === 0) return
-    const [key, order] = this.#chance.pick(open)
+    const [key, order] = pickOne(this.#chance, open)
     order.isKilled = true
     this.ownerOf(key)?.executor.dispatch([killOf(order.node, key)])
   }
 
   /** The node ends what runs on it. */
   work(): void {
-    const node = this.#chance.pick(this.nodes)
+    const node = pickOne(this.#chance, this.nodes)
     for (const [key, state] of node.journal) if (state === "running") this.#finish(node, key)
   }
 
   async disturb(): Promise<void> {
-    if (this.#chance.chance(0.3)) await this.#crash(this.#chance.pick(this.servers))
-    else await this.move(this.#chance.pick(this.nodes))
+    if (this.#chance.chance(0.3)) await this.#crash(pickOne(this.#chance, this.servers))
+    else await this.move(pickOne(this.#chance, this.nodes))
   }
 
   /** A node gives its session up and opens one, wherever. */
@@ -227,7 +238,7 @@ class World {
     const before = node.home
     node.home = undefined
     if (before) this.#closeSession(before, node)
-    const home = this.#chance.pick(this.servers)
+    const home = pickOne(this.#chance, this.servers)
     const id = `ses_${this.#seed}_${++this.#sessions}`
     await claimSessions(test.database, home.id, [{ account: "main", nodeId: node.id, sessionId: id }])
     if (!home.isAlive) return
@@ -286,7 +297,7 @@ class World {
     await endLapsedSessions(test.database, {}, 100)
     await this.#startServer()
     for (const execution of own) {
-      const next = this.#chance.pick(this.servers)
+      const next = pickOne(this.#chance, this.servers)
       this.#owners.set(execution, next)
       for (const [key, order] of this.orders) {
         if (order.isDone || !key.startsWith(execution)) continue
@@ -338,15 +349,14 @@ class World {
   }
 }
 
-const startOf = (node: SimulatedNode, key: string) =>
-  ({
-    type: "start",
-    nodeId: node.id,
-    key,
-    startBefore: Date.now() + 600_000,
-    order: { save: [], steps: [], timeoutMilliseconds: 1 },
-    secrets: { password: key },
-  }) as const
+const startOf = (node: SimulatedNode, key: string): ExecutorOrder => ({
+  type: "start",
+  nodeId: node.id,
+  key,
+  startBefore: Date.now() + 600_000,
+  order: { save: [], steps: [], timeoutMilliseconds: 1 },
+  secrets: { password: key },
+})
 
 const killOf = (node: SimulatedNode, key: string) => ({ type: "kill", nodeId: node.id, key, reason: "r" }) as const
 
@@ -358,8 +368,8 @@ async function playRound(seed: number): Promise<World> {
   await world.open()
   const steps = [
     ...Array.from({ length: sizes.orders }, () => () => world.order()),
-    ...Array.from({ length: sizes.orders / 4 }, () => () => world.kill()),
-    ...Array.from({ length: sizes.orders }, () => () => world.work()),
+    ...Array.from({ length: sizes.orders / 4 }, () => async () => world.kill()),
+    ...Array.from({ length: sizes.orders }, () => async () => world.work()),
     ...Array.from({ length: sizes.disturbances }, () => () => world.disturb()),
   ]
   while (steps.length > 0) {

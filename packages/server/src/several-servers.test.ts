@@ -157,8 +157,10 @@ describe("W9: two servers that share their nodes", () => {
       }
     }
     await waitForStarts(nodes, 2)
-    const rows = await one.test.database.query("select 1 from agent_inbox union all select 1 from agent_outbox")
-    expect(rows).toEqual([])
+    await vi.waitFor(async () => {
+      const rows = await one.test.database.query("select 1 from agent_inbox union all select 1 from agent_outbox")
+      expect(rows).toEqual([])
+    }, waits)
     for (const { session } of nodes) session?.end()
   })
 

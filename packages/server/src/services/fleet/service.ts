@@ -19,6 +19,8 @@ import { SessionExecutor } from "./session-executor.ts"
 import { SessionRegistry } from "./session-registry.ts"
 import { SocketChannel } from "./socket-channel.ts"
 
+export { sealedRelay } from "./sealed-relay.ts"
+
 export interface FleetOptions extends FleetParts {
   /** This process of the server. */
   readonly serverId: string

@@ -4,8 +4,11 @@ import type { CronTask } from "../../storage/background-queue.ts"
 import type { Sql } from "../../storage/database.ts"
 
 export interface WrittenReport {
-  /** The execution of the attempt. */
+  /** The execution of the attempt, and the task's place in it. */
   readonly execution: string
+  readonly ordinal: number
+  /** Whose session it came over. */
+  readonly nodeId: string
   readonly key: string
   readonly type: string
   readonly phase: "task" | "rollback"
@@ -22,15 +25,18 @@ export interface RoutedReport {
 
 /**
  * Writes reports for the runs that wait for them: of a rollback's the run that puts the other one back, else the
- * attempt's own. Gives those that a run waits for. A report that is there already stays.
+ * attempt's own. Gives those that a run waits for; none of a node that the task isn't given to. A report that is there
+ * already stays.
  */
 export async function writeReports(sql: Sql, reports: readonly WrittenReport[]): Promise<RoutedReport[]> {
   return sql.query<RoutedReport>(
     `with routed as (
        select g.number::int as number, g.key, g.type, g.phase, g.report, e.account, waiting.id as execution
-       from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[]) with ordinality
-         as g (execution, key, type, phase, report, number)
+       from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[]) with ordinality
+         as g (execution, key, type, phase, report, ordinal, node, number)
        join executions e on e.id = g.execution
+       join execution_targets t on t.execution_id = g.execution and t.ordinal = g.ordinal
+         and coalesce(t.runner, t.node_id) = g.node
        cross join lateral (
          select r.id, 1 as place from executions r
          where g.phase = 'rollback' and r.account = e.account and r.rollback_of = e.id and r.finished_at is null
@@ -48,6 +54,8 @@ export async function writeReports(sql: Sql, reports: readonly WrittenReport[]):
       reports.map((report) => report.type),
       reports.map((report) => report.phase),
       reports.map((report) => report.report),
+      reports.map((report) => report.ordinal),
+      reports.map((report) => report.nodeId),
     ],
     { name: "executions-write-reports" },
   )

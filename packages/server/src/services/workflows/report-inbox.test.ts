@@ -23,6 +23,13 @@ beforeAll(async () => {
       [id, finished, rollbackOf],
     )
 })
+beforeAll(async () => {
+  for (const id of [open, ended])
+    await test_.database.query(
+      "insert into execution_targets (execution_id, ordinal, account, node_id, node_name) values ($1, 0, 'main', 'nod_1', 'n')",
+      [id],
+    )
+})
 beforeEach(() => test_.database.query("delete from agent_inbox"))
 afterAll(() => test_.drop())
 
@@ -71,6 +78,16 @@ test("W9: a report goes to the run that waits for it, once; the end of an attemp
   await eventually(async () => owner.heard.length === 2 && (await rows()).length === 0)
   expect(owner.heard).toEqual([finished(open), rolledBack(ended)])
   for (const { inbox } of [sender, owner]) await inbox.stop()
+})
+
+test("X7: a report of a node that was not given the task keeps no other's away", async () => {
+  const sender = openServer([])
+  const lie = { ...finished(open), nodeId: "nod_liar" }
+  sender.inbox.send(lie)
+  await eventually(async () => sender.late.length === 1)
+  expect(sender.late).toEqual([lie])
+  expect(await rows()).toEqual([])
+  await sender.inbox.stop()
 })
 
 test("W9: what a run can't take yet stays, for it or for the next owner", async () => {

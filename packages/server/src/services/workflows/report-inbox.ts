@@ -137,16 +137,16 @@ function partsOf(reports: readonly Carried[]): Outgoing[][] {
   const parts: Outgoing[][] = []
   let length = Infinity
   for (const report of reports) {
-    const { executionId: execution } = parseAttemptKey(report.key)
+    const { executionId: execution, ordinal } = parseAttemptKey(report.key)
     const text = JSON.stringify(report)
     length += text.length
     if (length > inboxLimits.batchLengthMax) {
       parts.push([])
       length = text.length
     }
-    parts
-      .at(-1)
-      ?.push({ report, row: { execution, key: report.key, type: report.type, phase: phaseOf(report), report: text } })
+    const { nodeId, key, type } = report
+    const row = { execution, ordinal, nodeId, key, type, phase: phaseOf(report), report: text }
+    parts.at(-1)?.push({ report, row })
   }
   return parts
 }
