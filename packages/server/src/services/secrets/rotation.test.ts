@@ -308,14 +308,15 @@ describe("X5: the rotation of the master key", () => {
     try {
       await database.query(
         `insert into secret_key_users (server_id, fingerprint, generation, seen_at)
-         values ('srv_old', 'x', 1, now() - interval '2 days'), ('srv_late', 'x', 1, now() - interval '1 hour')`,
+         values ('srv_old', 'x', 1, now() - interval '2 days'), ('srv_late', 'x', 1, now() - interval '1 hour'),
+           ('srv_alive', 'x', 1, now() - interval '9 days')`,
       )
       await database.query(
-        "update secret_key_users set seen_at = now() - interval '9 days' where server_id = 'srv_test'",
+        "insert into server (id, worker_ids, leased_until) values ('srv_alive', '{}', now() + interval '1 hour')",
       )
       await openIn(dataDirectory, database, "srv_new")
       const rows = await database.query<{ id: string }>("select server_id as id from secret_key_users order by 1")
-      expect(rows.map(({ id }) => id)).toEqual(["srv_late", "srv_new", "srv_test"])
+      expect(rows.map(({ id }) => id)).toEqual(["srv_alive", "srv_late", "srv_new", "srv_test"])
     } finally {
       await server.stop()
     }
