@@ -12,6 +12,7 @@ const groups = [
   group("twice", "ann", "ann"),
   group("heavy", member("ann", { weight: 101 })),
   group("boss", "dan"),
+  group("mail", "ann", member("mailto:x@example.com", {})),
 ]
 
 function judge(template: Partial<TemplateRule>, severity = "error"): string[] {
@@ -79,6 +80,9 @@ describe("A16, V23: a template that can never be satisfied is refused", () => {
     [{ reminders: { everyMilliseconds: 7 * day } }, ["levels[0].reminders.every"]],
     [{ escalation: { afterMilliseconds: day, jump: true } }, ["levels[0].escalation.jump"]],
     [{ escalation: { afterMilliseconds: day, group: "solo" } }, ["levels[0].escalation.group"]],
+    [{ signedVotes: "required" }, []],
+    [{ signedVotes: "required", group: "mail" }, ["levels[0].signedVotes"]],
+    [{ group: "mail" }, []],
   ])("warns of %o: %o", (more, expected) => expect(judgeOne(more, "warning")).toEqual(expected))
 
   test("for a known requester, bans are looked at too", () => {

@@ -82,7 +82,7 @@ interface LevelCase {
 }
 
 function judgeLevel(level: LevelCase): TemplateIssue[] {
-  return [...judgeNumbers(level), ...judgeTimers(level), ...judgeGroups(level)]
+  return [...judgeNumbers(level), ...judgeTimers(level), ...judgeGroups(level), ...judgeSigners(level)]
 }
 
 function isPercent(percent: number): boolean {
@@ -129,6 +129,15 @@ function judgeTimers({ rule, isLast, path }: LevelCase): TemplateIssue[] {
     issues.push(warning(`${path}.reminders.every`, "the level expires before the first reminder"))
   }
   return issues
+}
+
+/** Whoever has no login has no key either; a delegate may have one. */
+function judgeSigners({ rule, findGroup, path }: LevelCase): TemplateIssue[] {
+  if (rule.signedVotes !== "required") return []
+  const silent = findGroup(rule.group)?.members.filter(({ key }) => /^(?:mailto|channel):/.test(key)) ?? []
+  if (silent.length === 0) return []
+  const message = `${silent.length} of the members of ${rule.group} have no login and can't sign: they can only deny`
+  return [warning(`${path}.signedVotes`, message)]
 }
 
 function findUnknownGroups({ rule, findGroup, path }: LevelCase): TemplateIssue[] {
