@@ -2,7 +2,7 @@ import { approvalRequestsApprove } from "@signalbox/contracts/approvals/answers"
 import { associationsApply } from "@signalbox/contracts/approvals/associations"
 import { approvalGroupsApply } from "@signalbox/contracts/approvals/groups"
 import { heldOperationsGet } from "@signalbox/contracts/approvals/held-operations"
-import { approvalRequestsList } from "@signalbox/contracts/approvals/requests"
+import { approvalRequestsGet } from "@signalbox/contracts/approvals/requests"
 import { templatesApply } from "@signalbox/contracts/approvals/templates"
 import { nodesGet, nodesUpdate, resourcesApply } from "@signalbox/contracts/fleet/operations"
 import { keysCreate } from "@signalbox/contracts/identity/operations"
@@ -145,6 +145,10 @@ test("X2: it can't tag a node out of its nodes; a node that others tag out is go
 test("X2: it can't make a key, however narrow", async () => {
   const made = fixture.refusal(narrow, keysCreate, { name: "more", roles: ["viewer"], nodes: "env=staging" })
   expect(await made).toBe("identity.narrowed")
+  const refusals = await fixture.server.test.database.query(
+    "select from audit where operation = 'keys.create' and outcome = 'identity.narrowed'",
+  )
+  expect(refusals).not.toHaveLength(0)
 })
 
 test("X2: a key of somebody who is not narrowed narrows what that one does by it, steps that call operations included", async () => {
@@ -187,8 +191,8 @@ test("X2: a held call is checked again, with the nodes of the key that made it",
   const reply = await fixture.server.call(key, "POST", "/v1/executions", { document, targets: { nodes: ["web-1"] } })
   expect(reply.status, JSON.stringify(reply.body)).toBe(202)
   await retag("web-1", "prod")
-  const { items } = await fixture.call(ben.key, approvalRequestsList, { mine: "true" })
-  const { id: request = "", digest = "" } = items[0] ?? {}
+  const request = String(reply.body["requestUrl"]).replace(/^.*\//, "")
+  const { digest } = await fixture.call(ben.key, approvalRequestsGet, { request })
   await fixture.call(ben.key, approvalRequestsApprove, { request, digest })
   await untilTrue(async () => (await fixture.call(admin, heldOperationsGet, { request })).state === "failed")
   expect((await fixture.call(admin, heldOperationsGet, { request })).error?.code).toBe("executions.outside-scope")

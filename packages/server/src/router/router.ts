@@ -20,6 +20,7 @@ import {
 } from "./change-record.ts"
 import { anonymousCaller } from "./anonymous-caller.ts"
 import { digestOf, withoutSecrets } from "./call-digest.ts"
+import { findRefusal } from "./find-refusal.ts"
 import { checkApproval, findHold, planRouted } from "./gate-stage.ts"
 import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage } from "./handler.ts"
 import type { GateFinder, HoldWishes } from "./gate-ports.ts"
@@ -253,34 +254,17 @@ async function authorize(
 ): Promise<void> {
   const { operation } = handler
   const { context } = call
-  if (context.caller.permissions.has(operation.permission)) return requireNodeScope(operation, context.caller)
+  const refusal = findRefusal(operation, context.caller)
+  if (!refusal) return
   if (handler.effect === "change") {
     await writeRefusalRecord(options.database, {
       ...context,
       operation: operation.name,
       inputDigest: digestOf(options, operation, call.rawInput),
-      outcome: "identity.permission-denied",
+      outcome: refusal.code,
     })
   }
-  throw new AppError(
-    "identity.permission-denied",
-    `${context.caller.principal} lacks the permission ${operation.permission}`,
-    {
-      details: { permission: operation.permission, roles: context.caller.roles },
-    },
-  )
-}
-
-/** Whoever is narrowed to some nodes may only call what keeps to them. @throws identity.narrowed */
-function requireNodeScope({ name, nodeScope }: AnyOperation, { nodes, principal }: Caller): void {
-  if (nodes === undefined || nodeScope !== undefined) return
-  throw new AppError(
-    "identity.narrowed",
-    `${principal} is narrowed to the nodes ${nodes}, and ${name} does not keep to nodes`,
-    {
-      details: { nodes },
-    },
-  )
+  throw refusal
 }
 
 function validate(operation: AnyOperation, input: unknown): unknown {
