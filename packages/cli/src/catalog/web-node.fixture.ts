@@ -50,6 +50,15 @@ export class WebNodeExample {
 
   static async create(): Promise<WebNodeExample> {
     const installation = await TestInstallation.create()
+    try {
+      return await WebNodeExample.#setUp(installation)
+    } catch (error) {
+      await installation.remove()
+      throw error
+    }
+  }
+
+  static async #setUp(installation: TestInstallation): Promise<WebNodeExample> {
     const [administratorPort = 0] = await freePorts(1)
     await installation.startServer({ words: ["--egress-allow", `127.0.0.1:${administratorPort}`] })
     const provisioner = await makeAccount(installation, "web-provisioner", ["backend", "enroller"])
