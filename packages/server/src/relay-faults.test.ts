@@ -381,7 +381,7 @@ async function playRound(seed: number): Promise<World> {
   return world
 }
 
-describe("W9: orders and reports between servers, whatever fails on the way", () => {
+describe("X12, W9: orders and reports between servers, whatever fails on the way", () => {
   it(
     `${roundsCount} rounds from seed ${firstSeed}: every owner learns that its orders came, each begins once at most, and its result is acknowledged`,
     { timeout: 300_000 },

@@ -143,7 +143,7 @@ const waitForRun = (server: ServerFixture, id: string, state: string) =>
 const waitForStarts = (nodes: readonly Node[], count = 1) =>
   vi.waitFor(() => expect(nodes.map(({ starts }) => starts.length)).toEqual(nodes.map(() => count)), waits)
 
-describe("W9: two servers that share their nodes", () => {
+describe("X12, W9: two servers that share their nodes", () => {
   test("a run reaches nodes of both, whichever owns it; each attempt is told once and acknowledged", async () => {
     const nodes = await addNodes(6, byTurns)
     await call(one, "secrets.put", { name: "password", value: "hunter2hunter2" })

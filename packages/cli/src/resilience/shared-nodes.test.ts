@@ -104,7 +104,7 @@ const waitUntilAllOnline = () =>
     timeoutMilliseconds,
   )
 
-describe("W9: nodes that are spread over two servers", () => {
+describe("X12, W9: nodes that are spread over two servers", () => {
   test(
     "a run started on either reaches all nodes, its HTTP steps and health checks too; each attempt runs once",
     async () => {

@@ -8,8 +8,8 @@ import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import { round, withPostgres, type Connection } from "../measure.ts"
 import { callerOf, startServerProcess, type Caller, type ServerProcess } from "../server-process.ts"
-import { AgentsDriver } from "./agents-driver.ts"
-import { preciseNow } from "./simulated-agent.ts"
+import { AgentsDriver } from "../fleet/agents-driver.ts"
+import { preciseNow } from "../fleet/simulated-agent.ts"
 
 const argument = (name: string, otherwise: number): number => {
   const at = process.argv.indexOf(`--${name}`)
