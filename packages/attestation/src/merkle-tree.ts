@@ -2,18 +2,19 @@
  * A Merkle tree as in RFC 6962, over canonical JSON: one hash stands for all entries, and a few hashes prove that one of
  * them is there. So a node can know that it is among a million approved targets without seeing the others.
  */
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 
 const hashBytes = 32
+const innerMark = Buffer.from([1])
 
 /** The hash of an entry. An entry and an inner node never have the same: they begin differently. */
 export function leafHash(entry: unknown): Buffer {
-  return createHash("sha256").update("\0").update(canonicalJson(entry)).digest()
+  return hash("sha256", `\0${canonicalJson(entry)}`, "buffer")
 }
 
 function innerHash(left: Buffer, right: Buffer): Buffer {
-  return createHash("sha256").update("\u0001").update(left).update(right).digest()
+  return hash("sha256", Buffer.concat([innerMark, left, right]), "buffer")
 }
 
 /** All levels of a tree, the leaves first; a last one without a neighbour goes up as it is. */
@@ -69,14 +70,14 @@ export function isProven(
 ): boolean {
   const { index, hashes } = proof
   if (index < 0 || index >= tree.size) return false
-  let hash = leafHash(entry)
+  let reached = leafHash(entry)
   let used = 0
   for (let at = index, last = tree.size - 1; last > 0; at >>= 1, last >>= 1) {
     if (at === last && (at & 1) === 0) continue
     const beside = hashes[used++]
     if (beside === undefined) return false
     const other = Buffer.from(beside, "hex")
-    hash = (at & 1) === 1 ? innerHash(other, hash) : innerHash(hash, other)
+    reached = (at & 1) === 1 ? innerHash(other, reached) : innerHash(reached, other)
   }
-  return used === hashes.length && hash.toString("hex") === tree.root
+  return used === hashes.length && reached.toString("hex") === tree.root
 }
