@@ -12,6 +12,7 @@ import { renderExecution } from "../output/render-execution.ts"
 import type { OperationOverride } from "./operation-override.ts"
 import { runOperation } from "./run-operation.ts"
 import { renderEvent } from "../output/render-event.ts"
+import { renderInbox } from "../output/render-inbox.ts"
 import { renderPlan } from "../output/render-plan.ts"
 import { renderTask } from "../output/render-task.ts"
 import { exitCodes } from "../exit-codes.ts"
@@ -42,6 +43,7 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
     },
   },
   "approval-requests.edit": { words: ["approvals", "edit"] },
+  "approval-requests.inbox": { words: ["approvals", "inbox"], render: renderInbox },
   "approval-requests.get": { words: ["approvals", "get"], aliases: ["show"] },
   "approval-requests.list": { words: ["approvals", "list"] },
   "approval-requests.match": { words: ["approvals", "match"] },

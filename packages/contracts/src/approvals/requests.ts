@@ -76,6 +76,30 @@ export const approvalRequestsList = defineOperation({
   },
 })
 
+export const inboxLimits = { shownMax: 200 } as const
+
+export const approvalRequestsInbox = defineOperation({
+  name: "approval-requests.inbox",
+  service: "approvals",
+  summary: "Show what waits for the caller: answers to give, questions to answer, results of own requests",
+  description: "Each list has the newest first, cut off at `limit`; `counts` say how many there are, up to 200.",
+  method: "GET",
+  path: "/v1/approval-requests:inbox",
+  effect: "read",
+  permission: "approvals.read",
+  input: z.strictObject({
+    limit: z.coerce.number().int().min(1).max(inboxLimits.shownMax).default(20),
+    since: instantInput.optional().describe("Also own requests that ended since then"),
+  }),
+  output: z.object({
+    decide: z.array(approvalRequest).describe("The caller's answer is waited for"),
+    questions: z.array(approvalRequest).describe("The caller asked for approval, and a member asks something"),
+    ended: z.array(approvalRequest).describe("Own requests that have ended since the given time"),
+    counts: z.object({ decide: z.int(), questions: z.int(), ended: z.int() }),
+  }),
+  errors: [],
+})
+
 export const approvalRequestsGet = defineOperation({
   name: "approval-requests.get",
   service: "approvals",
@@ -198,6 +222,7 @@ export const approvalRequestsMatch = defineOperation({
 export const requestsOperations = [
   approvalRequestsSubmit,
   approvalRequestsList,
+  approvalRequestsInbox,
   approvalRequestsGet,
   approvalRequestsExport,
   approvalRequestsWait,

@@ -3,10 +3,12 @@ import {
   approvalRequestsEdit,
   approvalRequestsExport,
   approvalRequestsGet,
+  approvalRequestsInbox,
   approvalRequestsList,
   approvalRequestsMatch,
   approvalRequestsSubmit,
   approvalRequestsWait,
+  inboxLimits,
 } from "@signalbox/contracts/approvals/requests"
 import { channelsGet } from "@signalbox/contracts/notifications/operations"
 import type { InputOf } from "@signalbox/contracts/operation"
@@ -41,6 +43,7 @@ export function requestHandlers(context: ApprovalsContext): Handler[] {
           : await listRequests(sql, account, { state, requester, before, limit: limit + 1 })
       return pageOfRows(rows, limit, { keyOf: ({ id }) => id, toItem: shown })
     }),
+    inboxHandler(shown),
     onRead(approvalRequestsGet, async ({ request }, { sql, account }) => {
       const row = await getRequest(sql, account, request)
       const [content, votes] = await Promise.all([readContent(sql, row.id), listVotes(sql, row.id)])
@@ -73,6 +76,26 @@ export function requestHandlers(context: ApprovalsContext): Handler[] {
       return shown(await changeRequest(context, ctx, { row, input: { type: "match", template, content, by } }))
     }),
   ]
+}
+
+/** What a person has to look at: three short lists, each by an index of its own. */
+function inboxHandler(shown: (row: RequestRow) => ApprovalRequest): Handler {
+  return onRead(approvalRequestsInbox, async ({ limit: shownMax, since }, { sql, account, caller }) => {
+    const { principal: key } = caller
+    const limit = inboxLimits.shownMax
+    const from = since === undefined ? Number.POSITIVE_INFINITY : Date.parse(since)
+    const [decide, questions, own] = await Promise.all([
+      listWaiting(sql, account, { key, limit }),
+      listRequests(sql, account, { state: "asking", requester: key, limit }),
+      since === undefined ? [] : listRequests(sql, account, { requester: key, limit }),
+    ])
+    const ended = own.filter(({ decidedAt }) => decidedAt !== null && decidedAt >= from)
+    const first = (rows: readonly RequestRow[]): ApprovalRequest[] => rows.slice(0, shownMax).map(shown)
+    return {
+      ...{ decide: first(decide), questions: first(questions), ended: first(ended) },
+      counts: { decide: decide.length, questions: questions.length, ended: ended.length },
+    }
+  })
 }
 
 async function submit(
