@@ -5,7 +5,6 @@
 import { z } from "zod"
 import { taskOrder } from "../fleet/agent-protocol.ts"
 import { duration, instant, resourceName } from "../schemas.ts"
-import { approvalLimits } from "./approval-limits.ts"
 import { digest, requestId, voteChoices } from "./request-shapes.ts"
 
 export const memberVoteType = "application/vnd.signalbox.member-vote+json"
@@ -146,6 +145,3 @@ export type ApprovalTrust = z.output<typeof approvalTrust>
 export type EachNodePlan = z.output<typeof eachNodePlan>
 export type ProvenTarget = z.output<typeof provenTarget>
 export type TargetProof = z.output<typeof targetProof>
-
-/** Votes of a request: far more than its seats and their changes of mind. */
-export const bundleVotesMax = approvalLimits.membersMax * approvalLimits.levelsMax
