@@ -18,17 +18,18 @@ import {
   type StandingRecord,
 } from "./router/ports.ts"
 import { createRouter, type Router } from "./router/router.ts"
-import { sealedInputs } from "./services/approvals/sealed-inputs.ts"
-import { createApprovalsService } from "./services/approvals/service.ts"
+import { createApprovalsService, sealedInputs } from "./services/approvals/service.ts"
 import { createArtifactsService } from "./services/artifacts/service.ts"
 import { createAuditService } from "./services/audit/service.ts"
 import { createCalendarsService } from "./services/calendars/service.ts"
-import { sealedOutputs } from "./services/catalog/secret-outputs.ts"
-import { createCatalogService } from "./services/catalog/service.ts"
+import { createCatalogService, sealedOutputs } from "./services/catalog/service.ts"
 import { createFleetService, sealedRelay } from "./services/fleet/service.ts"
 import { bootstrapIdentity, createIdentityService, type IdentityOptions } from "./services/identity/service.ts"
-import { sealedMessages } from "./services/notifications/sealed-messages.ts"
-import { createNotificationsService, type NotificationsOptions } from "./services/notifications/service.ts"
+import {
+  createNotificationsService,
+  sealedMessages,
+  type NotificationsOptions,
+} from "./services/notifications/service.ts"
 import { addBuiltInRoutes, createRoutingService } from "./services/routing/service.ts"
 import { createSecretsService, type SecretsOptions } from "./services/secrets/service.ts"
 import { createWorkflowsService } from "./services/workflows/service.ts"

@@ -196,7 +196,7 @@ describe("X10: what is over is removed after its retention", () => {
       "select name as id from secrets order by name",
       ["new", "there"],
     ],
-  ] as const)("%s", async (task, insert, select, left) => {
+  ] as const)("%s", async (...[task, insert, select, left]) => {
     const { database } = server.test
     await database.query(insert)
     await run(task)

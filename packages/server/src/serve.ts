@@ -102,10 +102,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     secretReferences: {
       kinds: settings.secretReferences,
       dataDirectory: settings.data,
-      ownFiles: [
-        ...masterKeyFiles(settings.masterKeyFile),
-        ...[settings.signingKeyFile, settings.file].filter((file) => file !== undefined),
-      ],
+      ownFiles: ownFilesOf(settings),
       environment: process.env,
     },
     ...(tls ? { caFingerprint: tls.caFingerprint } : {}),
@@ -137,6 +134,11 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     "the server answers",
   )
   return { ...here, database, stop: stopAll }
+}
+
+/** What no reference to a secret may name. */
+function ownFilesOf({ masterKeyFile, signingKeyFile, file }: Settings): string[] {
+  return [...masterKeyFiles(masterKeyFile), ...[signingKeyFile, file].filter((path) => path !== undefined)]
 }
 
 /** Gives the port of the first one. */

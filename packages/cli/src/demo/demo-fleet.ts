@@ -5,7 +5,7 @@ import { AppError } from "@signalbox/kernel/app-error"
 import { createClient, type Client } from "@signalbox/sdk/client"
 import { randomBytes } from "node:crypto"
 import { setTimeout as delay } from "node:timers/promises"
-import { demoLimits, demoPlan } from "./demo-plan.ts"
+import { demoLimits, demoPlan, type Fault } from "./demo-plan.ts"
 import type { DemoScreen } from "./demo-screen.ts"
 import { type DemoContext, type DemoServer, startAgent, startServer, waitForAgents } from "./demo-server.ts"
 import { FleetHealth } from "./fleet-health.ts"
@@ -13,7 +13,6 @@ import { type FleetNode, makeNodes, startService } from "./fleet-node.ts"
 import { Mailbox } from "./mailbox.ts"
 import { requireApproval } from "./members.ts"
 import { Prober } from "./prober.ts"
-import type { Story } from "./story.ts"
 import { workflowDocument, workflowName } from "./web-config-workflow.ts"
 
 /** Everything that runs when the story begins. */
@@ -30,11 +29,18 @@ export interface DemoFleet {
   readonly agentProcessIds: readonly number[]
 }
 
+export interface FleetWish {
+  /** Whether runs of the demo's workflow wait for its members. */
+  readonly needsApproval: boolean
+  /** What is wrong with machines, by their number from 1. */
+  readonly faults: ReadonlyMap<number, Fault>
+}
+
 /** Starts server, services and agents as processes of their own. @throws demo.part-failed */
 export async function startFleet(
   context: DemoContext,
   screen: DemoScreen,
-  { needsApproval, faults }: Pick<Story, "needsApproval" | "faults">,
+  { needsApproval, faults }: FleetWish,
 ): Promise<DemoFleet> {
   const { workspace, signal } = context
   const nodes = await makeNodes(workspace, faults)

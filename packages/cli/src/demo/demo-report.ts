@@ -1,6 +1,5 @@
 import type { Claim, RunFigures } from "./claims.ts"
 import type { DemoScreen } from "./demo-screen.ts"
-import type { StoryReport } from "./story.ts"
 import { quoteShell } from "./service-files.ts"
 
 /** The last line of --json. Figures of the nodes, never of the server; megabytes are null where nothing tells them. */
@@ -25,6 +24,19 @@ export interface DemoReport {
   readonly databaseMegabytes: number | null
   readonly agentMegabytes: number | null
   readonly installedMegabytes: number | null
+  readonly claims: readonly Claim[]
+  readonly kept?: KeptDemo
+}
+
+export type Footprint = Pick<
+  DemoReport,
+  "serverMegabytes" | "databaseMegabytes" | "agentMegabytes" | "installedMegabytes"
+>
+
+/** What the last line of --json says of any story. */
+export interface StoryReport extends Footprint, Pick<DemoReport, "secondsToFirstSucceededNode" | "secondsTotal"> {
+  readonly ok: boolean
+  readonly nodes: number
   readonly claims: readonly Claim[]
   readonly kept?: KeptDemo
 }

@@ -3,7 +3,8 @@ import type { Client } from "@signalbox/sdk/client"
 import { renderStory } from "../output/render-story.ts"
 import type { DemoScreen } from "./demo-screen.ts"
 import type { NodeEvidence } from "./evidence.ts"
-import type { StoryEnd, StoryReport } from "./story.ts"
+import type { StoryReport } from "./demo-report.ts"
+import type { StoryEnd } from "./story.ts"
 
 /** Shows what `signalbox why` says of an execution, and gives it. */
 export async function tellWhy(

@@ -35,14 +35,7 @@ interface Meaning {
 }
 
 /** Values as text: Ansible reads numbers and truth values, which nothing here depends on. */
-const textOf = (value: unknown): string =>
-  typeof value === "boolean"
-    ? value
-      ? "true"
-      : "false"
-    : typeof value === "object"
-      ? JSON.stringify(value)
-      : String(value)
+const textOf = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value))
 
 async function meaningToAnsible(text: string, file: string): Promise<Meaning> {
   const path = join(directory, file)

@@ -32,6 +32,8 @@ import { stepHandlers } from "./step-handlers.ts"
 import { templateHandlers } from "./template-handlers.ts"
 
 import { voteKeyHandlers } from "./vote-key-handlers.ts"
+export { sealedInputs } from "./sealed-inputs.ts"
+
 export interface ApprovalsServiceOptions extends ApprovalsOptions {
   /** How calls that were held are planned again and run. */
   readonly standing: StandingCaller & StandingRecord & CallPlanner

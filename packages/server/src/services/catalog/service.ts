@@ -8,6 +8,8 @@ import { OrderWaiters } from "./order-waiters.ts"
 import { portfolioHandlers } from "./portfolio-handlers.ts"
 import { productHandlers } from "./product-handlers.ts"
 
+export { sealedOutputs } from "./secret-outputs.ts"
+
 /** What can be launched, by whom and within which constraints; what was launched; and the orders of its provisioners. */
 export function createCatalogService(options: CatalogOptions): Service {
   const { database, clock, logger, notifier } = options

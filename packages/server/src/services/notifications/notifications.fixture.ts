@@ -74,6 +74,7 @@ export async function startNotifications(
   const { clock = systemClock, random = systemRandom } = options
   const handlers = new Map<string, Handler>()
   const secrets = await startSecrets(database)
+  const sealer = secrets.sealerFor(sealedMessages)
   const map = () => ({ version: 1, handlers })
   const router = createRouter({
     ...{ database, clock, random, map, operations: new Map(), authenticators: [], gates: noGates, uses: noUses },
@@ -82,19 +83,9 @@ export async function startNotifications(
   const loopback = parseHostRule("127.0.0.1")
   const egress = createEgress({ allow: loopback ? [loopback] : [], privateAllowed: true })
   const { service } = createNotificationsService({
-    ...{
-      database,
-      clock,
-      random,
-      logger,
-      operations: router,
-      secrets: secrets.reader,
-      sealer: secrets.sealerFor(sealedMessages),
-      egress,
-    },
+    ...{ database, clock, random, logger, operations: router, secrets: secrets.reader, sealer, egress },
     publicUrl: "https://signalbox.test",
-    retryPausesMilliseconds: [50, 50, 50],
-    deliveryScanMilliseconds: 20,
+    ...{ retryPausesMilliseconds: [50, 50, 50], deliveryScanMilliseconds: 20 },
     ...options,
   })
   const executions = new Map<string, OutputOf<typeof executionsGet>>()

@@ -9,6 +9,7 @@ import { sendHandler } from "./send-handler.ts"
 import { subscriptionHandlers } from "./subscription-handlers.ts"
 
 export type { NotificationsOptions } from "./options.ts"
+export { sealedMessages } from "./sealed-messages.ts"
 
 /** Tells people and programs of events: channels, subscriptions, deliveries. */
 export function createNotificationsService(options: NotificationsOptions): { readonly service: Service } {

@@ -39,10 +39,14 @@ export function unseal(ringKey: Uint8Array, place: SecretPlace, { wrappedKey, se
 }
 
 /** The key of a value wrapped under another generation; the sealed value stays as it is. @throws secrets.unreadable */
-export function rewrap(from: Uint8Array, to: Uint8Array, place: SecretPlace, wrappedKey: Uint8Array): Buffer {
+export function rewrap(
+  wrappedKey: Uint8Array,
+  place: SecretPlace,
+  ringKeys: { readonly from: Uint8Array; readonly to: Uint8Array },
+): Buffer {
   return readable(place, () => {
-    const key = decrypt(wrappingKey(from), associated("key", place), wrappedKey)
-    return encrypt(wrappingKey(to), associated("key", place), key)
+    const key = decrypt(wrappingKey(ringKeys.from), associated("key", place), wrappedKey)
+    return encrypt(wrappingKey(ringKeys.to), associated("key", place), key)
   })
 }
 

@@ -32,7 +32,7 @@ async function rewrapSecrets({ sql, ring, generation, signal }: RewrapOptions): 
   while (!signal.aborted) {
     const rows = await listOlderVersions(sql, { after, generation, limit: rewrapPageRows })
     for (const row of rows) {
-      const wrapped = rewrap(ring.get(row.generation), ring.get(generation), row, row.wrapped_key)
+      const wrapped = rewrap(row.wrapped_key, row, { from: ring.get(row.generation), to: ring.get(generation) })
       await replaceWrappedKey(sql, row, { wrapped, generation })
     }
     found += rows.length

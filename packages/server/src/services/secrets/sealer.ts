@@ -28,7 +28,7 @@ export function rewrapText(
   { place, text }: { readonly place: Place; readonly text: string },
 ): string {
   const { generation, wrappedKey, sealed } = partsOf(text)
-  return textOf(to, rewrap(ring.get(generation), ring.get(to), placeOf(place), wrappedKey), sealed)
+  return textOf(to, rewrap(wrappedKey, placeOf(place), { from: ring.get(generation), to: ring.get(to) }), sealed)
 }
 
 /** What all texts of a generation begin with, but those of the first. */
