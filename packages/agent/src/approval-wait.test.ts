@@ -135,10 +135,10 @@ test("W2: the wait takes nothing of the task's own time, nor of what a local pol
   await server.session()
   const key = newKey()
   // The wait alone is longer than the task may work.
-  const patient = orderOf([approval(), shell("echo after > after")], [], 1_500)
+  const patient = orderOf([approval(), shell("echo after > after")], [], 6_000)
   server.start(key, patient)
   const asked = await question(1)
-  await new Promise((resolve) => setTimeout(resolve, 2_000))
+  await new Promise((resolve) => setTimeout(resolve, 7_000))
   server.send(answerTo(asked))
   expect(await server.finished(key)).toMatchObject({ state: "succeeded" })
   expect(read("after")).toBe("after\n")
