@@ -14,6 +14,8 @@ import { HeldPoint } from "@signalbox/testkit/held-point"
 const firstSeed = Number(process.env["KILL_SEED"] ?? Math.floor(Math.random() * 1_000_000))
 const roundsCount = Number(process.env["KILL_ROUNDS"] ?? 3)
 const timeoutMilliseconds = 400_000
+/** What a server that was killed had begun to send is sent again when its claim of a minute has ended. */
+const claimedMilliseconds = 180_000
 const once = { state: "done", rows: 1, records: 1, told: 1 }
 
 let world: ApprovalsInstallation
@@ -54,10 +56,9 @@ function callbacksOf({ id }: Asked): Array<{ messageId: string; data: Record<str
 }
 
 async function expectResult(asked: Asked): Promise<void> {
-  const told = await world.installation.eventually(`the result of ${asked.id}`, async () => {
-    const calls = callbacksOf(asked)
-    return calls.length > 0 && calls
-  })
+  const hasCome = async () => callbacksOf(asked).length > 0
+  await world.installation.eventually(`the result of ${asked.id}`, hasCome, claimedMilliseconds)
+  const told = callbacksOf(asked)
   expect(new Set(told.map(({ messageId }) => messageId)).size).toBe(1)
   for (const { data } of told) expect(data).toMatchObject({ result: "approved", digest: asked.digest })
   const { votes, state } = await world.as("ada").call(approvalRequestsGet, { request: asked.id })
@@ -70,9 +71,8 @@ async function expectResult(asked: Asked): Promise<void> {
 }
 
 async function expectOnce(title: string, asked: Asked): Promise<void> {
-  await world.installation.eventually(`${title} to have run`, async () => {
-    return (await world.witness(title, asked)).state !== "approved"
-  })
+  const isSettled = async () => !["waiting", "approved"].includes((await world.witness(title, asked)).state)
+  await world.installation.eventually(`${title} to have run`, isSettled, claimedMilliseconds)
   expect(await world.witness(title, asked)).toEqual(once)
 }
 
