@@ -99,6 +99,22 @@ async function withPage<T>(options: BrowserContextOptions, work: (page: Page) =>
   }
 }
 
+/** What of a page's globals is asked for: the rest of this program has no document. */
+interface PageElement {
+  readonly parentElement: PageElement | null
+  readonly childNodes: Iterable<{ readonly nodeType: number; readonly textContent: string | null }>
+  readonly outerHTML: string
+  getBoundingClientRect(): { readonly height: number }
+}
+interface PageGlobals {
+  readonly document: {
+    readonly documentElement: { readonly scrollWidth: number; readonly clientWidth: number }
+    querySelectorAll(selector: string): Iterable<PageElement>
+  }
+  getComputedStyle(element: PageElement): { readonly [property in "backgroundColor" | "color" | "opacity"]: string }
+  matchMedia(query: string): { readonly matches: boolean }
+}
+
 interface Looks {
   readonly overflow: number
   readonly faint: readonly string[]
@@ -109,6 +125,7 @@ interface Looks {
 function look(page: Page): Promise<Looks> {
   return page.evaluate(
     ([contrast, target]) => {
+      const { document, getComputedStyle, matchMedia } = globalThis as unknown as PageGlobals
       type Colour = readonly [number, number, number, number]
       const parse = (text: string): Colour => {
         const numbers = (/\(([^)]*)\)/.exec(text)?.[1] ?? "0,0,0,0").split(/[ ,/]+/).map(Number)
@@ -125,13 +142,13 @@ function look(page: Page): Promise<Looks> {
         })
         return 0.2126 * (x ?? 0) + 0.7152 * (y ?? 0) + 0.0722 * (z ?? 0)
       }
-      const ancestors = (element: Element): Element[] => {
-        const all: Element[] = []
-        for (let at: Element | null = element; at; at = at.parentElement) all.unshift(at)
+      const ancestors = (element: PageElement): PageElement[] => {
+        const all: PageElement[] = []
+        for (let at: PageElement | null = element; at; at = at.parentElement) all.unshift(at)
         return all
       }
       const canvas: Colour = matchMedia("(prefers-color-scheme: dark)").matches ? [18, 18, 18, 1] : [255, 255, 255, 1]
-      const contrastOf = (element: Element): number => {
+      const contrastOf = (element: PageElement): number => {
         let below = canvas
         let opacity = 1
         for (const each of ancestors(element)) {
@@ -143,7 +160,7 @@ function look(page: Page): Promise<Looks> {
         const [one, two] = [light(over([r, g, b, a * opacity], below)), light(below)]
         return (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05)
       }
-      const withText = [...document.body.querySelectorAll("*")].filter((element) =>
+      const withText = [...document.querySelectorAll("body *")].filter((element) =>
         [...element.childNodes].some((node) => node.nodeType === 3 && (node.textContent ?? "").trim() !== ""),
       )
       const root = document.documentElement
