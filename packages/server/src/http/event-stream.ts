@@ -2,7 +2,7 @@ import { once } from "node:events"
 import type { ServerResponse } from "node:http"
 import { problemMediaType } from "@signalbox/contracts/problem"
 import type { FastifyBaseLogger } from "fastify"
-import type { StreamMessage } from "../router/handler.ts"
+import { streamOpen, type StreamMessage } from "../router/handler.ts"
 import { toAppError } from "../router/router.ts"
 import { toProblem } from "./problem.ts"
 
@@ -10,21 +10,20 @@ const keepAliveMilliseconds = 15_000
 
 /**
  * Writes messages as server-sent events until they end or the client goes. A slow client slows the source down; an
- * error before the first message is an ordinary problem answer, later one an `error` event.
+ * error before the source's first word is an ordinary problem answer, later one an `error` event.
  */
 export async function writeEventStream(
   response: ServerResponse,
-  messages: AsyncIterable<StreamMessage<unknown>>,
+  messages: AsyncIterable<StreamMessage<unknown> | typeof streamOpen>,
   options: { requestId: string; logger: FastifyBaseLogger },
 ): Promise<void> {
   const source = messages[Symbol.asyncIterator]()
   const closed = once(response, "close")
   const keepAlive = setInterval(() => response.headersSent && response.write(": keep-alive\n\n"), keepAliveMilliseconds)
-  const first = source.next()
-  const begin = setTimeout(() => writeHead(response, options.requestId), 50)
   try {
-    for (let next = await first; !next.done; next = await source.next()) {
+    for (let next = await source.next(); !next.done; next = await source.next()) {
       writeHead(response, options.requestId)
+      if (next.value === streamOpen) continue
       if (!response.write(format(next.value))) await Promise.race([once(response, "drain"), closed])
       if (response.destroyed) break
     }
@@ -33,7 +32,6 @@ export async function writeEventStream(
   } catch (error) {
     fail(response, error, options)
   } finally {
-    clearTimeout(begin)
     clearInterval(keepAlive)
     await source.return?.(undefined)
   }

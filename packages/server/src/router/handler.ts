@@ -114,6 +114,9 @@ export interface StreamMessage<T> {
   readonly data: T
 }
 
+/** Said by a stream that is open though it may have no message for long: until its first word a client has no answer. */
+export const streamOpen = Symbol("stream open")
+
 export type Handler =
   | {
       readonly operation: AnyOperation
@@ -134,7 +137,7 @@ export type Handler =
   | {
       readonly operation: AnyOperation
       readonly effect: "stream"
-      readonly run: (input: never, context: ReadContext) => AsyncIterable<StreamMessage<unknown>>
+      readonly run: (input: never, context: ReadContext) => AsyncIterable<StreamMessage<unknown> | typeof streamOpen>
     }
   | {
       readonly operation: AnyOperation
@@ -171,7 +174,7 @@ export function onChange<O extends Declaration>(
 
 export function onStream<O extends Declaration>(
   operation: O,
-  run: (input: InputOf<O>, context: ReadContext) => AsyncIterable<StreamMessage<OutputOf<O>>>,
+  run: (input: InputOf<O>, context: ReadContext) => AsyncIterable<StreamMessage<OutputOf<O>> | typeof streamOpen>,
 ): Handler {
   return { operation, effect: "stream", run } as unknown as Handler
 }

@@ -22,7 +22,7 @@ import { anonymousCaller } from "./anonymous-caller.ts"
 import { digestOf, withoutSecrets } from "./call-digest.ts"
 import { findRefusal } from "./find-refusal.ts"
 import { checkApproval, findHold, planRouted } from "./gate-stage.ts"
-import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage } from "./handler.ts"
+import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage, streamOpen } from "./handler.ts"
 import type { GateFinder, HoldWishes } from "./gate-ports.ts"
 import type {
   Authenticator,
@@ -62,7 +62,7 @@ export interface EdgeCall {
 export type RouterReply =
   | { readonly effect: "read"; readonly value: unknown }
   | { readonly effect: "change"; readonly reply: Reply<unknown>; readonly repeated: boolean }
-  | { readonly effect: "stream"; readonly messages: AsyncIterable<StreamMessage<unknown>> }
+  | { readonly effect: "stream"; readonly messages: AsyncIterable<StreamMessage<unknown> | typeof streamOpen> }
   | { readonly effect: "session"; readonly accept: (socket: WebSocket) => void }
 
 export interface RouterOptions {

@@ -29,6 +29,8 @@ test("A9: a member finds what waits for an answer, the requester what is asked a
   const since = new Date(fixture.clock.now()).toISOString()
   const submit = (title: string) => fixture.submit(oscar.key, { type: "purchase", title, content: { title } })
   const chairs = await submit("chairs")
+  // Of the same millisecond neither would be the later one.
+  fixture.clock.advance(1)
   const desks = await submit("desks")
   const seen = await inbox(ada)
   expect([ids(seen.decide), seen.counts]).toEqual([[desks.id, chairs.id], { decide: 2, questions: 0, ended: 0 }])

@@ -1,7 +1,7 @@
 import { auditList, eventsList, eventsWatch, whyExplain, whyNode } from "@signalbox/contracts/audit/operations"
 import type { OutputOf } from "@signalbox/contracts/operation"
 import { toInstant, type Clock } from "@signalbox/kernel/clock"
-import { onRead, onStream, type Handler, type Service } from "../../router/handler.ts"
+import { onRead, onStream, streamOpen, type Handler, type Service } from "../../router/handler.ts"
 import type { OperationCaller } from "../../router/ports.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Database } from "../../storage/database.ts"
@@ -71,7 +71,8 @@ function eventHandlers({ expanders }: AuditOptions): Handler[] {
     onStream(eventsWatch, async function* (input, { sql, account, signal }) {
       const after = input.cursor ?? (await findPresentPosition(sql))
       for await (const event of followEvents({ sql, account, after, expanders, signal, ...typesOf(input.type) })) {
-        if (matches(event, input)) yield { id: event.cursor, data: toCloudEvent(event) }
+        if (event === streamOpen) yield streamOpen
+        else if (matches(event, input)) yield { id: event.cursor, data: toCloudEvent(event) }
       }
     }),
   ]

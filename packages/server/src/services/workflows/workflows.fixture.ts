@@ -291,7 +291,7 @@ export async function openFixture(options: FixtureOptions): Promise<Fixture> {
     stream<T>(name: string, input: object, signal = new AbortController().signal) {
       const handler = handlers.get(name)
       if (handler?.effect !== "stream") throw new Error(`${name} is no stream`)
-      const context = { account: testAccount, sql: database, signal } as unknown as ReadContext
+      const context = { account: testAccount, sql: database, signal, caller: {} } as unknown as ReadContext
       return handler.run(input as never, context) as AsyncIterable<{ data: T }>
     },
     blobStore,
