@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto"
-import { link, readFile, rename, rm, stat } from "node:fs/promises"
+import { link, open, rename, rm } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { AppError } from "@signalbox/kernel/app-error"
 import { syncDirectory } from "./sync-directory.ts"
@@ -77,19 +77,28 @@ function besideOf(path: string, which: Beside): string {
 }
 
 async function readKey(path: string): Promise<Buffer | undefined> {
-  const text = await readFile(path, "utf8").catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === "ENOENT") return undefined
-    throw new AppError("settings.invalid", `the master key ${path} can't be read (${cause.code ?? cause.message})`, {
-      cause,
-    })
-  })
-  if (text === undefined) return undefined
-  if (((await stat(path)).mode & 0o007) !== 0)
+  const found = await readFound(path)
+  if (found === undefined) return undefined
+  const { text, mode } = found
+  if ((mode & 0o007) !== 0)
     throw new AppError("settings.invalid", `everybody on this machine can open the master key ${path}: chmod 600`)
   const key = Buffer.from(text.trim(), "base64")
   if (key.length !== keyBytes || key.toString("base64") !== text.trim())
     throw new AppError("settings.invalid", `${path} is no master key: ${keyBytes} bytes in base64`)
   return key
+}
+
+/** Text and mode of the same file: a rotation may remove or replace it meanwhile. */
+async function readFound(path: string): Promise<{ readonly text: string; readonly mode: number } | undefined> {
+  try {
+    await using file = await open(path, "r")
+    const { mode } = await file.stat()
+    return { text: await file.readFile("utf8"), mode }
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (code === "ENOENT") return undefined
+    throw new AppError("settings.invalid", `the master key ${path} can't be read (${code ?? message})`, { cause })
+  }
 }
 
 async function makeKey(path: string): Promise<Buffer> {
