@@ -7,4 +7,8 @@ export const egressLimits = {
   headerBytesMax: 64 * 1024,
   requestBytesMax: 16 * 1024 * 1024,
   responseBytesMax: 64 * 1024 * 1024,
+  /** How long a connection stays open without a call: less than receivers usually keep theirs. */
+  keptMilliseconds: 4_000,
+  keptConnectionsMax: 8,
+  keptPlacesMax: 64,
 } as const

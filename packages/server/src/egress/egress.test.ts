@@ -91,6 +91,52 @@ describe("a call to the outside", () => {
   })
 })
 
+describe("connections that stay open", () => {
+  async function counted(): Promise<{ port: number; connections: () => number }> {
+    const { server, port } = await serve((_request, response) => response.end("x".repeat(2_000)))
+    let connections = 0
+    server.on("connection", () => connections++)
+    return { port, connections: () => connections }
+  }
+
+  it("serve the next call that may be repeated, and no other", async () => {
+    const { port, connections } = await counted()
+    const outside = egress()
+    const call = { ...get(`http://127.0.0.1:${port}/`), isRepeatable: true }
+    for (let n = 0; n < 10; n++) expect((await outside.request(call)).status).toBe(200)
+    const opened = connections()
+    expect(opened).toBeLessThan(4)
+    await outside.request({ ...call, isRepeatable: false })
+    expect(connections()).toBe(opened + 1)
+  })
+
+  it("are not used where the name means other addresses by now, and never where those are refused", async () => {
+    const { port, connections } = await counted()
+    const answers = [["127.0.0.1"], ["127.0.0.2"], ["169.254.169.254"]]
+    const outside = egress({
+      allow: rules("127.0.0.1", "127.0.0.2"),
+      resolve: () => Promise.resolve(answers.shift() ?? []),
+    })
+    const call = { ...get(`http://moving.test:${port}/`), isRepeatable: true }
+    expect((await outside.request(call)).status).toBe(200)
+    expect(await codeOf(outside.request(call))).toBe("egress.unreachable")
+    expect(await codeOf(outside.request(call))).toBe("egress.refused-address")
+    expect(connections()).toBe(1)
+  })
+
+  it("are opened anew after the other side closed them, and after an answer that was too large", async () => {
+    const { server, port } = await serve((_request, response) => response.end("x".repeat(2_000)))
+    const outside = egress()
+    const call = { ...get(`http://127.0.0.1:${port}/`), isRepeatable: true }
+    expect((await outside.request(call)).status).toBe(200)
+    server.closeAllConnections()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect((await outside.request(call)).status).toBe(200)
+    expect(await codeOf(outside.request({ ...call, responseBytesMax: 10 }))).toBe("egress.response-too-large")
+    expect((await outside.request(call)).status).toBe(200)
+  })
+})
+
 describe("which addresses are called", () => {
   it.each([
     "http://127.0.0.1/",

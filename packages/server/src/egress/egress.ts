@@ -2,7 +2,7 @@
  * The one way out (D24): every call that the server makes to an address somebody wrote down. It resolves the name
  * once, checks every address, and connects to those and to no other, so that no answer of a name server after the
  * check leads elsewhere. Redirects are answers like any other: whoever follows one calls again, through the check.
- * Owns the proxy's connections; a direct call opens and closes its own.
+ * Owns the proxy's connections, and those that are kept open; other direct calls open and close their own.
  */
 import { isIP, type LookupFunction } from "node:net"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
@@ -20,6 +20,7 @@ import {
 import { matchesRule, type HostRule } from "./host-rule.ts"
 import { readBounded, withDeadline } from "./bounds.ts"
 import { egressLimits } from "./egress-limits.ts"
+import { KeptPools } from "./kept-pools.ts"
 import { requestHeaders, requestMethod } from "./request-parts.ts"
 
 export interface EgressRequest {
@@ -34,6 +35,11 @@ export interface EgressRequest {
   /** The most the answer's body may have; the call fails beyond it. */
   readonly responseBytesMax: number
   readonly signal?: AbortSignal
+  /**
+   * Whether the connection may be one that an earlier call left open. The other side may just then close it: for calls that
+   * are tried again.
+   */
+  readonly isRepeatable?: boolean
 }
 
 export interface EgressResponse {
@@ -63,13 +69,17 @@ export interface EgressOptions extends AddressPolicy {
 
 export function createEgress(options: EgressOptions): Egress {
   const proxy = options.proxyUrl === undefined ? undefined : new ProxyAgent(proxyOptions(options.proxyUrl))
+  const pools = new KeptPools()
   return {
     async request(request) {
       const url = parseTarget(request.url)
       const method = requestMethod(request.method)
       const headers = requestHeaders(request)
       return withDeadline({ ...request, what: `${method} ${url.host}` }, async (signal) => {
-        const { dispatcher, close } = await dispatcherFor(url, options, proxy)
+        const { dispatcher, close } = await dispatcherFor(url, options, {
+          proxy,
+          pools: request.isRepeatable === true ? pools : undefined,
+        })
         try {
           return await exchange(dispatcher, { url, method, headers, request, signal })
         } catch (error) {
@@ -80,7 +90,10 @@ export function createEgress(options: EgressOptions): Egress {
         }
       })
     },
-    close: async () => proxy?.destroy(),
+    close: async () => {
+      await pools.destroy()
+      await proxy?.destroy()
+    },
   }
 }
 
@@ -98,20 +111,27 @@ interface Way {
   readonly close: () => void
 }
 
-async function dispatcherFor(url: URL, options: EgressOptions, proxy: ProxyAgent | undefined): Promise<Way> {
+interface Owned {
+  readonly proxy: ProxyAgent | undefined
+  readonly pools: KeptPools | undefined
+}
+
+async function dispatcherFor(url: URL, options: EgressOptions, { proxy, pools }: Owned): Promise<Way> {
   const resolve = options.resolve ?? systemResolve
   if (proxy !== undefined && goesByProxy(url, options.noProxy ?? [])) {
     await checkWhatIsKnown(url, options, resolve)
     return { dispatcher: proxy, close: () => undefined }
   }
   const addresses = await checkedAddresses(url, options, resolve)
-  const client = new Client(url.origin, {
+  const connection = {
     allowH2: false,
     maxHeaderSize: egressLimits.headerBytesMax,
     connect: { timeout: egressLimits.connectMilliseconds, lookup: pinned(addresses) },
     headersTimeout: 0,
     bodyTimeout: 0,
-  })
+  }
+  if (pools) return { dispatcher: pools.use(url.origin, addresses, connection), close: () => undefined }
+  const client = new Client(url.origin, connection)
   return { dispatcher: client, close: () => void client.destroy().catch(() => undefined) }
 }
 

@@ -78,6 +78,7 @@ async function post(
   try {
     const { status, headers } = await egress.request({
       method: "POST",
+      isRepeatable: true,
       url: target.url,
       headers: { ...target.headers, "user-agent": "signalbox" },
       body,
