@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
-import { round, withPostgres, type Connection } from "../measure.ts"
+import { figuresOf, round, withPostgres, type Connection } from "../measure.ts"
 import { callerOf, startServerProcess, type Caller, type ServerProcess } from "../server-process.ts"
 import { AgentsDriver } from "../fleet/agents-driver.ts"
 import { preciseNow } from "../fleet/simulated-agent.ts"
@@ -101,17 +101,20 @@ async function measure(connection: Connection, directory: string) {
   }
 }
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0
-
 const directory = await mkdtemp(join(tmpdir(), "signalbox-bench-relay-"))
 const { rates, single } = await withPostgres(async (fresh) => measure(await fresh(), directory))
 await rm(directory, { recursive: true, force: true })
+const [ours, floor] = [figuresOf(rates.relay), figuresOf(rates.direct)]
 const result = {
-  bench: "relay",
-  unit: "tasks/s",
-  ...{ agents, width, runs },
-  direct: { median: round(median(rates.direct)), all: rates.direct.map(round) },
-  relay: { median: round(median(rates.relay)), all: rates.relay.map(round) },
-  millisecondsATaskAtWidth1: { direct: round(median(single.direct)), relay: round(median(single.relay)) },
+  ...{ bench: "relay", runs, unit: "tasks/s", agents, width },
+  ours: { ...ours, millisecondsATaskAtWidth1: figuresOf(single.relay).median },
+  peers: [],
+  floor: {
+    name: "the same run over nodes whose sessions are at its owner",
+    ...floor,
+    millisecondsATaskAtWidth1: figuresOf(single.direct).median,
+  },
+  ratioToBestPeer: null,
+  ratioToFloor: round(ours.median / floor.median),
 }
-process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
+process.stdout.write(`${JSON.stringify(result)}\n`)
