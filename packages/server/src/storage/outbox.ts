@@ -128,7 +128,7 @@ export async function findEvents(
     `select account, aggregate_id as "aggregateId", id, type, subject, subject_version as "subjectVersion", cause,
        caused_by as "causedBy", depth, time, principal, data
      from outbox where account = $1 and ${by.field} = $2 and starts_with(type, $4)
-     order by time, xid, id limit $3`,
+     order by time, xid, subject, subject_version, id limit $3`,
     [by.account, by.value, by.limit, by.typePrefix ?? ""],
   )
   return rows.flatMap((row) => {
