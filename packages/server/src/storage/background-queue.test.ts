@@ -22,10 +22,20 @@ describe("background work", () => {
   afterEach(async () => {
     for (const child of processes.splice(0)) if (child.exitCode === null) child.kill("SIGKILL")
     await Promise.all(queues.splice(0).map((queue) => queue.stop()))
+    // PostgreSQL may still be in a statement of a process that was killed; a truncation beside it may deadlock.
+    await vi.waitFor(async () => expect(await othersAtWork()).toBe(0), wait)
     await test.database.query("truncate outbox, consumer, server, dead_letter, handled")
     await test.database.query("delete from graphile_worker._private_jobs")
   })
   afterAll(() => test.drop())
+
+  async function othersAtWork(): Promise<unknown> {
+    const [row] = await test.database.query<{ count: number }>(
+      `select count(*)::int as count from pg_stat_activity
+       where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'`,
+    )
+    return row?.count
+  }
 
   async function start(
     serverId: string,
