@@ -14,11 +14,15 @@ const serviceDescriptions: Readonly<Record<ServiceName, string>> = {
   artifacts: "Files that steps put on nodes",
   audit: "Events, the audit record, and the story behind an id",
   calendars: "Schedules, maintenance windows and change calendars",
+  actions: "What rules do: each run of an action, and those that were given up",
   fleet: "Nodes, their agents, enrolment and groups",
+  gateway: "External services behind the router",
   identity: "Accounts, users and their sessions, service accounts, API keys, and what they may do",
   notifications: "Channels, subscriptions to events, and what was delivered",
   secrets: "Values that steps use and that nothing shows",
   routing: "The operations and the map that routes them",
+  rules: "What has to happen before and after operations, and because of events",
+  triggers: "Signals, inbound webhooks, and triggers that are fired",
   workflows: "Workflow documents and their executions over nodes",
 }
 

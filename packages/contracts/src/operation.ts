@@ -16,6 +16,10 @@ export type ServiceName =
   | "notifications"
   | "approvals"
   | "catalog"
+  | "rules"
+  | "actions"
+  | "triggers"
+  | "gateway"
 
 /**
  * What an operation does to the world:
