@@ -9,9 +9,10 @@ export const packageDependencies: Readonly<Record<string, readonly string[]>> = 
   expressions: ["kernel"],
   engine: ["kernel"],
   approvals: ["kernel", "expressions"],
+  rules: ["kernel", "expressions"],
   sdk: ["kernel", "contracts"],
   agent: ["kernel", "contracts", "attestation", "masking", "expressions"],
-  server: ["kernel", "contracts", "attestation", "masking", "engine", "expressions", "approvals"],
+  server: ["kernel", "contracts", "attestation", "masking", "engine", "expressions", "approvals", "rules"],
   cli: ["kernel", "contracts", "attestation", "sdk", "server", "agent"],
   testkit: ["kernel", "contracts", "engine", "server"],
 }
@@ -20,7 +21,7 @@ export const packageDependencies: Readonly<Record<string, readonly string[]>> = 
 const pureLibraries = ["zod", "yaml", "@bufbuild/cel", "@bufbuild/re2"]
 
 const testFile = "[.](?:test|fixture)[.]ts$"
-const pureFile = "^packages/(?:kernel|expressions|contracts|engine|approvals)/src/|^packages/.+/model[.]ts$"
+const pureFile = "^packages/(?:kernel|expressions|contracts|engine|approvals|rules)/src/|^packages/.+/model[.]ts$"
 const service = "^packages/server/src/services/([^/]+)/"
 
 function forbid(

@@ -1,0 +1,89 @@
+import { describe, expect, test } from "vitest"
+import { compileRule } from "./compile-rule.ts"
+import { explainRule } from "./explain-rule.ts"
+import { createRuleSet } from "./rule-set.ts"
+import type { RuleSource, RuleTrigger } from "./rule-source.ts"
+
+const finished: RuleTrigger = { on: "event", name: "execution.finished" }
+
+function rule(id: string, when?: string, more: Partial<RuleSource> = {}) {
+  const source = { id, version: 1, triggers: [finished], gating: false, variables: { event: "dyn" } as const, ...more }
+  return compileRule(when === undefined ? source : { ...source, when })
+}
+
+const event = (data: unknown) => ({ event: { type: "execution.finished", data } })
+
+describe("a set of rules", () => {
+  test("finds the rules of a trigger, by its name, a prefix of it or all of its kind", () => {
+    const names = ["execution.finished", "execution.*", "*", "execution", "exec.*", "execution.finished.*"]
+    const rules = names.map((name) => rule(name, undefined, { triggers: [{ on: "event", name }] }))
+    const other = rule("other", undefined, { triggers: [{ on: "after", name: "execution.finished" }] })
+    const set = createRuleSet([...rules, other])
+    const ids = set.match([finished], event({})).matched.map((each) => each.id)
+    expect(ids).toEqual(["*", "execution.*", "execution.finished"])
+    expect(set.match([{ on: "after", name: "execution.finished" }], {}).matched).toEqual([other])
+    expect(set.concerns([{ on: "before", name: "execution.finished" }])).toBe(false)
+    expect(set.concerns([{ on: "webhook", name: "x" }, finished])).toBe(true)
+  })
+
+  test("tells a rule that two triggers name once", () => {
+    const both = rule("both", undefined, { triggers: [finished, { on: "signal", name: "disk" }] })
+    const set = createRuleSet([both])
+    expect(set.match([finished, { on: "signal", name: "disk" }], event({})).matched).toEqual([both])
+  })
+
+  test("tells rules whose condition has no result apart from those whose is false", () => {
+    const set = createRuleSet([
+      rule("a", "event.data.n > 3"),
+      rule("b", "event.data.n > 5"),
+      rule("c", "event.data.m > 3"),
+      rule("d", "has(event.data.m) && event.data.m > 3"),
+      rule("e", "event.data.m > 3 && event.data.n > 5"),
+    ])
+    const { faults, matched } = set.match([finished], event({ n: 4 }))
+    expect(matched.map((each) => each.id)).toEqual(["a"])
+    expect(faults.map((each) => each.rule.id)).toEqual(["c"])
+    expect(faults[0]?.message).toContain('no field "m"')
+  })
+
+  test("is another set with a rule more, replaced or less", () => {
+    const one = createRuleSet([rule("a", "event.data.n > 3")])
+    const two = one.with(rule("b"))
+    const changed = two.with(rule("a", "event.data.n > 9"))
+    const less = two.without("a").without("unknown")
+    const ids = (set: typeof one) => set.match([finished], event({ n: 4 })).matched.map((each) => each.id)
+    expect([one, two, changed, less].map(ids)).toEqual([["a"], ["a", "b"], ["b"], ["b"]])
+    expect([one, two, changed, less].map((set) => set.size)).toEqual([1, 2, 2, 1])
+  })
+})
+
+describe("why a rule matched or not", () => {
+  const explain = (when: string, data: unknown) => explainRule(rule("r", when), [finished], event(data))
+
+  test("names the parts that decided, and the values that they saw", () => {
+    const { condition, outcome } = explain("event.data.n > 3 && event.data.kind == 'disk'", { n: 4, kind: "load" })
+    expect(outcome).toBe("not-matched")
+    expect(condition?.parts).toMatchObject([
+      { text: "event.data.n > 3", value: true, isDecisive: false },
+      { text: 'event.data.kind == "disk"', value: false, isDecisive: true, parts: [{ value: "load" }] },
+    ])
+  })
+
+  test("tells what failed, and what failed without harm", () => {
+    expect(explain("event.data.m > 3 && event.data.n == 4", { n: 4 })).toMatchObject({
+      outcome: "failed",
+      condition: {
+        parts: [{ fault: expect.stringContaining('no field "m"'), isDecisive: true }, { isDecisive: false }],
+      },
+    })
+    expect(explain("event.data.m > 3 || event.data.n == 4", { n: 4 })).toMatchObject({
+      outcome: "matched",
+      condition: { value: true, parts: [{ isDecisive: false }, { value: true, isDecisive: true }] },
+    })
+  })
+
+  test("knows rules without condition, and those that nothing triggered", () => {
+    expect(explainRule(rule("r"), [finished], {}).outcome).toBe("matched")
+    expect(explainRule(rule("r"), [{ on: "event", name: "x" }], {}).outcome).toBe("not-triggered")
+  })
+})
