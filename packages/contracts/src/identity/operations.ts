@@ -159,6 +159,7 @@ export const authWhoami = defineOperation({
       "enrollment",
       "system",
       "schedule",
+      "rule",
       "feed",
       "link",
       "anonymous",

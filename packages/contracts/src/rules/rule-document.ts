@@ -15,6 +15,8 @@ export const rulesLimits = {
   reasonLengthMax: 500,
   delaySecondsMax: 30 * 86_400,
   countMax: 1_000_000,
+  /** Events that a threshold counts: their times are kept, for each group. */
+  thresholdCountMax: 1_000,
 } as const
 
 /** `executions.create`, `executions.*`, `*`, `ext.shop.*`. */
@@ -116,7 +118,7 @@ const limit = z
     onceWithin: duration.optional().describe("Fires at most once in this time"),
     onceAfter: duration.optional().describe("Fires when it has been quiet for so long"),
     threshold: z
-      .strictObject({ count: z.int().min(2).max(rulesLimits.countMax), within: duration })
+      .strictObject({ count: z.int().min(2).max(rulesLimits.thresholdCountMax), within: duration })
       .optional()
       .describe("Fires when there were so many within this time"),
     by: grouping,

@@ -18,7 +18,7 @@ export interface Caller {
   readonly account: string
   /**
    * `usr_…`, `sva_…`, `key:key_…` (a key that belongs to nobody), `node:nod_…`, `enrollment:enk_…`, `schedule:<name>`,
-   * `feed:cfd_…`, `link:apr_…:apl_…`, `system:<service>`, `anonymous`.
+   * `rule:<name>`, `feed:cfd_…`, `link:apr_…:apl_…`, `system:<service>`, `anonymous`.
    */
   readonly principal: string
   readonly kind:
@@ -31,13 +31,14 @@ export interface Caller {
     | "link"
     | "system"
     | "schedule"
+    | "rule"
     | "anonymous"
   readonly roles: readonly RoleName[]
   readonly permissions: ReadonlySet<Permission>
   readonly expiresAt?: number
   /** Narrowed to the nodes that this tag query finds, as they are tagged now. */
   readonly nodes?: string
-  /** Of a schedule: the principal who made it, on whose authority it rests. */
+  /** Of a schedule or a rule: the principal who made it, on whose authority it rests. */
   readonly author?: string
   /** What it showed, where that is not the principal itself: `key_…` or `uss_…`. */
   readonly credential?: string

@@ -89,6 +89,8 @@ export interface RuleMatcher {
   follow(call: RuleCall & { readonly output: unknown }): OrLater<readonly Firing[]>
   /** For `operation.done` the firings that the call's reply told of. */
   matchEvent(account: string, event: RuleEvent): EventMatch
+  /** Types of events, and patterns, that rules of any account wait for: no other event has to be looked at. */
+  eventTypes(): readonly string[]
   /** From memory, or where it is not the present version any more from the database. */
   find(account: string, firing: Firing): Promise<PublishedRule | undefined>
 }
@@ -117,5 +119,6 @@ export const noRules: RuleMatcher = {
   decide: () => pass,
   follow: () => [],
   matchEvent: () => ({ firings: [], members: [], faults: [] }),
+  eventTypes: () => [],
   find: () => Promise.resolve(undefined),
 }

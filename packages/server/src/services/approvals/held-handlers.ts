@@ -20,6 +20,7 @@ import {
   type Handler,
 } from "../../router/handler.ts"
 import type { CallPlanner, Sealer } from "../../router/ports.ts"
+import { standingKindOf } from "../../router/standing-kind.ts"
 import type { Sql } from "../../storage/database.ts"
 import { heldInputUse } from "./held-gate.ts"
 import { hasHeldEnded, toHeldOperation } from "./held-model.ts"
@@ -134,7 +135,7 @@ function templateOf({ directory }: HeldContext, { attributes, freezes }: Kept, a
 
 /** Who made the call that is kept. */
 function callerOf({ principal, author, roles }: Kept, account: string): Caller {
-  const kind = author === undefined ? "key" : "schedule"
+  const kind = author === undefined ? "key" : standingKindOf(principal)
   return { account, principal, kind, roles, permissions: new Set(), ...(author === undefined ? {} : { author }) }
 }
 

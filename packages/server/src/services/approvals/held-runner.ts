@@ -19,6 +19,7 @@ import type {
   StandingRecord,
   WindowState,
 } from "../../router/ports.ts"
+import { standingKindOf } from "../../router/standing-kind.ts"
 import { addJob, type BackgroundTask, type CronTask } from "../../storage/background-queue.ts"
 import type { Database, Sql, Tx } from "../../storage/database.ts"
 import type { Consumer } from "../../storage/dispatcher.ts"
@@ -189,7 +190,7 @@ function findCaller({ principals, clock }: HeldRunnerOptions, held: HeldRow): Ca
   const roles = held.roles.filter((role) => found.roles.includes(role))
   const rights = { roles, permissions: permissionsOf(roles), ...(held.nodes === null ? {} : { nodes: held.nodes }) }
   if (author === null) return { ...found, ...rights }
-  return { account, principal, kind: "schedule", ...rights, author }
+  return { account, principal, kind: standingKindOf(principal), ...rights, author }
 }
 
 async function record(options: HeldRunnerOptions, held: HeldRow, end: HeldEnd): Promise<void> {
