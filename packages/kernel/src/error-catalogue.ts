@@ -74,6 +74,15 @@ export const errorCatalogue = {
     "The map names an operation or a service that this server doesn't have; the last good map stays in force.",
   ),
 
+  "routing.map-changed": entry(
+    "conflict",
+    "Somebody changed the routing map meanwhile; look at `signalbox routes diff` and make the change again.",
+  ),
+  "routing.version-not-found": entry(
+    "not-found",
+    "Old versions are removed after a while; `signalbox routes versions` lists those that are kept.",
+  ),
+
   // Identity
   "identity.missing-credentials": entry(
     "unauthenticated",

@@ -30,7 +30,7 @@ import {
   sealedMessages,
   type NotificationsOptions,
 } from "./services/notifications/service.ts"
-import { addBuiltInRoutes, createRoutingService } from "./services/routing/service.ts"
+import { createRoutingService, makeFirstMap } from "./services/routing/service.ts"
 import { createSecretsService, type SecretsOptions } from "./services/secrets/service.ts"
 import { createWorkflowsService } from "./services/workflows/service.ts"
 import { watchConfiguration, type ConfigurationWatcher } from "./storage/configuration-versions.ts"
@@ -101,7 +101,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const { database, clock, random, logger } = options
   const operations = new Map(declarations.map((operation) => [operation.name, operation]))
   await bootstrapIdentity({ database, clock, random }, options.keepFirstKey)
-  await addBuiltInRoutes(database, operations)
+  await makeFirstMap(database)
 
   // Services call one another through the router and tell the watcher of changes; both are made of the services, so
   // they are bound when the first call happens.
@@ -184,6 +184,7 @@ function makeServices(
   const routing = createRoutingService({
     ...{ database, operations, configurationChanged },
     handlers: () => handlers,
+    here: { urls: [options.publicUrl, options.membersUrl ?? options.publicUrl] },
     onRefused: (version, message) => logger.error({ version }, `the routing map was refused: ${message}`),
   })
   const isOnlyServer = options.isOnlyServer === true

@@ -6,7 +6,7 @@ import { calendarLimits } from "@signalbox/contracts/calendars/timing"
 import { catalogLimits } from "@signalbox/contracts/catalog/catalog-limits"
 import { identityLimits } from "@signalbox/contracts/identity/identity-limits"
 import { notificationLimits } from "@signalbox/contracts/notifications/operations"
-import { operations } from "@signalbox/contracts/operations"
+import { routingLimits } from "@signalbox/contracts/routing/map-document"
 import { limits } from "@signalbox/contracts/schemas"
 import { secretLimits } from "@signalbox/contracts/secrets/operations"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -87,7 +87,7 @@ const bounds: Readonly<Record<string, Bound>> = {
   outbox: { task: "storage.events-retention" },
   outbox_base: { because: fewRows },
   provider_logins: { task: "identity.provider-logins-retention" },
-  routes: { most: operations.length },
+  routing_map_versions: { most: routingLimits.versionsMax },
   schedule_firings: { task: "calendars.firings-retention" },
   schedules: { most: calendarLimits.schedulesMax },
   secret_key_slots: { because: "the last generations of keys, for two master keys at most" },

@@ -27,6 +27,8 @@ import {
   subscriptionsGet,
 } from "@signalbox/contracts/notifications/operations"
 import type { Reply } from "@signalbox/contracts/operation"
+import { changeFields, mapFields } from "@signalbox/contracts/routing/map-document"
+import { routesApply, routesExport } from "@signalbox/contracts/routing/operations"
 import { limits, resourceName } from "@signalbox/contracts/schemas"
 import { hasCode } from "@signalbox/kernel/app-error"
 import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
@@ -38,6 +40,7 @@ import { channelText, subscriptionText } from "./notification-text.ts"
 import { changeCalendarText } from "./change-calendar-text.ts"
 import { groupText } from "./group-text.ts"
 import { identityProviderText } from "./identity-provider-text.ts"
+import { routingMapText } from "./routing-map-text.ts"
 import { scheduleText } from "./schedule-text.ts"
 import { windowText } from "./window-text.ts"
 
@@ -113,6 +116,11 @@ const template = z.strictObject({ kind: z.literal("ApprovalTemplate"), ...templa
 const association = z.strictObject({ kind: z.literal("Association"), ...associationFields }).transform(withoutKind)
 const product = z.strictObject({ kind: z.literal("Product"), ...productFields }).transform(withoutKind)
 const portfolio = z.strictObject({ kind: z.literal("Portfolio"), ...portfolioFields }).transform(withoutKind)
+
+const routingMap = z
+  .strictObject({ kind: z.literal("RoutingMap"), ...mapFields, ...changeFields })
+  // There is one, so it has no name of its own.
+  .transform((document) => ({ ...withoutKind(document), name: "routing-map" }))
 
 export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
   NodeGroup: declare<Group>({
@@ -236,6 +244,13 @@ export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
       return stored && portfolioText(stored)
     },
     apply: async (client, value) => outcomeOf(await client.call(portfoliosApply, value)),
+  }),
+  RoutingMap: declare<z.output<typeof routingMap>>({
+    noun: "routing map",
+    schema: routingMap,
+    text: routingMapText,
+    findText: async (client) => routingMapText((await client.call(routesExport, {})).document),
+    apply: async (client, { name: _, ...value }) => outcomeOf(await client.call(routesApply, value)),
   }),
   Subscription: declare<z.output<typeof subscription>>({
     noun: "subscription",

@@ -105,6 +105,8 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   },
   "nodes.list": { shorts: { query: "t", group: "g" } },
   "nodes.resolve": { shorts: { query: "t", group: "g" } },
+  "routes.diff": { positionals: ["from", "to"] },
+  "routes.rollback": { positionals: ["to"] },
   "secrets.put": {
     file: "value",
     // What editors and `echo` end a file with is hardly ever part of a password.
@@ -159,6 +161,7 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
   "passwords.redeem": "`signalbox login --code` calls it",
   "step-approvals.ask": "the server calls it where a step waits for people",
   "step-approvals.cancel": "the server calls it where no task waits any more",
+  "routes.apply": "`signalbox apply -f` calls it: a map doesn't fit into options",
   "templates.apply": "`signalbox apply -f` calls it: levels don't fit into options",
   "why.explain": "`signalbox why` calls it",
   "why.node": "`signalbox why node` calls it",

@@ -261,6 +261,8 @@ const bodies: Record<string, unknown> = {
   "provisioning-orders.succeed": { epoch: 1 },
   "provisioning-orders.fail": { epoch: 1, reason: "stolen" },
   "routes.put": { services: [] },
+  "routes.apply": {},
+  "routes.rollback": { to: 1 },
   "keys.revoke": {},
   "keys.assign": { owner: "own" },
   "users.update": { displayName: "stolen" },
@@ -405,6 +407,6 @@ async function snapshot(): Promise<unknown> {
     database.query("select name, version from catalog_products where account = 'one'"),
     database.query("select name, version from catalog_portfolios where account = 'one'"),
     database.query("select id, version from catalog_instances where account = 'one'"),
-    database.query("select operation, services from routes order by operation"),
+    database.query("select version, document from routing_map_versions order by version"),
   ])
 }

@@ -3,8 +3,9 @@ import { hasCode } from "@signalbox/kernel/app-error"
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { bootstrapIdentity, createIdentityService } from "../services/identity/service.ts"
-import { addBuiltInRoutes, createRoutingService } from "../services/routing/service.ts"
+import { createRoutingService, makeFirstMap } from "../services/routing/service.ts"
 import { watchConfiguration, type ConfigurationWatcher } from "../storage/configuration-versions.ts"
+import type { Tx } from "../storage/database.ts"
 import { systemClock, systemRandom } from "../system.ts"
 import type { Handler } from "./handler.ts"
 import { noGates } from "./gate-ports.ts"
@@ -29,7 +30,7 @@ beforeAll(async () => {
     key = text
     return Promise.resolve()
   })
-  await addBuiltInRoutes(database, byName)
+  await makeFirstMap(database)
   const configurationChanged = () => void watcher.refresh()
   const handlers: Handler[] = []
   const identity = createIdentityService({
@@ -47,6 +48,7 @@ beforeAll(async () => {
     database,
     operations: byName,
     handlers: () => handlers,
+    here: { urls: [] },
     configurationChanged,
     onRefused: () => undefined,
   })
@@ -90,6 +92,15 @@ function call(operation: string, input: unknown, more: Partial<EdgeCall> = {}): 
     signal: new AbortController().signal,
     ...more,
   }
+}
+
+/** A version of the map that no operation would have let in. */
+async function plant(tx: Tx, routes: object): Promise<void> {
+  await tx.query(
+    `insert into routing_map_versions (account, version, document, stamps, operation, changed_by)
+     select '*', max(version) + 1, $1, '{}', 'test', 'test' from routing_map_versions`,
+    [JSON.stringify({ destinations: {}, services: {}, routes })],
+  )
 }
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
@@ -207,7 +218,7 @@ describe("the router", () => {
 
   test("R2: a map that can't be loaded is refused and reported; the last good one stays", async () => {
     await test_.database.transaction(async (tx) => {
-      await tx.query("update routes set services = '{ghosts}' where operation = 'accounts.list'")
+      await plant(tx, { "accounts.list": { services: ["ghosts"] } })
       await tx.query("update configuration_versions set version = version + 1 where component = 'routing.map'")
     })
     await watcher.refresh()
@@ -222,9 +233,7 @@ describe("the router", () => {
 
   test("R2: a row for an operation that only a newer server has is left alone", async () => {
     await test_.database.transaction(async (tx) => {
-      await tx.query(
-        "insert into routes (account, operation, services, changed_by) values ('*', 'ghosts.list', '{ghosts}', 'test')",
-      )
+      await plant(tx, { "ghosts.list": { services: ["ghosts"] } })
       await tx.query("update configuration_versions set version = version + 1 where component = 'routing.map'")
     })
     await watcher.refresh()

@@ -1,4 +1,5 @@
 import type { AnyOperation } from "@signalbox/contracts/operation"
+import type { MapDocument, mergePolicies } from "@signalbox/contracts/routing/map-document"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Handler } from "./handler.ts"
 
@@ -9,52 +10,145 @@ export interface RoutingMap {
   readonly version: number
   /** The handler of each routed operation; an operation whose row names no service has none. */
   readonly handlers: ReadonlyMap<string, Handler>
+  /** Operations that don't simply go to their handler in this process. */
+  readonly remote: ReadonlyMap<string, RemoteRoute>
+}
+
+export type MergePolicy = (typeof mergePolicies)[number]
+
+/** Another process that serves operations. */
+export interface Destination {
+  readonly name: string
+  readonly url: string
+  readonly ca?: string
+}
+
+/** Where an operation goes when it leaves this process: to one place, or to several whose replies are merged. */
+export interface RemoteRoute {
+  /** Undefined stands for this process. */
+  readonly targets: ReadonlyArray<Destination | undefined>
+  readonly merge?: MergePolicy
 }
 
 export interface RouteRow {
   readonly operation: string
   readonly services: readonly string[]
+  readonly merge?: MergePolicy | undefined
+}
+
+/** What a map is made of beside its document. */
+export interface MapSurroundings {
+  readonly handlers: readonly Handler[]
+  /** What this server itself is called as a destination: rows that name it lead here. */
+  readonly destination?: string | undefined
 }
 
 /** Operations without which a broken map could not be repaired. */
 export const protectedOperations: readonly string[] = [
   "routes.list",
   "routes.put",
+  "routes.apply",
   "routes.reset",
+  "routes.rollback",
+  "routes.versions",
   "auth.whoami",
   "operations.list",
 ]
 
-/** The map that the program itself brings: each operation goes to its own service. */
-export function builtInRows(operations: readonly AnyOperation[]): RouteRow[] {
-  return operations.map((operation) => ({ operation: operation.name, services: [operation.service] }))
+export const emptyDocument: MapDocument = { destinations: {}, services: {}, routes: {} }
+
+/** Streams, sessions and contents that are no JSON are served where they are asked for. */
+const isMovable = ({ effect, rawOutput, name }: AnyOperation): boolean =>
+  (effect === "read" || effect === "change") && rawOutput === undefined && !protectedOperations.includes(name)
+
+/** The row of an operation in a map: its own, its service's, or the built-in one. */
+export function rowOf(document: MapDocument, operation: AnyOperation): RouteRow {
+  const own = Object.hasOwn(document.routes, operation.name) ? document.routes[operation.name] : undefined
+  if (own) return { operation: operation.name, ...own }
+  const moved = Object.hasOwn(document.services, operation.service) ? document.services[operation.service] : undefined
+  const place = moved !== undefined && isMovable(operation) ? `@${moved}` : ""
+  return { operation: operation.name, services: [`${operation.service}${place}`] }
 }
 
 /**
- * Makes a map of its rows, or refuses it whole: a half-loaded map would send calls astray.
+ * Makes a map of its document, or refuses it whole: a half-loaded map would send calls astray. What it says of
+ * operations that this program doesn't have is passed over: another server may be newer, and it harms nobody.
  *
  * @throws routing.invalid-map
  */
-export function makeRoutingMap(version: number, rows: readonly RouteRow[], handlers: readonly Handler[]): RoutingMap {
-  const available = new Map(handlers.map((handler) => [handler.operation.name, handler]))
-  const routed = new Map<string, Handler>()
-  for (const { operation, services } of rows) {
-    const handler = available.get(operation)
-    // Another server of the installation may be newer: its operations can't be called here, and harm nobody.
-    if (!handler) continue
-    for (const service of services) {
-      if (service !== handler.operation.service) {
-        throw new AppError(
-          "routing.invalid-map",
-          `the map sends "${operation}" to "${service}", which doesn't offer it`,
-        )
-      }
-    }
-    if (services.length > 0) routed.set(operation, handler)
+export function makeRoutingMap(version: number, document: MapDocument, around: MapSurroundings): RoutingMap {
+  checkDestinations(document)
+  const handlers = new Map<string, Handler>()
+  const remote = new Map<string, RemoteRoute>()
+  for (const handler of around.handlers) {
+    const { operation } = handler
+    const row = rowOf(document, operation)
+    checkRow(document, row, operation)
+    if (row.services.length === 0) continue
+    handlers.set(operation.name, handler)
+    const targets = row.services.map((entry) => targetOf(document, entry, around.destination))
+    if (targets.length > 1 || targets[0] !== undefined)
+      remote.set(operation.name, { targets, ...(row.merge ? { merge: row.merge } : {}) })
   }
-  for (const operation of protectedOperations) {
-    if (!routed.has(operation))
-      throw new AppError("routing.invalid-map", `the map leaves out "${operation}", without which it can't be repaired`)
-  }
-  return { version, handlers: routed }
+  return { version, handlers, remote }
 }
+
+/** `approvals@east`: service and place. */
+export function splitTarget(entry: string): { readonly service: string; readonly place?: string } {
+  const at = entry.indexOf("@")
+  return at === -1 ? { service: entry } : { service: entry.slice(0, at), place: entry.slice(at + 1) }
+}
+
+function targetOf(document: MapDocument, entry: string, here: string | undefined): Destination | undefined {
+  const { place } = splitTarget(entry)
+  const found = place === undefined || place === here ? undefined : document.destinations[place]
+  return found && place !== undefined
+    ? { name: place, url: found.url, ...(found.ca === undefined ? {} : { ca: found.ca }) }
+    : undefined
+}
+
+function checkDestinations(document: MapDocument): void {
+  const byUrl = new Map<string, string>()
+  for (const [name, { url }] of Object.entries(document.destinations)) {
+    const { origin } = new URL(url)
+    const other = byUrl.get(origin)
+    if (other !== undefined) throw invalid(`the destinations "${other}" and "${name}" are both ${origin}`)
+    byUrl.set(origin, name)
+  }
+  for (const [service, place] of Object.entries(document.services)) {
+    if (service === "routing") throw invalid(`the map moves "routing", which every server has itself`)
+    if (!Object.hasOwn(document.destinations, place))
+      throw invalid(`the map moves "${service}" to "${place}", which is none of its destinations`)
+  }
+}
+
+function checkRow(document: MapDocument, row: RouteRow, operation: AnyOperation): void {
+  const { name } = operation
+  if (protectedOperations.includes(name) && (row.services.length !== 1 || row.services[0] !== operation.service))
+    throw invalid(`the map takes "${name}" away, without which it can't be repaired`)
+  if (new Set(row.services).size !== row.services.length)
+    throw invalid(`the map sends "${name}" twice to the same place`)
+  for (const entry of row.services) {
+    const { service, place } = splitTarget(entry)
+    if (service !== operation.service)
+      throw invalid(`the map sends "${name}" to "${entry}", but only "${operation.service}" offers it`)
+    if (place === undefined) continue
+    if (!Object.hasOwn(document.destinations, place))
+      throw invalid(`the map sends "${name}" to "${entry}", but has no destination "${place}"`)
+    if (!isMovable(operation))
+      throw invalid(`"${name}" can't be moved: streams, sessions and raw contents are served where they are asked for`)
+  }
+  checkMerge(row, operation)
+}
+
+function checkMerge({ services, merge }: RouteRow, { name, effect }: AnyOperation): void {
+  if (services.length < 2) {
+    if (merge !== undefined) throw invalid(`"${name}" goes to one place, so there is nothing to merge`)
+    return
+  }
+  if (merge === undefined) throw invalid(`"${name}" goes to several places: say how to merge (all, first, best-effort)`)
+  if (effect !== "read")
+    throw invalid(`"${name}" changes something, so it goes to one place: several would each carry it out`)
+}
+
+const invalid = (message: string): AppError => new AppError("routing.invalid-map", message)

@@ -75,7 +75,7 @@ export async function startNotifications(
   const handlers = new Map<string, Handler>()
   const secrets = await startSecrets(database)
   const sealer = secrets.sealerFor(sealedMessages)
-  const map = () => ({ version: 1, handlers })
+  const map = () => ({ version: 1, handlers, remote: new Map() })
   const router = createRouter({
     ...{ database, clock, random, map, operations: new Map(), authenticators: [], gates: noGates, uses: noUses },
     markSecretInput: secrets.markInput,

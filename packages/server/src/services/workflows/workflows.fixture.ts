@@ -220,7 +220,7 @@ function openRouter(database: Database, handlers: ReadonlyMap<string, Handler>):
     database,
     clock,
     random,
-    map: () => ({ version: 1, handlers }),
+    map: () => ({ version: 1, handlers, remote: new Map() }),
     operations: new Map(),
     authenticators: [],
     gates: noGates,

@@ -1,0 +1,84 @@
+import { z } from "zod"
+import { limits, resourceName } from "../schemas.ts"
+
+/** The routing map as people write it: what differs from the map that the program itself brings. */
+
+export const routingLimits = {
+  destinationsMax: 32,
+  routesMax: 1000,
+  /** Sub-services that one operation may go to. */
+  targetsMax: 8,
+  caBytesMax: 16 * 1024,
+  /** Versions of the map that are kept. */
+  versionsMax: 200,
+} as const
+
+export const mergePolicies = ["all", "first", "best-effort"] as const
+
+const target = z
+  .string()
+  .max(128)
+  .regex(/^[a-z][a-z-]*(?:@[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?)?$/, "write a service, or service@destination")
+  .describe("A sub-service (`approvals`), or one at a destination (`approvals@east`)")
+
+const targets = z
+  .array(target)
+  .max(routingLimits.targetsMax)
+  .describe("Where the operation goes; none: nowhere, so that nobody can call it")
+
+const merge = z
+  .enum(mergePolicies)
+  .optional()
+  .describe("How the replies of several become one: all, first, or best-effort")
+
+const operationName = z.string().regex(/^[a-z]+(?:-[a-z]+)*\.[a-z]+(?:-[a-z]+)*$/, "write an operation's name")
+
+export const routeFields = { services: targets, merge }
+
+const destination = z
+  .strictObject({
+    url: z
+      .string()
+      .max(500)
+      .regex(/^https?:\/\/[^/?#@\s]+\/?$/, "write scheme, host and port: https://10.0.0.5:8443")
+      .describe("Base URL of the server that is started with `--destination NAME`"),
+    ca: z
+      .string()
+      .max(routingLimits.caBytesMax)
+      .regex(/^-----BEGIN CERTIFICATE-----/, "write a certificate in PEM")
+      .optional()
+      .describe("The certificate authority that the destination's certificate must be of, in PEM; else the usual ones"),
+  })
+  .describe("Another process that serves operations")
+
+const bounded = (most: number) => (value: object) => Object.keys(value).length <= most
+
+export const mapFields = {
+  destinations: z
+    .record(resourceName, destination)
+    .refine(bounded(routingLimits.destinationsMax), `at most ${routingLimits.destinationsMax} destinations`)
+    .default({}),
+  services: z
+    .record(z.string().max(64), resourceName)
+    .default({})
+    .describe("Sub-services that have moved as a whole: service to destination"),
+  routes: z
+    .record(operationName, z.strictObject(routeFields))
+    .refine(bounded(routingLimits.routesMax), `at most ${routingLimits.routesMax} routes`)
+    .default({})
+    .describe("Single operations; they go before `services`"),
+}
+
+export const mapDocument = z.strictObject(mapFields).describe("What differs from the built-in map")
+
+export type MapDocument = z.output<typeof mapDocument>
+
+export const changeFields = {
+  comment: z.string().max(limits.noteLengthMax).optional().describe("Why: kept with the version"),
+  expectedVersion: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe("Refused where the map has another version by then: somebody else was faster"),
+}
