@@ -182,8 +182,7 @@ function makeServices(
     ...(options.passwordCost ? { passwordCost: options.passwordCost } : {}),
   })
   const routing = createRoutingService({
-    ...{ database, operations, configurationChanged },
-    handlers: () => handlers,
+    ...{ database, operations, configurationChanged, handlers: () => handlers },
     here: { urls: [options.publicUrl, options.membersUrl ?? options.publicUrl] },
     onRefused: (version, message) => logger.error({ version }, `the routing map was refused: ${message}`),
   })

@@ -250,7 +250,10 @@ export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
     schema: routingMap,
     text: routingMapText,
     findText: async (client) => routingMapText((await client.call(routesExport, {})).document),
-    apply: async (client, { name: _, ...value }) => outcomeOf(await client.call(routesApply, value)),
+    async apply(client, { destinations, services, routes, comment, expectedVersion }) {
+      const reply = await client.call(routesApply, { destinations, services, routes, comment, expectedVersion })
+      return outcomeOf(reply)
+    },
   }),
   Subscription: declare<z.output<typeof subscription>>({
     noun: "subscription",
