@@ -390,6 +390,39 @@ export const errorCatalogue = {
     "forbidden",
     "The call needs an approval that it did not get; the message names the request.",
   ),
+
+  // Rules
+  "rules.denied": entry(
+    "forbidden",
+    "A rule of this account refuses the call; the message has the rule and its reason.",
+  ),
+  "rules.condition-failed": entry(
+    "forbidden",
+    "The condition of a rule that gates this operation could not be evaluated, so the call is refused; correct the rule.",
+  ),
+  "rules.rewrite-refused": entry(
+    "conflict",
+    "Rules contradict one another, or what they made of the input is not valid; the message names the rules.",
+  ),
+  "rules.template-not-found": entry(
+    "conflict",
+    "A rule wants an approval template that this account doesn't have; make the template or correct the rule.",
+  ),
+  "rules.invalid-rule": entry(
+    "invalid",
+    "Correct the parts listed in `issues`; docs/rules.md has the fields, docs/expressions.md the expressions.",
+  ),
+  "rules.rule-not-found": entry("not-found", "Check the rule's name with `signalbox rules list`."),
+  "rules.author-refused": entry(
+    "forbidden",
+    "A rule acts in its author's name: apply it as a user, a service account or a key that lasts.",
+  ),
+  "rules.event-not-found": entry(
+    "not-found",
+    "Check the event's id with `signalbox events list`; events are kept for a while only.",
+  ),
+  "rules.too-many": entry("conflict", "Remove rules that nobody needs; the limit is named in the message."),
+
   "notifications.too-many": entry("limited", "Remove channels or subscriptions that nobody needs."),
 
   // Events, audit, why

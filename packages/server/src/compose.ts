@@ -18,6 +18,7 @@ import {
   type StandingRecord,
 } from "./router/ports.ts"
 import { createRouter, type Router } from "./router/router.ts"
+import { noRules } from "./router/rule-ports.ts"
 import { createApprovalsService, sealedInputs } from "./services/approvals/service.ts"
 import { createArtifactsService } from "./services/artifacts/service.ts"
 import { createAuditService } from "./services/audit/service.ts"
@@ -138,6 +139,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     ...{ database, clock, random, operations },
     map: () => parts.table.current(),
     authenticators: [...parts.authenticators, approvals.authenticator],
+    rules: noRules,
     gates: approvals.gates,
     uses: noUses,
     markSecretInput: secrets.markInput,

@@ -7,6 +7,7 @@ import { catalogLimits } from "@signalbox/contracts/catalog/catalog-limits"
 import { identityLimits } from "@signalbox/contracts/identity/identity-limits"
 import { notificationLimits } from "@signalbox/contracts/notifications/operations"
 import { routingLimits } from "@signalbox/contracts/routing/map-document"
+import { rulesLimits } from "@signalbox/contracts/rules/rule-document"
 import { limits } from "@signalbox/contracts/schemas"
 import { secretLimits } from "@signalbox/contracts/secrets/operations"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -88,6 +89,8 @@ const bounds: Readonly<Record<string, Bound>> = {
   outbox_base: { because: fewRows },
   provider_logins: { task: "identity.provider-logins-retention" },
   routing_map_versions: { most: routingLimits.versionsMax },
+  rule_versions: { task: "rules.versions-retention" },
+  rules: { most: rulesLimits.rulesMax },
   schedule_firings: { task: "calendars.firings-retention" },
   schedules: { most: calendarLimits.schedulesMax },
   secret_key_slots: { because: "the last generations of keys, for two master keys at most" },

@@ -16,6 +16,8 @@ export const approvalLimits = {
   titleLengthMax: 200,
   commentLengthMax: 4_000,
   waitSecondsMax: 60,
+  /** Templates that rules may want for one call. */
+  ruleTemplatesMax: 64,
   /** Level overrides of an association, one a level. */
   groupOverridesMax: 10,
 } as const

@@ -61,6 +61,7 @@ export const heldOperationsKeep = defineOperation({
       .max(100)
       .default([])
       .describe("Closed calendars, and whose approval each of them wants besides; null where it is skipped"),
+    templates: z.array(resourceName).max(approvalLimits.ruleTemplatesMax).default([]).describe("Wanted by rules"),
     breakGlass: z.string().max(approvalLimits.commentLengthMax).optional(),
   }),
   output: z.object({ request: z.string(), requestUrl: z.string() }),

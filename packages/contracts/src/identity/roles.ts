@@ -67,6 +67,8 @@ export const permissions = [
   "catalog.control",
   "catalog.write",
   "catalog.fulfil",
+  "rules.read",
+  "rules.write",
 ] as const
 
 export type Permission = (typeof permissions)[number]
@@ -87,6 +89,7 @@ const viewer: readonly Permission[] = [
   "notifications.read",
   "approvals.read",
   "catalog.read",
+  "rules.read",
 ]
 const operator: readonly Permission[] = [
   ...viewer,
@@ -127,6 +130,7 @@ const admin: readonly Permission[] = [
   "approvals.write",
   "catalog.write",
   "catalog.fulfil",
+  "rules.write",
 ]
 
 export const roles = {

@@ -146,6 +146,8 @@ async function respond(
   const { reply } = call
   const result = await callRouter(options, request, call)
   void reply.header("x-request-id", request.id)
+  if ("ruledBy" in result && result.ruledBy)
+    void reply.header("signalbox-rules", result.ruledBy.map(({ rule, version }) => `${rule}@${version}`).join(", "))
   switch (result.effect) {
     case "read":
       if (result.value instanceof RawContent) {

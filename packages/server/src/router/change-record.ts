@@ -16,6 +16,8 @@ export interface ChangeRecord {
   readonly sourceAddress?: string | undefined
   readonly inputDigest: string
   readonly events: ReadonlyArray<NewEvent & { readonly id: string }>
+  /** Tells that rules follow the call; comes after its events and is not what it is about. */
+  readonly followed?: NewEvent & { readonly id: string }
   readonly idempotency: IdempotencyKey
   readonly response: unknown
 }
@@ -43,7 +45,9 @@ insert into idempotency (id, account, operation, body_hash, status, response)
 values ($18, $1, $13, $19, 200, $20)`
 
 export async function writeChangeRecord(tx: Tx, record: ChangeRecord): Promise<void> {
-  const { caller, events } = record
+  const { caller } = record
+  const [first] = record.events
+  const events = record.followed ? [...record.events, record.followed] : record.events
   await tx.query(
     recordStatement,
     [
@@ -58,9 +62,9 @@ export async function writeChangeRecord(tx: Tx, record: ChangeRecord): Promise<v
       events.map((event) => event.subject),
       events.map((event) => event.version),
       events.map((event) => JSON.stringify(event.data)),
-      events[0]?.aggregate ?? caller.account,
+      first?.aggregate ?? caller.account,
       record.operation,
-      events[0]?.subject ?? caller.account,
+      first?.subject ?? caller.account,
       record.causedBy ?? null,
       record.sourceAddress ?? null,
       record.inputDigest,
@@ -100,7 +104,7 @@ export async function findReply(sql: Sql, key: IdempotencyKey): Promise<{ readon
 /** An audit record of a call that was refused for lack of authority; nothing else of the call remains. */
 export async function writeRefusalRecord(
   sql: Sql,
-  refusal: Omit<ChangeRecord, "events" | "idempotency" | "response"> & {
+  refusal: Omit<ChangeRecord, "events" | "followed" | "idempotency" | "response"> & {
     readonly outcome: string
     /** Left out, the account. */
     readonly subject?: string

@@ -1,5 +1,6 @@
 import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import type { CallContext, Caller } from "./handler.ts"
+import type { Firing } from "./rule-ports.ts"
 
 /** The port of the gate stage (D1): rules, change calendars and approval associations that may hold a call. */
 
@@ -16,12 +17,21 @@ export interface HoldWishes {
   readonly breakGlass?: string
 }
 
+/** What rules demand of a call: it is held for the approvers of each template, and runs no earlier than its time. */
+export interface GateDemands {
+  readonly templates: readonly string[]
+  /** Milliseconds since 1970. */
+  readonly notBefore?: number
+  readonly by: readonly Firing[]
+}
+
 /** What a gate looks at: enough to say in memory whether something holds the call. */
 export interface GateCall {
   readonly operation: string
   readonly caller: Caller
   readonly attributes: CallAttributes
   readonly wishes: HoldWishes
+  readonly demands?: GateDemands
   readonly now: number
 }
 

@@ -5,7 +5,7 @@ import { assert } from "@signalbox/kernel/assert"
 import { contentDigest } from "@signalbox/approvals/content-digest"
 import { digestOf, withSecretsMarked } from "./call-digest.ts"
 import type { CallPlan, ReadContext } from "./handler.ts"
-import type { CallAttributes, GateFinder, HoldWishes } from "./gate-ports.ts"
+import type { CallAttributes, GateDemands, GateFinder, HoldWishes } from "./gate-ports.ts"
 import type { CallPlanner } from "./ports.ts"
 import type { Routed } from "./routed.ts"
 
@@ -25,15 +25,19 @@ interface GateOptions {
 export async function findHold(
   options: GateOptions,
   routed: Routed,
-  terms: { readonly idempotencyKey: () => string; readonly wishes?: HoldWishes | undefined },
+  terms: {
+    readonly idempotencyKey: () => string
+    readonly wishes?: HoldWishes | undefined
+    readonly demands?: GateDemands | undefined
+  },
 ): Promise<Held | undefined> {
   const { handler, context } = routed
   const { operation } = handler
   if (operation.gateable === false) return undefined
   const { caller, now } = context
   const attributes = await attributesOf(routed)
-  const wishes = terms.wishes ?? {}
-  const call = { operation: operation.name, caller, attributes, now, wishes }
+  const { wishes = {}, demands } = terms
+  const call = { operation: operation.name, caller, attributes, now, wishes, ...(demands && { demands }) }
   const verdict = options.gates.find(call)
   if (verdict.kind === "pass") {
     if (verdict.skipped) await options.gates.recordSkip({ ...call, context, calendars: verdict.skipped })
@@ -57,8 +61,8 @@ export async function findHold(
 export async function planRouted(
   options: GateOptions,
   routed: Routed,
-): Promise<Awaited<ReturnType<CallPlanner["planCall"]>>> {
-  const bodyHash = digestOf(options, routed.handler.operation, routed.input)
+): Promise<Omit<Awaited<ReturnType<CallPlanner["planCall"]>>, "templates">> {
+  const bodyHash = digestOf(options, routed.handler.operation, routed.asked ?? routed.input)
   const plan = await planOf(routed)
   const title = (plan.title ?? routed.handler.operation.summary).slice(0, titleLengthMax)
   return {

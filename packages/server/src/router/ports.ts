@@ -95,6 +95,8 @@ export interface CallPlanner {
     readonly title: string
     readonly attributes: CallAttributes
     readonly bodyHash: string
+    /** Approval templates that rules demand. */
+    readonly templates: readonly string[]
   }>
 }
 

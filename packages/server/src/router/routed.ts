@@ -5,4 +5,6 @@ export interface Routed {
   readonly handler: Handler
   readonly context: ReadContext
   readonly input: unknown
+  /** The input as the caller sent it, where rules changed it since. */
+  readonly asked?: unknown
 }

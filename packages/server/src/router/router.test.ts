@@ -11,6 +11,7 @@ import type { Handler } from "./handler.ts"
 import { noGates } from "./gate-ports.ts"
 import { noUses } from "./ports.ts"
 import { createRouter, type EdgeCall, type Router } from "./router.ts"
+import { noRules } from "./rule-ports.ts"
 
 const own = operations.filter((operation) => operation.service === "identity" || operation.service === "routing")
 const byName = new Map(own.map((operation) => [operation.name, operation]))
@@ -67,6 +68,7 @@ beforeAll(async () => {
     map: () => routing.table.current(),
     operations: byName,
     authenticators: identity.authenticators,
+    rules: noRules,
     gates: noGates,
     uses: noUses,
     markSecretInput: (text) => `marked:${text.length}`,

@@ -1,7 +1,5 @@
-import { AsyncLocalStorage } from "node:async_hooks"
-import { createHash } from "node:crypto"
 import { permissionsOf } from "@signalbox/contracts/identity/roles"
-import type { AnyOperation, Reply } from "@signalbox/contracts/operation"
+import type { AnyOperation, Held, Reply } from "@signalbox/contracts/operation"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import type { Clock } from "@signalbox/kernel/clock"
@@ -9,40 +7,37 @@ import { newId } from "@signalbox/kernel/id"
 import { findNearNames } from "@signalbox/kernel/near-names"
 import type { Random } from "@signalbox/kernel/random"
 import type { WebSocket } from "ws"
-import type { Database, Tx } from "../storage/database.ts"
-import {
-  claimIdempotencyKey,
-  isRepeatedKey,
-  writeChangeRecord,
-  writeRefusalRecord,
-  findChangeCausedBy,
-  findReply,
-} from "./change-record.ts"
+import type { Database } from "../storage/database.ts"
 import { anonymousCaller } from "./anonymous-caller.ts"
-import { digestOf, withoutSecrets } from "./call-digest.ts"
+import { digestOf } from "./call-digest.ts"
+import { findChangeCausedBy, findReply, writeRefusalRecord } from "./change-record.ts"
+import { assertNoTransaction, carryOutChange, idempotencyIdOf } from "./change-stage.ts"
 import { findRefusal } from "./find-refusal.ts"
+import { followAnswer, type Started } from "./follow-stage.ts"
 import { checkApproval, findHold, planRouted } from "./gate-stage.ts"
-import type { Caller, ChangeContext, Handler, NewEvent, ReadContext, StreamMessage, streamOpen } from "./handler.ts"
+import type { Caller, Handler, ReadContext, StreamMessage, streamOpen } from "./handler.ts"
 import type { GateFinder, HoldWishes } from "./gate-ports.ts"
 import type {
   Authenticator,
   CallPlanner,
   OperationCaller,
-  StandingApproval,
   StandingCall,
   StandingCaller,
   StandingRecord,
   UseRecorder,
 } from "./ports.ts"
-import { refuseUnstorable } from "./storable-text.ts"
 import type { Routed } from "./routed.ts"
 import type { RoutingMap } from "./routing-map.ts"
+import type { Firing, RuleMatcher } from "./rule-ports.ts"
+import { applyRules, isRuled, refuseDenied, type Ruled } from "./rule-stage.ts"
+import { validateInput } from "./validate-input.ts"
 
 /**
  * The one entry point. Every call, whoever makes it, passes the stages in `carryOut` in this order: route,
- * authenticate, authorize, validate, gates (rules, calendars, approvals), handler, record (events, audit, idempotency
- * in the handler's transaction), use. Calls between services skip authentication and gates (D3), standing calls (a
- * schedule's) skip authentication; nothing else is skipped.
+ * authenticate, authorize, validate, rules, gates (calendars, approvals), handler, record (events, audit, idempotency,
+ * and the rules that follow, in the handler's transaction), use. Calls between services skip authentication, rules and
+ * gates (D3), standing calls (a schedule's) skip authentication; a call that was held is only denied by rules, since all
+ * else they demand of it was done when it was held. Nothing else is skipped.
  */
 
 /** A call from outside: API, console, link, command line. */
@@ -60,10 +55,18 @@ export interface EdgeCall {
 }
 
 export type RouterReply =
-  | { readonly effect: "read"; readonly value: unknown }
-  | { readonly effect: "change"; readonly reply: Reply<unknown>; readonly repeated: boolean }
+  | ({ readonly effect: "read"; readonly value: unknown } & RuleNotes)
+  | ({ readonly effect: "change"; readonly reply: Reply<unknown>; readonly repeated: boolean } & RuleNotes)
   | { readonly effect: "stream"; readonly messages: AsyncIterable<StreamMessage<unknown> | typeof streamOpen> }
   | { readonly effect: "session"; readonly accept: (socket: WebSocket) => void }
+
+/** What rules had to do with a call. */
+interface RuleNotes {
+  /** Those that rewrote it, or that it is held for. */
+  readonly ruledBy?: readonly Firing[]
+  /** Those that follow it: not in a reply that is given again. */
+  readonly started?: Started
+}
 
 export interface RouterOptions {
   readonly database: Database
@@ -74,6 +77,7 @@ export interface RouterOptions {
   /** All operations that exist, routed or not. */
   readonly operations: ReadonlyMap<string, AnyOperation>
   readonly authenticators: readonly Authenticator[]
+  readonly rules: RuleMatcher
   readonly gates: GateFinder
   readonly uses: UseRecorder
   /** Stands for a secret input in digests: the same for the same text, and nothing to guess it by. */
@@ -86,11 +90,8 @@ export interface Router extends OperationCaller, StandingCaller, StandingRecord,
   authenticate(token: string | undefined, sourceAddress: string | undefined): Promise<Caller>
 }
 
-/** Set while a handler's transaction is open: a call from inside would wait for itself (D2). */
-const openTransaction = new AsyncLocalStorage<string>()
-
+const noFirings: readonly Firing[] = []
 const idempotencyKeyPattern = /^[\x21-\x7e]{8,128}$/
-const repeatedKeyRetriesMax = 1
 
 export function createRouter(options: RouterOptions): Router {
   return {
@@ -98,7 +99,7 @@ export function createRouter(options: RouterOptions): Router {
     carryOut: (call) => carryOut(options, call),
     call: (operation, input, as) => callBetween(options, { operation, input, as }) as Promise<never>,
     callStanding: (call) => carryOutStanding(options, call),
-    planCall: async (call) => planRouted(options, await routeStanding(options, call)),
+    planCall: (call) => planStanding(options, call),
     findStandingChange: findChangeCausedBy,
     findStandingReply: (sql, { bodyHash, ...call }) => findReply(sql, { id: idempotencyIdOf(call), bodyHash }),
   }
@@ -136,8 +137,8 @@ async function carryOut(options: RouterOptions, call: EdgeCall): Promise<RouterR
     ...(call.sourceAddress ? { sourceAddress: call.sourceAddress } : {}),
   }
   await authorize(options, handler, { context, rawInput: call.input })
-  const routed: Routed = { handler, context, input: validate(handler.operation, call.input) }
-  if (handler.effect !== "change") return answer(routed)
+  const routed: Routed = { handler, context, input: validateInput(handler.operation, call.input) }
+  if (handler.effect !== "change") return answer(options, routed)
   return changeThroughGates(options, routed, {
     idempotencyKey: () => requireIdempotencyKey(call),
     wishes: call.wishes,
@@ -159,18 +160,39 @@ async function changeThroughGates(
 ): Promise<Extract<RouterReply, { effect: "change" }>> {
   const { caller, now, requestId } = routed.context
   const operation = routed.handler.operation.name
-  if (terms.approval) {
-    await checkApproval(options, routed, terms.approval.digest)
-  } else {
-    const held = await findHold(options, routed, terms)
-    if (held) return { effect: "change", reply: held, repeated: false }
-  }
-  const outcome = await change(options, routed, {
+  const ruled = await passGates(options, routed, terms)
+  if (ruled.held) return { effect: "change", reply: ruled.held, repeated: false, ...notesOf(ruled) }
+  const { value, repeated, started } = await carryOutChange(options, ruled.routed, {
     key: terms.idempotencyKey(),
+    isFollowed: true,
     ...(terms.approval && { bodyHash: terms.approval.bodyHash, guard: terms.approval.guard }),
   })
   options.uses.record({ operation, caller, requestId, now })
-  return { effect: "change", reply: { status: "done", value: outcome.value }, repeated: outcome.repeated }
+  return {
+    ...{ effect: "change", reply: { status: "done", value }, repeated, ...notesOf(ruled) },
+    ...(started && { started }),
+  }
+}
+
+/** Rules, then what holds calls. */
+async function passGates(
+  options: RouterOptions,
+  routed: Routed,
+  terms: ChangeTerms,
+): Promise<Ruled & { readonly held?: Held }> {
+  const isAsked = isRuled(options.rules, routed, "before")
+  if (terms.approval) {
+    if (isAsked) await refuseDenied(options, routed)
+    await checkApproval(options, routed, terms.approval.digest)
+    return { routed, by: noFirings }
+  }
+  const ruled: Ruled = isAsked ? await applyRules(options, routed) : { routed, by: noFirings }
+  const held = await findHold(options, ruled.routed, { ...terms, demands: ruled.demands })
+  return held ? { ...ruled, held } : ruled
+}
+
+function notesOf({ by }: Pick<Ruled, "by">): RuleNotes {
+  return by.length > 0 ? { ruledBy: by } : {}
 }
 
 /** A call of origin `edge` whose caller is established already: nobody waits for it with a credential in hand. */
@@ -180,11 +202,18 @@ async function carryOutStanding(options: RouterOptions, call: StandingCall): Pro
   return (await changeThroughGates(options, routed, { idempotencyKey: () => idempotencyKey, approval })).reply
 }
 
+/** Rules see it as they would see the call; what they want approved is told to whoever plans. */
+async function planStanding(options: RouterOptions, call: Parameters<CallPlanner["planCall"]>[0]) {
+  const routed = await routeStanding(options, call)
+  const ruled = isRuled(options.rules, routed, "before") ? await applyRules(options, routed) : undefined
+  return { ...(await planRouted(options, ruled?.routed ?? routed)), templates: ruled?.demands?.templates ?? [] }
+}
+
 async function routeStanding(
   options: RouterOptions,
   call: Omit<StandingCall, "idempotencyKey" | "approval">,
 ): Promise<Routed> {
-  assert(openTransaction.getStore() === undefined, `${call.operation} was called while a transaction was open`)
+  assertNoTransaction(call.operation)
   const { caller, cause, causedBy, depth } = call
   const handler = route(options, options.map(), call.operation)
   if (handler.effect !== "change")
@@ -201,7 +230,7 @@ async function routeStanding(
     sql: options.database,
   }
   await authorize(options, handler, { context, rawInput: call.input })
-  return { handler, context, input: validate(handler.operation, call.input) }
+  return { handler, context, input: validateInput(handler.operation, call.input) }
 }
 
 type CallBetween = Parameters<OperationCaller["call"]>
@@ -211,7 +240,7 @@ async function callBetween(
   options: RouterOptions,
   { operation, input, as }: { operation: CallBetween[0]; input: unknown; as: CallBetween[2] },
 ): Promise<unknown> {
-  assert(openTransaction.getStore() === undefined, `a handler called ${operation.name} while its transaction was open`)
+  assertNoTransaction(operation.name)
   const { clock, random, database } = options
   const handler = route(options, options.map(), operation.name)
   const requestId = newId("request", clock, random)
@@ -229,8 +258,8 @@ async function callBetween(
     sql: database,
   }
   await authorize(options, handler, { context, rawInput: input })
-  const routed: Routed = { handler, context, input: validate(handler.operation, input) }
-  if (handler.effect === "change") return (await change(options, routed, as.once ?? { key: requestId })).value
+  const routed: Routed = { handler, context, input: validateInput(handler.operation, input) }
+  if (handler.effect === "change") return (await carryOutChange(options, routed, as.once ?? { key: requestId })).value
   assert(handler.effect === "read", `${operation.name} can't be called between services`)
   return handler.run(routed.input as never, context)
 }
@@ -267,27 +296,17 @@ async function authorize(
   throw refusal
 }
 
-function validate(operation: AnyOperation, input: unknown): unknown {
-  const result = operation.input.safeParse(input ?? {})
-  if (result.success) {
-    refuseUnstorable(result.data)
-    return result.data
-  }
-  const issues = result.error.issues
-    .slice(0, 50)
-    .map((issue) => ({ path: issue.path.join("."), message: issue.message }))
-  const first = issues[0]
-  throw new AppError(
-    "request.invalid-input",
-    `${operation.name}: ${first?.path ? `${first.path}: ` : ""}${first?.message ?? "invalid input"}`,
-    { issues },
-  )
-}
-
-async function answer({ handler, context, input }: Routed): Promise<RouterReply> {
+async function answer(options: RouterOptions, asked: Routed): Promise<RouterReply> {
+  const ruled = isRuled(options.rules, asked, "before") ? await applyRules(options, asked) : undefined
+  const routed = ruled?.routed ?? asked
+  const notes = ruled ? notesOf(ruled) : undefined
+  const { handler, context, input } = routed
   switch (handler.effect) {
-    case "read":
-      return { effect: "read", value: await handler.run(input as never, context) }
+    case "read": {
+      const value = await handler.run(input as never, context)
+      const started = isRuled(options.rules, routed, "after") ? await followAnswer(options, routed, value) : undefined
+      return { effect: "read", value, ...notes, ...(started && { started }) }
+    }
     case "stream":
       return { effect: "stream", messages: handler.run(input as never, context) }
     case "session":
@@ -310,74 +329,6 @@ function requireIdempotencyKey(call: EdgeCall): string {
       "the Idempotency-Key must have 8 to 128 printable characters",
     )
   return key
-}
-
-const idempotencyIdOf = ({ account, principal, key }: { account: string; principal: string; key: string }): string =>
-  createHash("sha256").update(`${account}\0${principal}\0${key}`).digest("hex")
-
-async function change(
-  options: RouterOptions,
-  routed: Routed,
-  once: { readonly key: string; readonly bodyHash?: string; readonly guard?: StandingApproval["guard"] },
-): Promise<{ value: unknown; repeated: boolean }> {
-  const { handler, context, input } = routed
-  assert(handler.effect === "change", "only changes run in a transaction")
-  const idempotency = {
-    id: idempotencyIdOf({ account: context.account, principal: context.caller.principal, key: once.key }),
-    bodyHash: once.bodyHash ?? digestOf(options, handler.operation, input),
-  }
-  await handler.prepare?.(input as never, context)
-  for (let retry = 0; ; retry++) {
-    const hints: Array<() => void | Promise<void>> = []
-    try {
-      const outcome = await options.database.transaction((tx) =>
-        openTransaction.run(handler.operation.name, async () => {
-          await once.guard?.(tx)
-          return changeOnce(options, { ...routed, tx, idempotency, hints })
-        }),
-      )
-      await Promise.all(hints.map(async (hint) => hint()))
-      return outcome
-    } catch (error) {
-      if (retry >= repeatedKeyRetriesMax || !isRepeatedKey(error)) throw error
-    }
-  }
-}
-
-interface OpenChange extends Routed {
-  readonly tx: Tx
-  readonly idempotency: { readonly id: string; readonly bodyHash: string }
-  readonly hints: Array<() => void | Promise<void>>
-}
-
-async function changeOnce(options: RouterOptions, open: OpenChange): Promise<{ value: unknown; repeated: boolean }> {
-  const { handler, tx, idempotency, hints } = open
-  assert(handler.effect === "change", "only changes run in a transaction")
-  const state = await claimIdempotencyKey(tx, idempotency.id)
-  if (state.kind === "in-flight")
-    throw new AppError("request.idempotency-in-flight", "a call with this Idempotency-Key is still running")
-  if (state.kind === "known") {
-    if (state.bodyHash === idempotency.bodyHash) return { value: state.response, repeated: true }
-    throw new AppError("request.idempotency-key-reused", "this Idempotency-Key was used for another call")
-  }
-  const events: NewEvent[] = []
-  const { sql: _, ...callContext } = open.context
-  const context: ChangeContext = {
-    ...callContext,
-    tx,
-    emit: (event) => void events.push(event),
-    afterCommit: (hint) => void hints.push(hint),
-  }
-  const value = await handler.run(open.input as never, context)
-  await writeChangeRecord(tx, {
-    ...callContext,
-    operation: handler.operation.name,
-    inputDigest: idempotency.bodyHash,
-    events: events.map((event) => ({ ...event, id: newId("event", options.clock, options.random) })),
-    idempotency,
-    response: withoutSecrets(handler.operation, value),
-  })
-  return { value, repeated: false }
 }
 
 /** The code and the words of any error, for the edges; a bug becomes `request.internal` without its details. */

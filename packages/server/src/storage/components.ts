@@ -13,4 +13,5 @@ export const components = [
   "notifications",
   "approvals",
   "catalog",
+  "rules",
 ] as const

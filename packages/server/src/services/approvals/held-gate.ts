@@ -31,12 +31,17 @@ export function createHeldGate(options: HeldGateOptions): GateFinder {
   }
 }
 
-/** An association holds the call; so does a closed calendar, unless the call breaks its glass (A15). */
+/**
+ * An association holds the call, or a rule that wants it approved or delayed; so does a closed calendar, unless the call
+ * breaks its glass (A15).
+ */
 function find({ directory, freezes }: HeldGateOptions, call: GateCall): GateVerdict {
-  const { caller, attributes, operation, wishes, now } = call
+  const { caller, attributes, operation, wishes, demands, now } = call
   const { account } = caller
+  const missing = demands?.templates.find((name) => !directory.findTemplate(account, { name, groups: {} }))
+  if (missing !== undefined) return refuseWithout(missing, demands)
   const closed = freezes.find(account, { operation, attributes }, now)
-  const isHeld = directory.match(account, attributes) !== undefined
+  const isHeld = demands !== undefined || directory.match(account, attributes) !== undefined
   if (closed.length === 0) return { kind: isHeld ? "hold" : "pass" }
   if (wishes.breakGlass !== undefined)
     return isHeld ? { kind: "hold" } : { kind: "pass", skipped: closed.map(({ calendar }) => calendar) }
@@ -44,6 +49,12 @@ function find({ directory, freezes }: HeldGateOptions, call: GateCall): GateVerd
     return freezeTemplate === null || !directory.findTemplate(account, { name: freezeTemplate, groups: {} })
   })
   return shut ? refuse(shut) : { kind: "hold" }
+}
+
+function refuseWithout(template: string, demands: GateCall["demands"]): GateVerdict {
+  const rules = (demands?.by ?? []).map(({ rule }) => rule)
+  const reason = `a rule (${rules.join(", ")}) wants the approval template "${template}", which does not exist`
+  return { kind: "deny", code: "rules.template-not-found", reason, details: { template, rules } }
 }
 
 function refuse({ calendar, freezeTemplate, opensAt, event, unknown }: Freeze): GateVerdict {
@@ -74,7 +85,7 @@ async function recordSkip(
 
 async function hold(options: HeldGateOptions, call: HeldCall): Promise<{ requestId: string; requestUrl: string }> {
   const { operations, sealer } = options
-  const { caller, context, idempotency, wishes, now, attributes, operation } = call
+  const { caller, context, idempotency, wishes, demands, now, attributes, operation } = call
   const { account, principal } = caller
   if (wishes.notBefore !== undefined && wishes.notBefore > now + notBeforeMillisecondsMax)
     throw new AppError(
@@ -86,6 +97,7 @@ async function hold(options: HeldGateOptions, call: HeldCall): Promise<{ request
   const freezes = options.freezes
     .find(account, { operation, attributes }, now)
     .map(({ calendar, freezeTemplate }) => ({ calendar, template: isSkipped ? null : freezeTemplate }))
+  const notBefore = Math.max(wishes.notBefore ?? 0, demands?.notBefore ?? 0)
   const kept = await operations.call(
     heldOperationsKeep,
     {
@@ -96,6 +108,8 @@ async function hold(options: HeldGateOptions, call: HeldCall): Promise<{ request
       ...(caller.author === undefined ? {} : { author: caller.author }),
       ...(caller.nodes === undefined ? {} : { nodes: caller.nodes }),
       ...wishes,
+      ...(demands && { templates: [...demands.templates] }),
+      ...(notBefore > 0 && { notBefore }),
       freezes,
     },
     {

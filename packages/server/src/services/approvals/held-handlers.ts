@@ -64,7 +64,9 @@ export function heldHandlers(context: HeldContext): Handler[] {
           checkIsCaller(held, ctx.caller)
           const { caller, cause, requestId, depth } = ctx
           const call = { operation: held.operation, input: input.newInput, caller, cause, causedBy: requestId, depth }
-          planned.set(input, await context.planner.planCall(call))
+          const plan = await context.planner.planCall(call)
+          checkTemplates(held, plan)
+          planned.set(input, plan)
         },
       },
     ),
@@ -110,21 +112,26 @@ async function keep(
 }
 
 /**
- * The regular approvers first, then those of each closed calendar. Nothing approves itself during a freeze: criteria
- * are the regular template's alone.
+ * The regular approvers first, then those whom rules want, then those of each closed calendar. Where several have to say
+ * yes nothing approves itself: the criteria of one template can't speak for the others.
  */
-function templateOf({ directory }: HeldContext, { attributes, freezes }: Kept, account: string): PinnedTemplate | null {
+function templateOf({ directory }: HeldContext, kept: Kept, account: string): PinnedTemplate | null {
+  const { attributes, freezes, templates } = kept
   const regular = directory.match(account, attributes)?.template
-  const names = [...new Set(freezes.flatMap(({ template }) => (template === null ? [] : [template])))]
-  const extra = names.flatMap((name) => directory.findTemplate(account, { name, groups: {} }) ?? [])
-  const [first, ...others] = [...(regular ? [regular] : []), ...extra]
-  if (!first || extra.length === 0) return first ?? null
+  const find = (name: string) => directory.findTemplate(account, { name, groups: {} }) ?? []
+  const ruled = templates.filter((name) => name !== regular?.name).flatMap(find)
+  const names = new Set(freezes.flatMap(({ template }) => (template === null ? [] : [template])))
+  const frozen = [...names].flatMap(find)
+  const parts = [
+    ...(regular ? [{ template: regular, prefix: "" }] : []),
+    ...ruled.map((template) => ({ template, prefix: `${template.name}-` })),
+    ...frozen.map((template) => ({ template, prefix: "freeze-" })),
+  ]
+  const [first, ...others] = parts.map(({ template }) => template)
+  if (!first || (others.length === 0 && frozen.length === 0)) return first ?? null
   const { approveWhen: _, ...rule } = first.rule
-  const levels = [first, ...others].flatMap((template) =>
-    template.rule.levels.map((level) => ({
-      ...level,
-      name: template === regular ? level.name : `freeze-${level.name}`,
-    })),
+  const levels = parts.flatMap(({ template, prefix }) =>
+    template.rule.levels.map((level) => ({ ...level, name: `${prefix}${level.name}` })),
   )
   return {
     name: [first, ...others].map(({ name }) => name).join("+"),
@@ -150,6 +157,18 @@ async function getHeld(sql: Sql, caller: Caller, request: string): Promise<HeldR
 function checkIsCaller({ principal, requestId }: HeldRow, caller: Caller): void {
   if (principal !== caller.principal)
     throw new AppError("approvals.not-the-requester", `only ${principal}, who made the call, may edit ${requestId}`)
+}
+
+/** An edit can't evade those whom a rule wants to be asked: they are chosen when the call is held. */
+function checkTemplates({ requestId, template }: HeldRow, { templates }: Planned): void {
+  const asked = template?.split("+") ?? []
+  const missing = templates.find((name) => !asked.includes(name))
+  if (missing === undefined) return
+  throw new AppError(
+    "approvals.edit-conflict",
+    `a rule wants "${missing}" to approve this, whom ${requestId} does not ask: submit the call anew`,
+    { details: { template: missing } },
+  )
 }
 
 async function waitForEnd(

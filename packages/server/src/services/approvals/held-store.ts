@@ -41,6 +41,8 @@ export interface HeldRow extends Omit<NewHeldOperation, "sealed"> {
   readonly revision: number
   readonly requestState: RequestStateName
   readonly requestVersion: number
+  /** Names joined by `+`; null where nobody is asked. */
+  readonly template: string | null
   readonly attributes: Readonly<Record<string, string>>
   readonly cause: string
   readonly depth: number
@@ -50,7 +52,7 @@ const columns = `h.request_id as "requestId", h.account, h.operation, h.sealed, 
   h.idempotency_key as "idempotencyKey", h.body_hash as "bodyHash", h.not_before as "notBefore",
   h.window_name as "window", h.break_glass as "breakGlass", h.calendars, h.state, h.called_at as "calledAt", h.result,
   h.error_code as "errorCode", h.error_message as "errorMessage", h.created_at as "createdAt", h.ran_at as "ranAt",
-  r.digest, r.revision, r.state as "requestState",
+  r.digest, r.revision, r.state as "requestState", r.state_data #>> '{template,name}' as template,
   r.version as "requestVersion", r.attributes, r.cause, r.depth`
 
 export async function insertHeld(tx: Tx, held: NewHeldOperation): Promise<void> {

@@ -17,6 +17,7 @@ import type { Executor, ExecutorReport } from "../../router/ports.ts"
 import { noGates } from "../../router/gate-ports.ts"
 import { noUses } from "../../router/ports.ts"
 import { createRouter } from "../../router/router.ts"
+import { noRules } from "../../router/rule-ports.ts"
 import type { Database } from "../../storage/database.ts"
 import { systemClock, systemRandom } from "../../system.ts"
 import { createFleetService } from "./service.ts"
@@ -69,6 +70,7 @@ export async function startFleetServer(options: {
       },
       ...fleet.authenticators,
     ],
+    rules: noRules,
     gates: noGates,
     uses: noUses,
     markSecretInput: (text) => text,

@@ -20,6 +20,7 @@ import { onRead, type Handler } from "../../router/handler.ts"
 import { noGates } from "../../router/gate-ports.ts"
 import { noUses } from "../../router/ports.ts"
 import { createRouter } from "../../router/router.ts"
+import { noRules } from "../../router/rule-ports.ts"
 import { startBackgroundQueue } from "../../storage/background-queue.ts"
 import type { Database } from "../../storage/database.ts"
 import { appendEvents, type Expander } from "../../storage/outbox.ts"
@@ -77,8 +78,8 @@ export async function startNotifications(
   const sealer = secrets.sealerFor(sealedMessages)
   const map = () => ({ version: 1, handlers, remote: new Map() })
   const router = createRouter({
-    ...{ database, clock, random, map, operations: new Map(), authenticators: [], gates: noGates, uses: noUses },
-    markSecretInput: secrets.markInput,
+    ...{ database, clock, random, map, operations: new Map(), authenticators: [] },
+    ...{ rules: noRules, gates: noGates, uses: noUses, markSecretInput: secrets.markInput },
   })
   const loopback = parseHostRule("127.0.0.1")
   const egress = createEgress({ allow: loopback ? [loopback] : [], privateAllowed: true })

@@ -24,6 +24,7 @@ import {
   type WindowState,
 } from "../../router/ports.ts"
 import { createRouter, type Router } from "../../router/router.ts"
+import { noRules } from "../../router/rule-ports.ts"
 import { createBlobs } from "../../storage/blobs.ts"
 import type { BlobStore } from "../../storage/blob-store.ts"
 import { openDirectoryBlobStore } from "../../storage/directory-blob-store.ts"
@@ -223,6 +224,7 @@ function openRouter(database: Database, handlers: ReadonlyMap<string, Handler>):
     map: () => ({ version: 1, handlers, remote: new Map() }),
     operations: new Map(),
     authenticators: [],
+    rules: noRules,
     gates: noGates,
     uses: noUses,
     markSecretInput: (text) => text,

@@ -1,0 +1,136 @@
+import { AppError } from "@signalbox/kernel/app-error"
+import { canonicalJson } from "@signalbox/kernel/canonical-json"
+import type { Database } from "../storage/database.ts"
+import { digestOf } from "./call-digest.ts"
+import { writeRefusalRecord } from "./change-record.ts"
+import type { GateDemands } from "./gate-ports.ts"
+import type { Handler, ReadContext } from "./handler.ts"
+import type { Routed } from "./routed.ts"
+import { ruleCallOf } from "./rule-call.ts"
+import type { Firing, RuleDecision, RuleMatcher } from "./rule-ports.ts"
+import { validateInput } from "./validate-input.ts"
+
+/**
+ * The stage before a call is carried out: what rules deny, rewrite, delay or want approved. Rules look at the call as it
+ * was made; where one rewrites it, the others look once more at what it became, and what either look demands counts.
+ */
+export interface RuleStageOptions {
+  readonly database: Database
+  readonly rules: RuleMatcher
+  readonly markSecretInput: (text: string) => string
+}
+
+export interface Ruled {
+  /** With the input that rules made of it. */
+  readonly routed: Routed
+  readonly by: readonly Firing[]
+  readonly demands?: GateDemands
+}
+
+type Demand = Extract<RuleDecision, { kind: "demand" }>
+
+/** Whether any rule is asked about the call: for most calls one look-up, and then nothing else of this stage. */
+export function isRuled(rules: RuleMatcher, { handler, context }: Routed, phase: "before" | "after"): boolean {
+  return rules.isAsked(context.account, handler.operation.name, phase)
+}
+
+/** Of a call that is ruled. @throws rules.denied, rules.condition-failed, rules.rewrite-refused */
+export async function applyRules(options: RuleStageOptions, routed: Routed): Promise<Ruled> {
+  const { handler, context } = routed
+  const first = isExempt(handler, context) ? undefined : await decide(options, routed)
+  if (!first) return { routed, by: [] }
+  const rewritten = first.rewrites.length > 0 ? rewrite(routed, first) : routed
+  const second = rewritten === routed ? undefined : await decide(options, rewritten)
+  const demands = demandsOf(context.now, second ? [first, second] : [first])
+  if (demands && !canBeHeld(handler))
+    throw new AppError("rules.denied", `${nameAll(demands.by)} would hold ${handler.operation.name}, which can't wait`)
+  return { routed: rewritten, by: joined(first.by, second?.by ?? []), ...(demands && { demands }) }
+}
+
+/**
+ * Before a call that was held runs: what was rewritten and approved stays so, but what a rule denies by now doesn't run.
+ * Of a call that is ruled.
+ *
+ * @throws rules.denied, rules.condition-failed
+ */
+export async function refuseDenied(options: RuleStageOptions, routed: Routed): Promise<void> {
+  if (!isExempt(routed.handler, routed.context)) await decide(options, routed)
+}
+
+/** A rule that denies everybody can be mended: by whoever may write rules, and logging in is never denied. */
+function isExempt({ operation }: Handler, { caller }: ReadContext): boolean {
+  if (operation.anonymous === true) return true
+  return operation.service === "rules" && caller.permissions.has("rules.write")
+}
+
+/** Undefined where the rules let it pass as it is. */
+async function decide(options: RuleStageOptions, routed: Routed): Promise<Demand | undefined> {
+  const decision = await options.rules.decide(ruleCallOf(options, routed))
+  if (decision.kind === "pass") return undefined
+  if (decision.kind === "demand") return decision
+  const { code, by, reason } = decision
+  await recordRefusal(options, routed, code)
+  throw new AppError(code, `the rule "${by.rule}" refuses ${routed.handler.operation.name}: ${reason}`, {
+    details: { rule: by.rule, version: by.version, reason },
+  })
+}
+
+async function recordRefusal(
+  options: RuleStageOptions,
+  { handler, context, input }: Routed,
+  outcome: string,
+): Promise<void> {
+  if (handler.effect !== "change") return
+  const { operation } = handler
+  const inputDigest = digestOf(options, operation, input)
+  await writeRefusalRecord(options.database, { ...context, operation: operation.name, inputDigest, outcome })
+}
+
+/** @throws rules.rewrite-refused where rules contradict one another, or what they make is not a valid input */
+function rewrite(routed: Routed, { rewrites }: Demand): Routed {
+  const { operation } = routed.handler
+  const fields = new Map<string, { readonly value: unknown; readonly rule: string }>()
+  for (const { rule, fields: own } of rewrites) {
+    for (const [field, value] of Object.entries(own)) {
+      const other = fields.get(field)
+      if (other && canonicalJson(other.value) !== canonicalJson(value))
+        throw refused(
+          `the rules "${other.rule}" and "${rule}" set "${field}" of ${operation.name} to different values`,
+          [other.rule, rule],
+        )
+      fields.set(field, { value, rule })
+    }
+  }
+  const asked = routed.input as Readonly<Record<string, unknown>>
+  const changed = { ...asked, ...Object.fromEntries([...fields].map(([field, { value }]) => [field, value])) }
+  try {
+    return { ...routed, input: validateInput(operation, changed), asked: routed.asked ?? asked }
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error
+    const names = [...new Set(rewrites.map(({ rule }) => rule))]
+    throw refused(`${quoted(names)} made an invalid input of it: ${error.message}`, names)
+  }
+}
+
+function refused(message: string, rules: readonly string[]): AppError {
+  return new AppError("rules.rewrite-refused", message, { details: { rules } })
+}
+
+function demandsOf(now: number, all: readonly Demand[]): GateDemands | undefined {
+  const templates = [...new Set(all.flatMap((demand) => demand.templates))]
+  const delayMilliseconds = Math.max(...all.map((demand) => demand.delayMilliseconds))
+  if (templates.length === 0 && delayMilliseconds === 0) return undefined
+  const by = all.reduce<readonly Firing[]>((so, demand) => joined(so, demand.by), [])
+  return { templates, by, ...(delayMilliseconds > 0 && { notBefore: now + delayMilliseconds }) }
+}
+
+function canBeHeld({ effect, operation }: Handler): boolean {
+  return effect === "change" && operation.gateable !== false
+}
+
+function joined(some: readonly Firing[], more: readonly Firing[]): readonly Firing[] {
+  return [...some, ...more.filter(({ rule }) => some.every((each) => each.rule !== rule))]
+}
+
+const quoted = (names: readonly string[]): string => names.map((name) => `the rule "${name}"`).join(" and ")
+const nameAll = (firings: readonly Firing[]): string => quoted(firings.map(({ rule }) => rule))
