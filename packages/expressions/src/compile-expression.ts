@@ -3,6 +3,7 @@ import { compileNode } from "./compile-node.ts"
 import type { Frame } from "./compiled.ts"
 import { EvaluationFault, findPosition, invalidExpression } from "./expression-fault.ts"
 import { expressionLimits } from "./expression-limits.ts"
+import type { ExpressionNode } from "./expression-tree.ts"
 import { parseExpression } from "./parse-expression.ts"
 import { kindOfValue, quote, toJsonValue } from "./values.ts"
 import { kindOf, type VariableType } from "./variable-type.ts"
@@ -32,8 +33,12 @@ export interface Expression {
  * @example compileExpression("event.data.failed > 3", { variables: { event: "dyn" }, resultType: "bool" })
  */
 export function compileExpression(text: string, options: ExpressionOptions): Expression {
-  const { resultType, variables } = options
-  const tree = parseExpression(text)
+  return compileTree(parseExpression(text), { ...options, text })
+}
+
+/** Compiles an expression that has been read before. @throws expressions.invalid */
+export function compileTree(tree: ExpressionNode, options: ExpressionOptions & { readonly text: string }): Expression {
+  const { resultType, text, variables } = options
   const compiled = compileNode(tree, { text, variables, locals: [] })
   const kind = kindOf(compiled.type)
   if (resultType !== "any" && kind !== "dyn" && kind !== resultType) {

@@ -9,6 +9,7 @@ import type { CallNode, ComprehensionNode, ExpressionNode, MapNode, SelectNode }
 import { findFunction, functionNames, type FunctionEntry } from "./functions.ts"
 import { calculate, findArithmeticType, hasField, isArithmetic, isMember, isOrder } from "./operators.ts"
 import { order, readField, readItem, whole, type Arithmetic } from "./operators.ts"
+import { findPatternLiterals, matchesWildcard } from "./pattern-literals.ts"
 import { Duration, isEqual, kindOfValue, readDuration, readTimestamp } from "./values.ts"
 import { isNumeric, itemTypeOf, joinTypes, kindOf, type Kind, type VariableType } from "./variable-type.ts"
 
@@ -280,6 +281,8 @@ function compileMatches(node: CallNode, scope: Scope): Compiled {
   if (kindOf(type) !== "string" && kindOf(type) !== "dyn") refuse(scope, node.at, "matches() takes a text")
   const expression = compilePattern(pattern.value, pattern.at, scope)
   const instructions = expression.re2Input.prog.numInst()
+  const literals = findPatternLiterals(pattern.value)
+  const wildcard = literals?.isWildcard === true ? literals : undefined
   return {
     type: "bool",
     run: (frame) => {
@@ -288,7 +291,8 @@ function compileMatches(node: CallNode, scope: Scope): Compiled {
       if (value.length > expressionLimits.matchedLengthMax)
         throw new EvaluationFault(`matches() takes a text of at most ${expressionLimits.matchedLengthMax} characters`)
       spend(frame, value.length * instructions)
-      return expression.test(value)
+      // `.` doesn't match the end of a line.
+      return wildcard === undefined || value.includes("\n") ? expression.test(value) : matchesWildcard(wildcard, value)
     },
   }
 }

@@ -1,4 +1,7 @@
-import { compileExpression } from "@signalbox/expressions/compile-expression"
+import { compileTree } from "@signalbox/expressions/compile-expression"
+import { parseExpression } from "@signalbox/expressions/parse-expression"
+import { openCondition } from "./condition.ts"
+import { readCondition } from "./read-condition.ts"
 import type { CompiledRule, RuleSource } from "./rule-source.ts"
 
 /**
@@ -10,6 +13,9 @@ import type { CompiledRule, RuleSource } from "./rule-source.ts"
  */
 export function compileRule(source: RuleSource): CompiledRule {
   const { variables, when } = source
-  const condition = when === undefined ? undefined : compileExpression(when, { variables, resultType: "bool" })
-  return { ...source, condition }
+  if (when === undefined) return { ...source, condition: undefined, tests: { is: "all", parts: [] } }
+  const tree = parseExpression(when)
+  const condition = compileTree(tree, { text: when, variables, resultType: "bool" })
+  const tests = source.gating ? openCondition : readCondition(tree, { text: when, variables })
+  return { ...source, condition, tests }
 }

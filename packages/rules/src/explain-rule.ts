@@ -3,8 +3,8 @@ import { compileExpression } from "@signalbox/expressions/compile-expression"
 import type { ExpressionNode } from "@signalbox/expressions/expression-tree"
 import { parseExpression } from "@signalbox/expressions/parse-expression"
 import { printExpression } from "@signalbox/expressions/print-expression"
+import { isTriggered, type RuleData } from "./evaluate-rules.ts"
 import type { CompiledRule, RuleTrigger } from "./rule-source.ts"
-import { isTriggered, type RuleData } from "./rule-set.ts"
 
 /** A part of a condition, what it results in, and the parts that led to it. */
 export interface ConditionExplanation {

@@ -1,8 +1,8 @@
-import { isAppError } from "@signalbox/kernel/app-error"
+import { assert } from "@signalbox/kernel/assert"
+import { byId, evaluateRule, type RuleData } from "./evaluate-rules.ts"
+import { createSegment, eachTriggered, type RuleSegment } from "./rule-segment.ts"
 import type { CompiledRule, RuleFault, RuleMatches, RuleTrigger } from "./rule-source.ts"
-
-/** What a condition reads, by the names of the rule's `variables`. */
-export type RuleData = Readonly<Record<string, unknown>>
+import { IndexSearch } from "./search-index.ts"
 
 /** Rules of one account. Immutable: `with` and `without` give another set. */
 export interface RuleSet {
@@ -18,48 +18,115 @@ export interface RuleSet {
 
 /** @throws AssertionError where two rules have the same id */
 export function createRuleSet(rules: readonly CompiledRule[]): RuleSet {
-  const sorted = rules.toSorted((a, b) => (a.id < b.id ? -1 : 1))
-  return {
-    size: rules.length,
-    concerns: (occurred) => sorted.some((rule) => isTriggered(rule, occurred)),
-    match: (occurred, data) => evaluateRules(sorted, occurred, data),
-    with: (rule) => createRuleSet([...sorted.filter((each) => each.id !== rule.id), rule]),
-    without: (id) => createRuleSet(sorted.filter((each) => each.id !== id)),
+  const segment = createSegment(rules)
+  assert(segment.rules.size === rules.length, "two rules have the same id")
+  return new SegmentedRuleSet(rules.length === 0 ? [] : [{ segment, removed: new Set() }])
+}
+
+interface Part {
+  readonly segment: RuleSegment
+  /** Rules that are in the segment still and not in the set any more. */
+  readonly removed: ReadonlySet<CompiledRule>
+}
+
+/** A part of the set is indexed anew together with those that are not this much larger. */
+const growth = 8
+
+/**
+ * Owns: the parts, each indexed once, largest first. A change makes a part of its own, so that it costs little whatever
+ * the size of the set; parts of like size are joined, so that there are few.
+ */
+class SegmentedRuleSet implements RuleSet {
+  readonly size: number
+  readonly #parts: readonly Part[]
+
+  constructor(parts: readonly Part[]) {
+    this.#parts = parts
+    this.size = parts.reduce((sum, part) => sum + liveSize(part), 0)
+  }
+
+  concerns(occurred: readonly RuleTrigger[]): boolean {
+    let isConcerned = false
+    for (const { segment } of this.#parts) {
+      for (const each of occurred) eachTriggered(segment, each, () => (isConcerned = true))
+    }
+    return isConcerned
+  }
+
+  match(occurred: readonly RuleTrigger[], data: RuleData): RuleMatches {
+    let search: IndexSearch | undefined
+    for (const { removed, segment } of this.#parts) {
+      for (const each of occurred) {
+        eachTriggered(segment, each, (bucket) => {
+          search ??= new IndexSearch(data)
+          search.removed = removed.size === 0 ? undefined : removed
+          search.take(bucket, data)
+        })
+      }
+    }
+    return search === undefined ? nothing : new SearchMatches(search)
+  }
+
+  with(rule: CompiledRule): RuleSet {
+    const parts = this.#partsWithout(rule.id)
+    const added = [rule]
+    for (let last = parts.at(-1); last !== undefined && liveSize(last) < added.length * growth; last = parts.at(-1)) {
+      const { removed, segment } = last
+      for (const each of segment.rules.values()) if (!removed.has(each)) added.push(each)
+      parts.pop()
+    }
+    return new SegmentedRuleSet([...parts, { segment: createSegment(added), removed: new Set() }])
+  }
+
+  without(id: string): RuleSet {
+    const parts = this.#partsWithout(id)
+    return new SegmentedRuleSet(parts.filter((part) => liveSize(part) > 0))
+  }
+
+  #partsWithout(id: string): Part[] {
+    return this.#parts.map((part) => {
+      const rule = part.segment.rules.get(id)
+      if (rule === undefined || part.removed.has(rule)) return part
+      const removed = new Set([...part.removed, rule])
+      if (removed.size * 2 < part.segment.rules.size) return { ...part, removed }
+      const left = [...part.segment.rules.values()].filter((each) => !removed.has(each))
+      return { segment: createSegment(left), removed: new Set<CompiledRule>() }
+    })
   }
 }
 
-/** Whether one of the rule's triggers names one of these. */
-export function isTriggered(rule: CompiledRule, occurred: readonly RuleTrigger[]): boolean {
-  return rule.triggers.some((trigger) => occurred.some((each) => trigger.on === each.on && isNamed(trigger, each)))
+function liveSize({ removed, segment }: Part): number {
+  return segment.rules.size - removed.size
 }
 
-function isNamed(pattern: RuleTrigger, { name }: RuleTrigger): boolean {
-  if (pattern.name === "*") return true
-  return pattern.name.endsWith(".*") ? name.startsWith(pattern.name.slice(0, -1)) : pattern.name === name
-}
+const nothing: RuleMatches = { matched: [], faults: [] }
 
-/** One rule after the other: what the index has to agree with. */
-export function evaluateRules(
-  rules: readonly CompiledRule[],
-  occurred: readonly RuleTrigger[],
-  data: RuleData,
-): RuleMatches {
-  const matched: CompiledRule[] = []
-  const faults: RuleFault[] = []
-  for (const rule of rules) {
-    if (!isTriggered(rule, occurred)) continue
-    const result = evaluateRule(rule, data)
-    if (result === true) matched.push(rule)
-    else if (result !== false) faults.push(result)
+class SearchMatches implements RuleMatches {
+  readonly matched: readonly CompiledRule[]
+  readonly #search: IndexSearch
+  #faults: readonly RuleFault[] | undefined
+
+  constructor(search: IndexSearch) {
+    this.matched = search.matched.length > 1 ? search.matched.sort(byId) : search.matched
+    this.#search = search
   }
-  return { matched, faults }
-}
 
-export function evaluateRule(rule: CompiledRule, data: RuleData): boolean | RuleFault {
-  try {
-    return rule.condition === undefined || rule.condition.evaluate(data) === true
-  } catch (error) {
-    if (!isAppError(error)) throw error
-    return { rule, message: error.message }
+  get faults(): readonly RuleFault[] {
+    return (this.#faults ??= this.#findFaults())
+  }
+
+  #findFaults(): readonly RuleFault[] {
+    const { data, faults, suspects } = this.#search
+    const found = new Map(faults.map((fault) => [fault.rule, fault]))
+    const seen = new Set<CompiledRule>()
+    for (const { entries, removed } of suspects) {
+      for (const { rule } of entries) {
+        if (seen.has(rule) || found.has(rule) || removed?.has(rule) === true) continue
+        seen.add(rule)
+        const result = evaluateRule(rule, data)
+        if (typeof result === "object") found.set(rule, result)
+      }
+    }
+    return [...found.values()].toSorted((a, b) => byId(a.rule, b.rule))
   }
 }

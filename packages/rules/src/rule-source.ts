@@ -1,5 +1,6 @@
 import type { Expression } from "@signalbox/expressions/compile-expression"
 import type { VariableType } from "@signalbox/expressions/variable-type"
+import type { Condition } from "./condition.ts"
 
 /**
  * What a rule waits for, and also what has happened. `before` and `after` an operation of that name; an `event` of that
@@ -28,6 +29,8 @@ export interface RuleSource {
 /** A rule ready to match: may be kept and shared by any number of sets. */
 export interface CompiledRule extends RuleSource {
   readonly condition: Expression | undefined
+  /** What the index takes of it. */
+  readonly tests: Condition
 }
 
 /** A rule whose condition has no result for the data. */

@@ -1,0 +1,56 @@
+import type { Condition, Operand, Path, Test } from "./condition.ts"
+import type { Entry } from "./rule-index.ts"
+
+/** One way in which a rule's condition can hold: all of its tests, and what is open besides. */
+export interface Alternative {
+  readonly entry: Entry
+  readonly tests: ReadonlyArray<Condition & { readonly is: "test" | "any" }>
+  /** There is more to the condition than these tests. */
+  readonly isPart: boolean
+  /** Fields that `has()` asks for: where such a field is absent, this way is closed. */
+  readonly guards: ReadonlySet<string>
+}
+
+/** A test that a rule can stand at, and what is left of its condition then. */
+export interface Standing {
+  readonly test: Test
+  readonly rest: Alternative
+}
+
+export function alternativeOf(entry: Entry, condition: Condition): Alternative {
+  return extend({ entry, tests: [], isPart: false, guards: noGuards }, condition)
+}
+
+const noGuards: ReadonlySet<string> = new Set()
+
+/** This way, and that the condition holds too. */
+export function extend(alternative: Alternative, condition: Condition): Alternative {
+  const tests = [...alternative.tests]
+  const guards = new Set(alternative.guards)
+  let { isPart } = alternative
+  const add = (each: Condition): void => {
+    if (each.is === "all") each.parts.forEach(add)
+    else if (each.is === "open") isPart = true
+    else if (each.is === "any" && each.parts.length === 1 && each.parts[0] !== undefined) add(each.parts[0])
+    else {
+      tests.push(each)
+      if (each.is === "test" && each.test.is === "present" && each.test.operand.is === "path") {
+        guards.add(pathKey(each.test.operand.path))
+      }
+    }
+  }
+  add(condition)
+  return { entry: alternative.entry, tests, isPart, guards }
+}
+
+export function without(alternative: Alternative, test: Condition): Alternative {
+  return { ...alternative, tests: alternative.tests.filter((each) => each !== test) }
+}
+
+export function pathKey(path: Path): string {
+  return JSON.stringify(path)
+}
+
+export function operandKey(operand: Operand): string {
+  return operand.is === "made" ? operand.key : pathKey(operand.path)
+}

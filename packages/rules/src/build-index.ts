@@ -1,0 +1,250 @@
+import { extend, pathKey, type Alternative, type Standing } from "./alternative.ts"
+import { chooseStandings, gatherStatistics } from "./choose-test.ts"
+import type { Key, Path, Range, Test } from "./condition.ts"
+import { IntervalTree } from "./interval-tree.ts"
+import type { Bucket, IndexNode, MadeValue, PathNode, Suspects, ValueIndex } from "./rule-index.ts"
+import { TextFinder, TextTrie } from "./text-trie.ts"
+
+/** As many rules at one test are evaluated one after the other; more get an index of what is left of their conditions. */
+const checksMax = 8
+const nestingMax = 6
+
+/** An index of these; those that have no test to stand at are left over. */
+export function buildIndex(
+  alternatives: readonly Alternative[],
+  nesting = 0,
+): { node: IndexNode; left: Alternative[] } {
+  const builder = new IndexBuilder(nesting)
+  const statistics = gatherStatistics(alternatives)
+  const left: Alternative[] = []
+  for (const alternative of alternatives) {
+    const standings = chooseStandings(alternative, statistics, nesting === 0)
+    if (standings === undefined) left.push(alternative)
+    else for (const standing of standings) builder.add(standing)
+  }
+  return { node: builder.build(), left }
+}
+
+export function buildBucket(alternatives: readonly Alternative[], nesting: number): Bucket {
+  const isWhole = ({ isPart, tests }: Alternative): boolean => !isPart && tests.length === 0
+  const hits = alternatives.filter(isWhole).map(({ entry }) => entry)
+  const open = hits.length === alternatives.length ? [] : alternatives.filter((each) => !isWhole(each))
+  if (open.length <= checksMax || nesting >= nestingMax) {
+    return { hits, checks: open.map(({ entry }) => entry), nested: undefined }
+  }
+  const { left, node } = buildIndex(open, nesting + 1)
+  const isWorthIt = left.length < open.length
+  return { hits, checks: (isWorthIt ? left : open).map(({ entry }) => entry), nested: isWorthIt ? node : undefined }
+}
+
+type Group<K> = Map<K, Alternative[]>
+
+/** What is gathered for one value, before it is laid out. */
+class ValueDraft {
+  readonly equals: Group<Key> = new Map()
+  readonly differs = new Map<string, { readonly keys: ReadonlySet<Key>; readonly alternatives: Alternative[] }>()
+  readonly ranges = new Map<string, { readonly range: Range; readonly alternatives: Alternative[] }>()
+  readonly prefixes: Group<string> = new Map()
+  readonly suffixes: Group<string> = new Map()
+  readonly contains: Group<string> = new Map()
+  readonly flags: Group<boolean> = new Map()
+  readonly items: Alternative[] = []
+  readonly needNumber = noSuspects()
+  readonly needText = noSuspects()
+  readonly needFlag = noSuspects()
+  readonly needItems = noSuspects()
+  readonly dependent = noSuspects()
+
+  add({ rest, test }: Standing): void {
+    const { entry } = rest
+    this.dependent.entries.push(entry)
+    switch (test.is) {
+      case "equals":
+        for (const key of new Set(test.keys)) push(this.equals, key, rest)
+        return
+      case "differs": {
+        const key = JSON.stringify(test.keys.map((each) => [typeof each, each]).toSorted())
+        const known = this.differs.get(key) ?? { keys: new Set(test.keys), alternatives: [] }
+        this.differs.set(key, known)
+        known.alternatives.push(rest)
+        return
+      }
+      case "range": {
+        const { high, isHighIn, isLowIn, low } = test.range
+        const key = `${low} ${isLowIn} ${high} ${isHighIn}`
+        const known = this.ranges.get(key) ?? { range: test.range, alternatives: [] }
+        this.ranges.set(key, known)
+        known.alternatives.push(rest)
+        this.needNumber.entries.push(entry)
+        return
+      }
+      case "prefix":
+      case "suffix":
+      case "contains":
+        if (test.is === "prefix") push(this.prefixes, test.text, rest)
+        else if (test.is === "suffix") push(this.suffixes, reversed(test.text), rest)
+        else push(this.contains, test.text, rest)
+        this.needText.entries.push(entry)
+        return
+      case "flag":
+        push(this.flags, test.value, rest)
+        this.needFlag.entries.push(entry)
+        return
+      case "some": {
+        // Within an item only what is asked of the item can be looked up; the rest of the condition is evaluated.
+        const isPart = rest.isPart || rest.tests.length > 0
+        this.items.push(extend({ entry, tests: [], isPart, guards: new Set() }, test.item))
+        this.needItems.entries.push(entry)
+        return
+      }
+      case "present":
+      case "absent":
+    }
+  }
+
+  build(nesting: number): ValueIndex {
+    const bucket = (alternatives: readonly Alternative[]): Bucket => buildBucket(alternatives, nesting)
+    const made = <K>(group: Group<K>): Map<K, Bucket> => new Map([...group].map(([key, all]) => [key, bucket(all)]))
+    const { contains, differs, equals, flags, items, prefixes, ranges, suffixes } = this
+    return {
+      equals: equals.size === 0 ? undefined : made(equals),
+      differs:
+        differs.size === 0
+          ? undefined
+          : [...differs.values()].map(({ alternatives, keys }) => ({ keys, bucket: bucket(alternatives) })),
+      ranges:
+        ranges.size === 0
+          ? undefined
+          : new IntervalTree(
+              [...ranges.values()].map(({ alternatives, range }) => ({ range, value: bucket(alternatives) })),
+            ),
+      prefixes: prefixes.size === 0 ? undefined : new TextTrie(made(prefixes)),
+      suffixes: suffixes.size === 0 ? undefined : new TextTrie(made(suffixes)),
+      parts: contains.size === 0 ? undefined : new TextFinder(made(contains)),
+      flags: flags.size === 0 ? undefined : made(flags),
+      items: items.length === 0 ? undefined : buildItems(items, nesting),
+      ...{ needNumber: this.needNumber, needText: this.needText, needFlag: this.needFlag, needItems: this.needItems },
+      dependent: this.dependent,
+    }
+  }
+}
+
+/** Owns: the index of one set of alternatives while it is built. */
+class IndexBuilder {
+  readonly #nesting: number
+  readonly #root = pathNode("")
+  readonly #values = new Map<PathNode, { value?: ValueDraft; whole?: ValueDraft }>()
+  readonly #presence = new Map<PathNode, { present: Alternative[]; absent: Alternative[] }>()
+  readonly #made = new Map<string, { readonly run: MadeValue["run"]; readonly draft: ValueDraft }>()
+
+  constructor(nesting: number) {
+    this.#nesting = nesting
+  }
+
+  add(standing: Standing): void {
+    const { rest, test } = standing
+    if (test.operand.is === "made") {
+      const { key, run } = test.operand
+      const known = this.#made.get(key) ?? { run, draft: new ValueDraft() }
+      this.#made.set(key, known)
+      known.draft.add(standing)
+      return
+    }
+    const node = this.#place(test.operand.path, rest, test)
+    if (test.is === "present" || test.is === "absent") {
+      const presence = this.#presence.get(node) ?? { present: [], absent: [] }
+      this.#presence.set(node, presence)
+      presence[test.is].push(rest)
+      return
+    }
+    const drafts = this.#values.get(node) ?? {}
+    this.#values.set(node, drafts)
+    const draft = test.operand.isWhole ? (drafts.whole ??= new ValueDraft()) : (drafts.value ??= new ValueDraft())
+    draft.add(standing)
+  }
+
+  /** The node of a path; the rule is noted on the way as one that has no result where the way ends. */
+  #place(path: Path, rest: Alternative, test: Test): PathNode {
+    const { entry, guards } = rest
+    let node = this.#root
+    for (const [index, step] of path.entries()) {
+      let child = node.byStep.get(step)
+      if (child === undefined) {
+        child = pathNode(step)
+        node.byStep.set(step, child)
+        node.children.push(child)
+      }
+      node.below.entries.push(entry)
+      child.dependent.entries.push(entry)
+      const isAsked = index === path.length - 1 && (test.is === "present" || test.is === "absent")
+      if (!isAsked && !guards.has(pathKey(path.slice(0, index + 1)))) {
+        child.unguarded.entries.push(entry)
+        node.unguardedBelow.entries.push(entry)
+      }
+      node = child
+    }
+    return node
+  }
+
+  build(): IndexNode {
+    const nesting = this.#nesting
+    for (const [node, { value, whole }] of this.#values) {
+      node.value = value?.build(nesting)
+      node.whole = whole?.build(nesting)
+    }
+    for (const [node, { absent, present }] of this.#presence) {
+      if (present.length > 0) node.present = buildBucket(present, nesting)
+      if (absent.length > 0) node.absent = buildBucket(absent, nesting)
+    }
+    this.#noteAbsence(this.#root)
+    const made = [...this.#made.values()].map(({ draft, run }) => {
+      const value = draft.build(nesting)
+      return { run, value, dependent: value.dependent }
+    })
+    return { root: this.#root, made }
+  }
+
+  #noteAbsence(node: PathNode): void {
+    for (const child of node.children) {
+      if (child.absent !== undefined) node.whenAbsent.push(child)
+      this.#noteAbsence(child)
+    }
+  }
+}
+
+/** Of an item all that has no test stands at the item itself: it is evaluated where there is any. */
+function buildItems(items: readonly Alternative[], nesting: number): IndexNode {
+  const { left, node } = buildIndex(items, nesting)
+  if (left.length > 0) node.root.present = mergeBuckets(node.root.present, buildBucket(left, nestingMax))
+  return node
+}
+
+function mergeBuckets(a: Bucket | undefined, b: Bucket): Bucket {
+  return { hits: [...(a?.hits ?? []), ...b.hits], checks: [...(a?.checks ?? []), ...b.checks], nested: a?.nested }
+}
+
+function pathNode(step: string | number): PathNode {
+  return {
+    step,
+    isInherited: step in Object.prototype,
+    ...{ children: [], whenAbsent: [], byStep: new Map() },
+    ...{ value: undefined, whole: undefined, present: undefined, absent: undefined },
+    ...{ dependent: noSuspects(), unguarded: noSuspects(), unguardedBelow: noSuspects(), below: noSuspects() },
+  }
+}
+
+function noSuspects(): Suspects {
+  return { entries: [], mark: 0 }
+}
+
+function push<K>(group: Group<K>, key: K, alternative: Alternative): void {
+  const known = group.get(key)
+  if (known === undefined) group.set(key, [alternative])
+  else known.push(alternative)
+}
+
+function reversed(text: string): string {
+  let made = ""
+  for (let at = text.length - 1; at >= 0; at--) made += text.charAt(at)
+  return made
+}

@@ -1,0 +1,119 @@
+import { extend, operandKey, without, type Alternative, type Standing } from "./alternative.ts"
+import type { Condition, Test } from "./condition.ts"
+
+/** What the rules of one index ask of one value, all together. */
+interface Asked {
+  readonly keys: Set<unknown>
+  readonly texts: Set<string>
+  low: number
+  high: number
+}
+
+export type Statistics = ReadonlyMap<string, Asked>
+
+export function gatherStatistics(alternatives: readonly Alternative[]): Statistics {
+  const asked = new Map<string, Asked>()
+  const add = (condition: Condition): void => {
+    if (condition.is === "all" || condition.is === "any") condition.parts.forEach(add)
+    if (condition.is === "test") addTest(asked, condition.test)
+  }
+  for (const alternative of alternatives) alternative.tests.forEach(add)
+  return asked
+}
+
+function addTest(asked: Map<string, Asked>, test: Test): void {
+  const key = operandKey(test.operand)
+  const known = asked.get(key) ?? { keys: new Set(), texts: new Set(), low: Infinity, high: -Infinity }
+  asked.set(key, known)
+  if (test.is === "equals") for (const each of test.keys) known.keys.add(each)
+  if (test.is === "prefix" || test.is === "suffix" || test.is === "contains") known.texts.add(test.text)
+  if (test.is !== "range") return
+  for (const end of [test.range.low, test.range.high]) {
+    if (!Number.isFinite(end)) continue
+    known.low = Math.min(known.low, end)
+    known.high = Math.max(known.high, end)
+  }
+}
+
+/**
+ * Where a rule stands in the index: at the test that seems to hold most rarely, or at one of each way in which an `||`
+ * can hold. Undefined where there is no test to stand at.
+ */
+export function chooseStandings(
+  alternative: Alternative,
+  statistics: Statistics,
+  mayBranch: boolean,
+): readonly Standing[] | undefined {
+  let best: { readonly condition: Alternative["tests"][number]; readonly share: number } | undefined
+  for (const condition of alternative.tests) {
+    if (condition.is === "any" && !mayBranch) continue
+    const share = shareOf(condition, statistics)
+    if (share !== undefined && (best === undefined || share < best.share)) best = { condition, share }
+  }
+  if (best === undefined) return undefined
+  const { condition } = best
+  const rest = without(alternative, condition)
+  if (condition.is === "test") return [{ test: condition.test, rest }]
+  return condition.parts.flatMap((part) => standingsOfPart(rest, part, statistics))
+}
+
+function standingsOfPart(rest: Alternative, part: Condition, statistics: Statistics): readonly Standing[] {
+  const own = chooseStandings(extend({ ...rest, tests: [], isPart: false }, part), statistics, true) ?? []
+  return own.map(({ rest: left, test }) => ({
+    test,
+    rest: { ...left, tests: [...left.tests, ...rest.tests], isPart: left.isPart || rest.isPart },
+  }))
+}
+
+/** The share of events of which the condition holds, guessed; undefined where the index can't take it. */
+function shareOf(condition: Condition, statistics: Statistics): number | undefined {
+  if (condition.is === "test") return shareOfTest(condition.test, statistics)
+  if (condition.is === "open") return undefined
+  const shares = condition.parts.map((part) => shareOf(part, statistics))
+  const known = shares.filter((share) => share !== undefined)
+  if (condition.is === "all") return known.length === 0 ? undefined : Math.min(...known)
+  return known.length < shares.length ? undefined : known.reduce((sum, share) => sum + share, 0)
+}
+
+function shareOfTest(test: Test, statistics: Statistics): number | undefined {
+  const asked = statistics.get(operandKey(test.operand))
+  const values = (asked?.keys.size ?? 0) + 1
+  const texts = (asked?.texts.size ?? 0) + 1
+  switch (test.is) {
+    case "equals":
+      return test.keys.length / values
+    case "prefix":
+    case "suffix":
+      return 1 / texts + 0.5 ** (test.text.length + 1)
+    case "contains":
+      return 2 / texts + 0.5 ** test.text.length
+    case "range": {
+      const width = test.range.high - test.range.low
+      const span = (asked?.high ?? 0) - (asked?.low ?? 0)
+      return Number.isFinite(width) && span > 0 ? Math.min(0.5, width / span) : 0.5
+    }
+    case "flag":
+      return 0.5
+    case "present":
+      return 0.7
+    case "absent":
+      return 0.4
+    case "differs":
+      return 0.9
+    case "some": {
+      const share = shareOf(test.item, gatherItemStatistics(test.item))
+      return share === undefined ? undefined : 0.3 + share / 4
+    }
+  }
+}
+
+/** Of what other rules ask of the items nothing is known here. */
+function gatherItemStatistics(item: Condition): Statistics {
+  const asked = new Map<string, Asked>()
+  const add = (condition: Condition): void => {
+    if (condition.is === "all" || condition.is === "any") condition.parts.forEach(add)
+    if (condition.is === "test") addTest(asked, condition.test)
+  }
+  add(item)
+  return asked
+}

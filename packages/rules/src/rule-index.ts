@@ -1,0 +1,84 @@
+import type { Run } from "@signalbox/expressions/compiled"
+import type { IntervalTree } from "./interval-tree.ts"
+import type { CompiledRule } from "./rule-source.ts"
+import type { TextFinder, TextTrie } from "./text-trie.ts"
+
+/**
+ * The index of one trigger's rules. A rule stands at one test of its condition (or at one of each alternative), the one
+ * that seems to hold most rarely. Where it holds, the rule matches if the test was all there is to it; else it is
+ * evaluated. Where many rules stand at one test, another index follows over what is left of their conditions.
+ *
+ * A value that is absent or of the wrong type makes suspects: rules that may have no result. All others are known not to match.
+ */
+export interface IndexNode {
+  readonly root: PathNode
+  readonly made: readonly MadeValue[]
+}
+
+/** A rule of an index; `mark` is the number of the last search that has settled it. */
+export interface Entry {
+  readonly rule: CompiledRule
+  mark: number
+}
+
+/** What to do where a test holds. */
+export interface Bucket {
+  /** Match. */
+  readonly hits: readonly Entry[]
+  /** Have to be evaluated. */
+  readonly checks: readonly Entry[]
+  readonly nested: IndexNode | undefined
+}
+
+export interface Suspects {
+  readonly entries: Entry[]
+  mark: number
+}
+
+/** A field, or with an empty path the data (or the item) itself. */
+export interface PathNode {
+  readonly step: string | number
+  /** An object may have the field without owning it. */
+  readonly isInherited: boolean
+  readonly children: PathNode[]
+  /** Those with rules that want the field not to be there. */
+  readonly whenAbsent: PathNode[]
+  readonly byStep: Map<string | number, PathNode>
+  value: ValueIndex | undefined
+  /** For those that declare a whole number here. */
+  whole: ValueIndex | undefined
+  present: Bucket | undefined
+  absent: Bucket | undefined
+  /** All that look at this field or below it; those of them that no `has()` guards from its absence. */
+  readonly dependent: Suspects
+  readonly unguarded: Suspects
+  /** The unguarded of all children. */
+  readonly unguardedBelow: Suspects
+  /** The dependents of all children: suspects where this is no map. */
+  readonly below: Suspects
+}
+
+export interface MadeValue {
+  readonly run: Run
+  readonly value: ValueIndex
+  readonly dependent: Suspects
+}
+
+/** The tests of one value. */
+export interface ValueIndex {
+  readonly equals: ReadonlyMap<unknown, Bucket> | undefined
+  readonly differs: ReadonlyArray<{ readonly keys: ReadonlySet<unknown>; readonly bucket: Bucket }> | undefined
+  readonly ranges: IntervalTree<Bucket> | undefined
+  readonly prefixes: TextTrie<Bucket> | undefined
+  /** Of reversed texts. */
+  readonly suffixes: TextTrie<Bucket> | undefined
+  readonly parts: TextFinder<Bucket> | undefined
+  readonly flags: ReadonlyMap<boolean, Bucket> | undefined
+  readonly items: IndexNode | undefined
+  /** Who has no result where the value isn't a number, a text, a bool, a list or a map. */
+  readonly needNumber: Suspects
+  readonly needText: Suspects
+  readonly needFlag: Suspects
+  readonly needItems: Suspects
+  readonly dependent: Suspects
+}

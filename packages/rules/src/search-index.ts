@@ -1,0 +1,213 @@
+import type { Frame } from "@signalbox/expressions/compiled"
+import { EvaluationFault } from "@signalbox/expressions/expression-fault"
+import { expressionLimits } from "@signalbox/expressions/expression-limits"
+import { isMap } from "@signalbox/expressions/values"
+import { evaluateRule, type RuleData } from "./evaluate-rules.ts"
+import type { Bucket, Entry, IndexNode, PathNode, Suspects, ValueIndex } from "./rule-index.ts"
+import type { CompiledRule, RuleFault } from "./rule-source.ts"
+import type { TextFinder, TextTrie } from "./text-trie.ts"
+
+/** Lists with more items are not gone through: the rules that ask for one are evaluated. */
+const itemsMax = 1000
+
+/** Up to this many fields are looked up by name; with more it may be quicker to go through those that there are. */
+const lookupsMax = 16
+
+let searches = 0
+
+/** Owns: one event's way through the indexes of one set. What it finds is complete; nothing else is evaluated. */
+export class IndexSearch {
+  readonly data: RuleData
+  readonly matched: CompiledRule[] = []
+  readonly faults: RuleFault[] = []
+  /** With the rules that were removed from the set at the time. */
+  readonly suspects: Array<{ readonly entries: readonly Entry[]; readonly removed: IndexSearch["removed"] }> = []
+  /** Rules that are in the index still and not in the set any more. */
+  removed: ReadonlySet<CompiledRule> | undefined
+  readonly #mark = ++searches
+  readonly #found: Bucket[] = []
+  #frame: Frame | undefined
+
+  constructor(data: RuleData) {
+    this.data = data
+  }
+
+  /** @param value the data, or an item of a list */
+  visit(node: IndexNode, value: unknown): void {
+    this.#visitPath(node.root, value, value)
+    for (const made of node.made) {
+      const result = this.#make(made.run)
+      if (result === undefined) this.#suspect(made.dependent)
+      else this.#visitValue(made.value, result, value)
+    }
+  }
+
+  take(bucket: Bucket, scope: unknown): void {
+    for (const entry of bucket.hits) {
+      if (entry.mark === this.#mark) continue
+      entry.mark = this.#mark
+      if (this.removed?.has(entry.rule) !== true) this.matched.push(entry.rule)
+    }
+    for (const entry of bucket.checks) this.#check(entry)
+    if (bucket.nested !== undefined) this.visit(bucket.nested, scope)
+  }
+
+  #check(entry: Entry): void {
+    if (entry.mark === this.#mark) return
+    entry.mark = this.#mark
+    if (this.removed?.has(entry.rule) === true) return
+    const result = evaluateRule(entry.rule, this.data)
+    if (result === true) this.matched.push(entry.rule)
+    else if (result !== false) this.faults.push(result)
+  }
+
+  #suspect(suspects: Suspects): void {
+    if (suspects.mark === this.#mark || suspects.entries.length === 0) return
+    suspects.mark = this.#mark
+    this.suspects.push({ entries: suspects.entries, removed: this.removed })
+  }
+
+  #make(run: (frame: Frame) => unknown): unknown {
+    const { turnsMax, workMax } = expressionLimits
+    this.#frame ??= { data: this.data, locals: [], turnsLeft: turnsMax, workLeft: workMax }
+    this.#frame.turnsLeft = turnsMax
+    this.#frame.workLeft = workMax
+    try {
+      return run(this.#frame)
+    } catch (error) {
+      if (error instanceof EvaluationFault) return undefined
+      throw error
+    }
+  }
+
+  #visitPath(path: PathNode, value: unknown, scope: unknown): void {
+    if (path.present !== undefined) this.take(path.present, scope)
+    if (path.value !== undefined) this.#visitValue(path.value, value, scope)
+    if (path.whole !== undefined) {
+      if (typeof value === "number" && !Number.isSafeInteger(value)) this.#suspect(path.whole.dependent)
+      else this.#visitValue(path.whole, value, scope)
+    }
+    if (path.children.length > 0) this.#visitChildren(path, value, scope)
+  }
+
+  #visitChildren(path: PathNode, container: unknown, scope: unknown): void {
+    if (typeof container !== "object" || container === null) return this.#suspect(path.below)
+    if (Array.isArray(container) || !isMap(container)) return this.#visitPositions(path, container, scope)
+    if (path.children.length > lookupsMax) return this.#visitFields(path, container, scope)
+    for (const child of path.children) {
+      const { step } = child
+      const value = child.isInherited && !Object.hasOwn(container, step) ? undefined : container[step]
+      if (typeof step === "number") this.#suspect(child.dependent)
+      else if (value === undefined) this.#miss(child, scope)
+      else this.#visitPath(child, value, scope)
+    }
+  }
+
+  #miss(child: PathNode, scope: unknown): void {
+    this.#suspect(child.unguarded)
+    if (child.absent !== undefined) this.take(child.absent, scope)
+  }
+
+  /** Many rules over many fields: only what the data have is looked at. */
+  #visitFields(path: PathNode, container: Readonly<Record<string, unknown>>, scope: unknown): void {
+    for (const field of Object.keys(container)) {
+      const child = path.byStep.get(field)
+      const value = child === undefined ? undefined : container[field]
+      if (child !== undefined && value !== undefined) this.#visitPath(child, value, scope)
+    }
+    // Those that are there were settled above, or are suspects in vain.
+    this.#suspect(path.unguardedBelow)
+    for (const child of path.whenAbsent) {
+      if (!Object.hasOwn(container, child.step) || container[child.step] === undefined) this.#miss(child, scope)
+    }
+  }
+
+  #visitPositions(path: PathNode, container: object, scope: unknown): void {
+    for (const child of path.children) {
+      const { step } = child
+      const isThere = Array.isArray(container) && typeof step === "number" && step < container.length
+      if (isThere) this.#visitPath(child, (container as readonly unknown[])[step], scope)
+      else this.#suspect(child.dependent)
+    }
+  }
+
+  #visitValue(index: ValueIndex, value: unknown, scope: unknown): void {
+    const same = index.equals?.get(value)
+    if (same !== undefined) this.take(same, scope)
+    if (index.differs !== undefined) {
+      for (const { bucket, keys } of index.differs) if (!keys.has(value)) this.take(bucket, scope)
+    }
+    if (typeof value === "number") this.#visitNumber(index, value, scope)
+    else this.#suspect(index.needNumber)
+    if (typeof value === "string") this.#visitText(index, value, scope)
+    else this.#suspect(index.needText)
+    if (typeof value === "boolean") {
+      const flagged = index.flags?.get(value)
+      if (flagged !== undefined) this.take(flagged, scope)
+    } else this.#suspect(index.needFlag)
+    if (index.items !== undefined) this.#visitItems(index.items, value, index.needItems)
+  }
+
+  #visitNumber(index: ValueIndex, value: number, scope: unknown): void {
+    if (index.ranges === undefined) return
+    const found = this.#found
+    const from = found.length
+    index.ranges.find(value, found)
+    const to = found.length
+    for (let at = from; at < to; at++) {
+      const bucket = found[at]
+      if (bucket !== undefined) this.take(bucket, scope)
+    }
+    found.length = from
+  }
+
+  #visitText(index: ValueIndex, value: string, scope: unknown): void {
+    const { parts, prefixes, suffixes } = index
+    if (prefixes !== undefined) this.#visitPrefixes(prefixes, value, scope)
+    if (suffixes !== undefined) this.#visitSuffixes(suffixes, value, scope)
+    if (parts !== undefined) this.#visitParts(parts, value, scope)
+    if (value.length > expressionLimits.matchedLengthMax) this.#suspect(index.needText)
+  }
+
+  #visitPrefixes(trie: TextTrie<Bucket>, value: string, scope: unknown): void {
+    let node = 0
+    for (let at = 0; ; at++) {
+      const bucket = trie.valueAt(node)
+      if (bucket !== undefined) this.take(bucket, scope)
+      if (at === value.length) return
+      node = trie.childOf(node, value.charCodeAt(at))
+      if (node < 0) return
+    }
+  }
+
+  #visitSuffixes(trie: TextTrie<Bucket>, value: string, scope: unknown): void {
+    let node = 0
+    for (let at = value.length - 1; ; at--) {
+      const bucket = trie.valueAt(node)
+      if (bucket !== undefined) this.take(bucket, scope)
+      if (at < 0) return
+      node = trie.childOf(node, value.charCodeAt(at))
+      if (node < 0) return
+    }
+  }
+
+  #visitParts(finder: TextFinder<Bucket>, value: string, scope: unknown): void {
+    const always = finder.valueAt(0)
+    if (always !== undefined) this.take(always, scope)
+    let node = 0
+    for (let at = 0; at < value.length; at++) {
+      node = finder.advance(node, value.charCodeAt(at))
+      for (let each = node; each !== 0; each = finder.shorter(each)) {
+        const bucket = finder.valueAt(each)
+        if (bucket !== undefined) this.take(bucket, scope)
+      }
+    }
+  }
+
+  #visitItems(items: IndexNode, value: unknown, dependent: Suspects): void {
+    if (!Array.isArray(value) && !isMap(value)) return this.#suspect(dependent)
+    const list: readonly unknown[] = Array.isArray(value) ? value : Object.keys(value)
+    if (list.length > itemsMax) return dependent.entries.forEach((entry) => this.#check(entry))
+    for (const item of list) this.visit(items, item)
+  }
+}
