@@ -63,7 +63,10 @@ class ValueDraft {
         for (const key of new Set(test.keys)) push(this.equals, key, rest)
         return
       case "differs": {
-        const key = JSON.stringify(test.keys.map((each) => [typeof each, each]).toSorted())
+        const key = test.keys
+          .map((each) => JSON.stringify(each))
+          .toSorted(compareTexts)
+          .join()
         const known = this.differs.get(key) ?? { keys: new Set(test.keys), alternatives: [] }
         this.differs.set(key, known)
         known.alternatives.push(rest)
@@ -241,6 +244,10 @@ function push<K>(group: Group<K>, key: K, alternative: Alternative): void {
   const known = group.get(key)
   if (known === undefined) group.set(key, [alternative])
   else known.push(alternative)
+}
+
+function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b)
 }
 
 function reversed(text: string): string {
