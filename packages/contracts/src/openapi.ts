@@ -16,7 +16,7 @@ const serviceDescriptions: Readonly<Record<ServiceName, string>> = {
   calendars: "Schedules, maintenance windows and change calendars",
   actions: "What rules do: each run of an action, and those that were given up",
   fleet: "Nodes, their agents, enrolment and groups",
-  gateway: "External services behind the router",
+  gateway: "Services outside, and how they are reached",
   identity: "Accounts, users and their sessions, service accounts, API keys, and what they may do",
   notifications: "Channels, subscriptions to events, and what was delivered",
   secrets: "Values that steps use and that nothing shows",

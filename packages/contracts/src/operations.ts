@@ -4,6 +4,7 @@ import { auditOperations } from "./audit/operations.ts"
 import { calendarsOperations } from "./calendars/operations.ts"
 import { catalogOperations } from "./catalog/operations.ts"
 import { fleetOperations } from "./fleet/operations.ts"
+import { gatewayOperations } from "./gateway/operations.ts"
 import { identityOperations } from "./identity/operations.ts"
 import { notificationsOperations } from "./notifications/operations.ts"
 import type { AnyOperation } from "./operation.ts"
@@ -26,6 +27,7 @@ export const operations: readonly AnyOperation[] = [
   ...notificationsOperations,
   ...approvalsOperations,
   ...catalogOperations,
+  ...gatewayOperations,
 ]
 
 const byName = new Map(operations.map((operation) => [operation.name, operation]))

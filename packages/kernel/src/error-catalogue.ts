@@ -425,6 +425,39 @@ export const errorCatalogue = {
 
   "notifications.too-many": entry("limited", "Remove channels or subscriptions that nobody needs."),
 
+  // Services outside
+  "gateway.service-not-found": entry("not-found", "Check the service's name with `signalbox services list`."),
+  "gateway.invalid-service": entry("invalid", "Correct the fields listed; docs/gateway.md says what each of them is."),
+  "gateway.invalid-document": entry(
+    "invalid",
+    "Correct the OpenAPI document at the places listed; each operation needs an operationId of its own.",
+  ),
+  "gateway.too-many": entry("limited", "Remove services that nobody calls."),
+  "gateway.invalid-path": entry(
+    "invalid",
+    "Send the path without dot segments, empty segments, backslashes, and encoded slashes.",
+  ),
+  "gateway.role-required": entry("forbidden", "The service's settings let only some roles call this operation."),
+  "gateway.unreachable": entry(
+    "unavailable",
+    "No base URL of the service could be reached, and nothing was sent; `signalbox services check` tells more.",
+    true,
+  ),
+  "gateway.no-reply": entry(
+    "unavailable",
+    "The service broke the connection off before it replied; whether it did what was asked is not known.",
+  ),
+  "gateway.timeout": entry(
+    "unavailable",
+    "The service did not reply in time; whether it did what was asked is not known.",
+  ),
+  "gateway.circuit-open": entry(
+    "unavailable",
+    "The service failed too often, or is not healthy; it is tried again by itself.",
+    true,
+  ),
+  "gateway.overloaded": entry("unavailable", "Too many calls to the service are under way; try again shortly.", true),
+
   // Events, audit, why
   "audit.unknown-subject": entry("not-found", "Nothing with this id is on record in this account."),
   "events.position-expired": entry(

@@ -41,6 +41,7 @@ export const idPrefixes = {
   product: "prd",
   portfolio: "pfo",
   instance: "ins",
+  externalService: "svc",
 } as const
 
 export type IdKind = keyof typeof idPrefixes

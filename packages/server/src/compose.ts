@@ -5,6 +5,7 @@ import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
 import { createEgress, type Egress, type EgressOptions } from "./egress/egress.ts"
+import type { ExternalServices } from "./router/external-ports.ts"
 import type { Handler, Service } from "./router/handler.ts"
 import {
   noUses,
@@ -24,6 +25,7 @@ import { createArtifactsService } from "./services/artifacts/service.ts"
 import { createAuditService } from "./services/audit/service.ts"
 import { createCalendarsService } from "./services/calendars/service.ts"
 import { createCatalogService, sealedOutputs } from "./services/catalog/service.ts"
+import { createGatewayService } from "./services/gateway/service.ts"
 import { createFleetService, sealedRelay } from "./services/fleet/service.ts"
 import { bootstrapIdentity, createIdentityService, type IdentityOptions } from "./services/identity/service.ts"
 import {
@@ -106,7 +108,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
 
   // Services call one another through the router and tell the watcher of changes; both are made of the services, so
   // they are bound when the first call happens.
-  const late: { router?: Router; watcher?: ConfigurationWatcher } = {}
+  const late: { router?: Router; watcher?: ConfigurationWatcher; external?: ExternalServices } = {}
   const secrets = await createSecretsService({
     ...{ database, clock, random, logger },
     masterKey: options.masterKey,
@@ -126,13 +128,25 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     blobs,
   })
   const { expanders } = parts
+  const gateway = createGatewayService({
+    ...{ database, clock, random, logger, egress },
+    secrets: secrets.reader,
+    configurationChanged: parts.configurationChanged,
+  })
   const { approvals, outer } = makeOuterServices(options, parts, { late, egress, secrets, notifier })
-  const services = [...parts.services, secrets.service, artifacts.service, ...outer]
+  const services = [...parts.services, secrets.service, artifacts.service, gateway.service, ...outer]
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
   parts.handlers.push(...services.flatMap((service) => service.handlers))
   const watcher = await watchConfiguration({
     sql: database,
-    listeners: [...parts.listeners, ...approvals.directory.listeners, parts.table, parts.windows, secrets.listener],
+    listeners: [
+      ...parts.listeners,
+      ...approvals.directory.listeners,
+      parts.table,
+      parts.windows,
+      secrets.listener,
+      gateway.listener,
+    ],
     onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
   })
   const router = createRouter({
@@ -142,14 +156,16 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     rules: noRules,
     gates: approvals.gates,
     uses: noUses,
+    external: gateway.external,
     markSecretInput: secrets.markInput,
   })
-  Object.assign(late, { router, watcher })
+  Object.assign(late, { router, watcher, external: gateway.external })
   const stop = await startParts(options, services, { watcher, expanders, egress, notifier })
   return { router, operations, stop }
 }
 
 interface LateParts {
+  readonly external?: ExternalServices
   readonly router?: Router
   readonly watcher?: ConfigurationWatcher
 }
@@ -184,7 +200,7 @@ function makeServices(
     ...(options.passwordCost ? { passwordCost: options.passwordCost } : {}),
   })
   const routing = createRoutingService({
-    ...{ database, operations, configurationChanged, handlers: () => handlers },
+    ...{ database, operations, configurationChanged, handlers: () => handlers, external: lateExternal(late) },
     here: { urls: [options.publicUrl, options.membersUrl ?? options.publicUrl] },
     onRefused: (version, message) => logger.error({ version }, `the routing map was refused: ${message}`),
   })
@@ -278,6 +294,10 @@ function makeOuterServices(
     sealer: secrets.sealerFor(sealedOutputs),
   })
   return { approvals, outer: [notifications.service, approvals.service, catalog] }
+}
+
+function lateExternal(late: LateParts): Pick<ExternalServices, "list"> {
+  return { list: (account) => late.external?.list(account) ?? [] }
 }
 
 function lateCaller(late: {

@@ -4,6 +4,7 @@ import { calendarFeedLimits } from "@signalbox/contracts/calendars/calendar-feed
 import { changeCalendarLimits } from "@signalbox/contracts/calendars/change-calendars"
 import { calendarLimits } from "@signalbox/contracts/calendars/timing"
 import { catalogLimits } from "@signalbox/contracts/catalog/catalog-limits"
+import { gatewayLimits } from "@signalbox/contracts/gateway/operations"
 import { identityLimits } from "@signalbox/contracts/identity/identity-limits"
 import { notificationLimits } from "@signalbox/contracts/notifications/operations"
 import { routingLimits } from "@signalbox/contracts/routing/map-document"
@@ -73,6 +74,7 @@ const bounds: Readonly<Record<string, Bound>> = {
   execution_targets: { task: "workflows.executions-retention" },
   execution_tasks: { task: "workflows.executions-retention" },
   executions: { task: "workflows.executions-retention" },
+  external_services: { most: gatewayLimits.servicesMax },
   held_operations: { task: "approvals.retention" },
   idempotency: { task: "storage.idempotency-retention" },
   identity_providers: { most: identityLimits.providersMax },

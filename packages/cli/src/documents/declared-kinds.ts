@@ -11,6 +11,7 @@ import { portfolioFields, portfoliosApply, portfoliosGet } from "@signalbox/cont
 import { productFields, productsApply, productsGet } from "@signalbox/contracts/catalog/products"
 import { schedulesApply, schedulesGet, scheduleFields } from "@signalbox/contracts/calendars/schedules"
 import { windowsApply, windowsGet, windowFields } from "@signalbox/contracts/calendars/windows"
+import { servicesGet, servicesPut } from "@signalbox/contracts/gateway/operations"
 import { groupsGet, groupsPut } from "@signalbox/contracts/fleet/operations"
 import {
   identityProviderFields,
@@ -42,6 +43,7 @@ import { groupText } from "./group-text.ts"
 import { identityProviderText } from "./identity-provider-text.ts"
 import { routingMapText } from "./routing-map-text.ts"
 import { scheduleText } from "./schedule-text.ts"
+import { readApiDocument, serviceDocument, serviceText } from "./service-text.ts"
 import { windowText } from "./window-text.ts"
 
 /**
@@ -57,6 +59,8 @@ export interface DeclaredKind {
   /** What is stored under the name, as a document; undefined where nothing is. */
   findText(client: Client, value: Declared): Promise<string | undefined>
   apply(client: Client, value: Declared): Promise<Outcome>
+  /** Reads what a document names of other files, beside its own. @throws cli.invalid-documents */
+  complete?(value: Declared, file: string): Declared
 }
 
 /** A document after its check: the operation's input, and the name that all of them have. */
@@ -75,6 +79,7 @@ function declare<Value extends Declared>(kind: {
   text(value: Value): string
   findText(client: Client, value: Value): Promise<string | undefined>
   apply(client: Client, value: Value): Promise<Outcome>
+  complete?(value: Value, file: string): Value
 }): DeclaredKind {
   return kind as unknown as DeclaredKind
 }
@@ -253,6 +258,20 @@ export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
     async apply(client, { destinations, services, routes, comment, expectedVersion }) {
       const reply = await client.call(routesApply, { destinations, services, routes, comment, expectedVersion })
       return outcomeOf(reply)
+    },
+  }),
+  Service: declare<z.output<typeof serviceDocument>>({
+    noun: "service",
+    schema: serviceDocument,
+    text: serviceText,
+    async findText(client, { name }) {
+      const stored = await findUnless(client.call(servicesGet, { name }), "gateway.service-not-found")
+      return stored && serviceText(stored)
+    },
+    complete: readApiDocument,
+    async apply(client, value) {
+      const document = value.document as Record<string, unknown>
+      return outcomeOf(await client.call(servicesPut, { ...value, document }))
     },
   }),
   Subscription: declare<z.output<typeof subscription>>({

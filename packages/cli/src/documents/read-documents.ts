@@ -42,7 +42,7 @@ export function readDocuments(text: string, file: string): ApplyDocument[] {
   const issues: Issue[] = []
   const found = all.map((document, index) => {
     const previousEnd = all[index - 1]?.range[2] ?? 0
-    return isEmpty(document) ? undefined : readDocument({ text, document, lines, issues, previousEnd })
+    return isEmpty(document) ? undefined : readDocument({ text, file, document, lines, issues, previousEnd })
   })
   if (issues.length > 0) throw new AppError("cli.invalid-documents", `${file} is not valid`, { issues })
   const documents = found.filter((document) => document !== undefined)
@@ -58,6 +58,7 @@ function isEmpty({ contents, errors }: Document.Parsed): boolean {
 
 interface Reading {
   readonly text: string
+  readonly file: string
   readonly document: Document.Parsed
   readonly lines: LineCounter
   readonly issues: Issue[]
@@ -123,13 +124,16 @@ function textStart(text: string, gap: { readonly previousEnd: number; readonly c
 }
 
 function readDeclared(
-  { document, lines, issues }: Reading,
+  { document, file, lines, issues }: Reading,
   { kind, line }: { readonly kind: string; readonly line: number },
 ): DeclaredSource | undefined {
   const declared = declaredKinds[kind]
   assert(declared, "the kind is one of the declared ones")
   const result = declared.schema.safeParse(document.toJS({ maxAliasCount: 100 }))
-  if (result.success) return { kind, name: result.data.name, line, declared, value: result.data }
+  if (result.success) {
+    const value = declared.complete?.(result.data, file) ?? result.data
+    return { kind, name: value.name, line, declared, value }
+  }
   for (const issue of result.error.issues) {
     const node = document.getIn(issue.path.map(String), true)
     const offset =

@@ -118,6 +118,7 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   },
   "secrets.remove": { aliases: ["delete"] },
   "service-accounts.create": { positionals: ["name"] },
+  "services.remove": { aliases: ["delete"] },
   "subscriptions.remove": { aliases: ["delete"] },
   "tasks.get": { render: renderTask },
   "tasks.output": {
@@ -155,6 +156,7 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
   "link-answers.give": "the page behind a member's link calls it",
   "link-answers.show": "the page behind a member's link calls it",
   "portfolios.apply": "`signalbox apply -f` calls it: constraints don't fit into options",
+  "services.put": "`signalbox apply -f` calls it: an OpenAPI document doesn't fit into options",
   "products.apply": "`signalbox apply -f` calls it: parameters don't fit into options",
   "nodes.enroll": "`signalbox agent enroll` calls it with the key that it makes",
   "passwords.change": "`signalbox change-password` calls it, and asks for the passwords",
@@ -207,6 +209,7 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   routes: "The routing map",
   schedules: "What is called in time",
   secrets: "Values that steps use and that nothing shows",
+  services: "Services outside, called through Signalbox",
   "service-accounts": "Programs that call by keys of their own",
   sessions: "What your logins made, and those of users",
   "signing-keys": "Keys that checkpoints and approvals are signed with",

@@ -69,6 +69,10 @@ export const permissions = [
   "catalog.fulfil",
   "rules.read",
   "rules.write",
+  "services.read",
+  "services.write",
+  "services.call",
+  "services.change",
 ] as const
 
 export type Permission = (typeof permissions)[number]
@@ -90,6 +94,8 @@ const viewer: readonly Permission[] = [
   "approvals.read",
   "catalog.read",
   "rules.read",
+  "services.read",
+  "services.call",
 ]
 const operator: readonly Permission[] = [
   ...viewer,
@@ -107,6 +113,7 @@ const operator: readonly Permission[] = [
   "approvals.submit",
   "catalog.launch",
   "catalog.control",
+  "services.change",
 ]
 const admin: readonly Permission[] = [
   ...operator,
@@ -131,6 +138,7 @@ const admin: readonly Permission[] = [
   "catalog.write",
   "catalog.fulfil",
   "rules.write",
+  "services.write",
 ]
 
 export const roles = {
@@ -149,6 +157,8 @@ export const roles = {
   launcher: [...ownSession, "catalog.read", "catalog.launch"],
   /** Lets machines in and out, and nothing else: what a provisioner of nodes needs beside `backend`. */
   enroller: [...ownSession, "nodes.read", "nodes.write", "enrollment-keys.read", "enrollment-keys.write"],
+  /** Calls services outside, and nothing else: what an application needs. */
+  consumer: [...ownSession, "services.call", "services.change"],
   "job-server": ownSession,
   /** Held by an enrolled node's own signature, never by a key. */
   agent: ["sessions.open", "artifacts.download", "executions.evidence"],
@@ -180,6 +190,7 @@ export const grantableRoles = [
   "backend",
   "launcher",
   "enroller",
+  "consumer",
   "job-server",
 ] as const satisfies RoleName[]
 

@@ -20,6 +20,7 @@ import {
 import { matchesRule, type HostRule } from "./host-rule.ts"
 import { readBounded, withDeadline } from "./bounds.ts"
 import { egressLimits } from "./egress-limits.ts"
+import { openGuardedPool, type OpenPool, type PoolWishes } from "./guarded-pool.ts"
 import { KeptPools } from "./kept-pools.ts"
 import { requestHeaders, requestMethod } from "./request-parts.ts"
 
@@ -57,6 +58,14 @@ export interface Egress {
    * egress.response-too-large; the signal's reason where it was aborted
    */
   request(request: EgressRequest): Promise<EgressResponse>
+  /**
+   * Connections to the origin of a base URL, for those who pass calls through. Whoever opens it closes it.
+   *
+   * @throws egress.invalid-url
+   */
+  openPool(url: string, wishes: PoolWishes): OpenPool
+  /** Whether a call to this URL is allowed now. @throws egress.invalid-url, egress.refused-address, egress.unreachable */
+  check(url: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -89,6 +98,21 @@ export function createEgress(options: EgressOptions): Egress {
           close()
         }
       })
+    },
+    openPool(text, wishes) {
+      const url = parseTarget(text)
+      const resolve = options.resolve ?? systemResolve
+      if (proxy === undefined || !goesByProxy(url, options.noProxy ?? []))
+        return openGuardedPool(url, wishes, { policy: options, resolve })
+      const nothing = (): Promise<void> => Promise.resolve()
+      return {
+        dispatcher: checkedProxy(proxy, () => checkWhatIsKnown(url, options, resolve)),
+        close: nothing,
+        destroy: nothing,
+      }
+    },
+    async check(text) {
+      await checkedAddresses(parseTarget(text), options, options.resolve ?? systemResolve)
     },
     close: async () => {
       await pools.destroy()
@@ -133,6 +157,17 @@ async function dispatcherFor(url: URL, options: EgressOptions, { proxy, pools }:
   if (pools) return { dispatcher: pools.use(url.origin, addresses, connection), close: () => undefined }
   const client = new Client(url.origin, connection)
   return { dispatcher: client, close: () => void client.destroy().catch(() => undefined) }
+}
+
+/** The proxy, asked only after the check. */
+function checkedProxy(proxy: ProxyAgent, check: () => Promise<void>): Dispatcher {
+  return proxy.compose((dispatch) => (call, handler) => {
+    check().then(
+      () => dispatch(call, handler),
+      (error: unknown) => handler.onResponseError?.(undefined as never, error as Error),
+    )
+    return true
+  })
 }
 
 /** This machine is never reached through a proxy: it would be another machine's loopback. */

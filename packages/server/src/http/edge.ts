@@ -11,9 +11,10 @@ import type { WebSocket } from "ws"
 import { RawContent } from "../router/raw-content.ts"
 import type { Router, RouterReply } from "../router/router.ts"
 import { addAnswerPages } from "./answer-pages.ts"
+import { bearerOf } from "./bearer.ts"
 import { writeEventStream } from "./event-stream.ts"
 import { readHoldWishes, readWait } from "./hold-headers.ts"
-import { bearer, createListener, unknownPath, type ListenerOptions } from "./listener.ts"
+import { createListener, unknownPath, type ListenerOptions } from "./listener.ts"
 import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
 import { sendRaw } from "./raw-reply.ts"
 
@@ -38,7 +39,10 @@ export interface PublicDocument {
 }
 
 export async function createEdge(options: EdgeOptions): Promise<FastifyInstance> {
-  const app = await createListener(options)
+  const app = await createListener({
+    ...options,
+    ...(options.onlyThese === true ? {} : { external: { router: options.router } }),
+  })
   await app.register(websocket, { options: { maxPayload: agentLimits.frameBytesMax } })
   addDocuments(app, options.documents)
   addSessions(app, options)
@@ -196,7 +200,7 @@ async function callRouter(
   call: { reply: FastifyReply; operation: string; input: unknown },
 ): Promise<RouterReply> {
   const { reply } = call
-  const token = tokenInInput(options, call) ?? bearer(request)
+  const token = tokenInInput(options, call) ?? bearerOf(request.headers)
   const wishes = readHoldWishes(request.headers)
   const key = request.headers["idempotency-key"]
   const lastEventId = request.headers["last-event-id"]

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto"
+import type { RequestListener } from "node:http"
 import helmet from "@fastify/helmet"
 import rateLimit from "@fastify/rate-limit"
 import { problemMediaType } from "@signalbox/contracts/problem"
@@ -15,7 +16,10 @@ import {
   type FastifyReply,
   type FastifyRequest,
 } from "fastify"
-import { toAppError } from "../router/router.ts"
+import { toAppError, type Router } from "../router/router.ts"
+import { bearerOf } from "./bearer.ts"
+import { ExternalFront } from "./external-front.ts"
+import { createFrontServer } from "./front-server.ts"
 import { toProblem } from "./problem.ts"
 
 /** What all listeners have: TLS, limits of size, time and rate, request ids, and refusals in our words. */
@@ -26,6 +30,8 @@ export interface ListenerOptions {
   readonly tls?: { readonly certPem: string; readonly keyPem: string }
   /** Calls a second that one key (or, without one, one address) may make. */
   readonly callsPerSecondMax: number
+  /** Present where services outside are called here. */
+  readonly external?: { readonly router: Router }
 }
 
 const requestTimeoutMilliseconds = 60_000
@@ -37,11 +43,15 @@ export async function createListener(options: ListenerOptions): Promise<FastifyI
     loggerInstance: options.logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.bodyBytesMax,
-    requestTimeout: requestTimeoutMilliseconds,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 512 },
     genReqId: () => newId("request", options.clock, options.random),
-    ...(options.tls ? { https: { cert: options.tls.certPem, key: options.tls.keyPem } } : {}),
+    serverFactory: (handler: RequestListener) =>
+      createFrontServer(handler, {
+        requestTimeoutMilliseconds,
+        ...(options.tls && { tls: options.tls }),
+        ...(options.external && { external: externalFront(options, options.external.router) }),
+      }),
   } as object) as unknown as FastifyInstance
   app.setErrorHandler((error, request, reply) => sendError(reply, request, fromFastify(error)))
   app.setNotFoundHandler((request, reply) => sendError(reply, request, unknownPath(request.method, request.url)))
@@ -67,18 +77,22 @@ export async function createListener(options: ListenerOptions): Promise<FastifyI
   return app
 }
 
+function externalFront(options: ListenerOptions, router: Router): ExternalFront {
+  const { clock, random, logger, callsPerSecondMax, tls } = options
+  return new ExternalFront({
+    ...{ router, clock, random, logger, callsPerSecondMax },
+    callsPerAddressMax: callsPerSecondMax * keysPerAddress,
+    protocol: tls ? "https" : "http",
+  })
+}
+
 export function unknownPath(method: string, path: string): AppError {
   return new AppError("routing.unknown-path", `nothing answers ${method} ${path.slice(0, 300)}`)
 }
 
 function limitKey(request: FastifyRequest): string {
-  const token = bearer(request)
+  const token = bearerOf(request.headers)
   return token ? createHash("sha256").update(token).digest("base64") : request.ip
-}
-
-export function bearer(request: FastifyRequest): string | undefined {
-  const match = /^Bearer ([\x21-\x7e]{1,4096})$/i.exec(request.headers.authorization ?? "")
-  return match?.[1]
 }
 
 function sendError(reply: FastifyReply, request: FastifyRequest, error: AppError): FastifyReply {

@@ -32,6 +32,14 @@ const subscription = { channel: "own", events: ["key.*"], description: "secret-s
 const provider = { issuer: "https://one.example.org", clientId: "secret-provider-of-one" }
 const approvalGroup = { members: [{ mail: "secret-member-of-one@example.org" }] }
 const approvalTemplate = { levels: [{ name: "only", group: "own", strategy: { kind: "any" } }] }
+const externalService = {
+  upstreams: [{ url: "http://192.0.2.1:9" }],
+  document: {
+    openapi: "3.1.0",
+    info: { title: "One", version: "1" },
+    paths: { "/": { get: { operationId: "read", responses: { 200: { description: "ok" } } } } },
+  },
+}
 const vote = { digest: "0".repeat(64) }
 const secretsOfOne = [
   "node",
@@ -55,6 +63,7 @@ const secretsOfOne = [
   "product",
   "portfolio",
   "instance",
+  "external",
 ].map((what) => `secret-${what}-of-one`)
 
 let server: ServerFixture
@@ -120,6 +129,9 @@ async function fill(key: string): Promise<Record<string, string>> {
   const approvals = await fillApprovals(key)
   const calendars = await fillCalendars(key)
   const catalog = await fillCatalog(key)
+  const registered = { ...externalService, description: "secret-external-of-one" }
+  const registering = await server.call(key, "PUT", "/v1/services/own", registered)
+  expect(registering.status, JSON.stringify(registering.body)).toBe(200)
   return {
     ...approvals,
     ...calendars,
@@ -254,6 +266,7 @@ const bodies: Record<string, unknown> = {
   "held-operations.edit": { revision: 1, newInput: {} },
   "products.apply": { provisioner: "own" },
   "portfolios.apply": { import: { account: "one", portfolio: "own" } },
+  "services.put": externalService,
   "catalog.update": {},
   "catalog.end": {},
   "instances.reveal": {},
@@ -330,6 +343,7 @@ describe("X2: every operation is refused", () => {
         name === "resources.apply" ||
         name === "workflows.apply" ||
         name === "products.apply" ||
+        name === "services.put" ||
         /^(?:schedules|windows|channels|subscriptions|identity-providers|approval-groups|calendars)\.(?:apply|get|remove|test)$/.test(
           name,
         ) ||
@@ -408,5 +422,6 @@ async function snapshot(): Promise<unknown> {
     database.query("select name, version from catalog_portfolios where account = 'one'"),
     database.query("select id, version from catalog_instances where account = 'one'"),
     database.query("select version, document from routing_map_versions order by version"),
+    database.query("select name, version from external_services where account = 'one'"),
   ])
 }

@@ -12,6 +12,8 @@ import { anonymousCaller } from "./anonymous-caller.ts"
 import { digestOf } from "./call-digest.ts"
 import { findChangeCausedBy, findReply, writeRefusalRecord } from "./change-record.ts"
 import { assertNoTransaction, carryOutChange, idempotencyIdOf } from "./change-stage.ts"
+import type { ExternalServices } from "./external-ports.ts"
+import { admitExternal, type ExternalCall, type Passage } from "./external-stage.ts"
 import { findRefusal } from "./find-refusal.ts"
 import { followAnswer, type Started } from "./follow-stage.ts"
 import { checkApproval, findHold, planRouted } from "./gate-stage.ts"
@@ -80,12 +82,16 @@ export interface RouterOptions {
   readonly rules: RuleMatcher
   readonly gates: GateFinder
   readonly uses: UseRecorder
+  /** Left out, there is nothing outside. */
+  readonly external?: ExternalServices
   /** Stands for a secret input in digests: the same for the same text, and nothing to guess it by. */
   readonly markSecretInput: (text: string) => string
 }
 
 export interface Router extends OperationCaller, StandingCaller, StandingRecord, CallPlanner {
   carryOut(call: EdgeCall): Promise<RouterReply>
+  /** Lets a call to a service outside pass: whoever asked sends it on. @throws as `external-stage.ts` says */
+  admit(call: ExternalCall): Promise<Passage>
   /** Who a token stands for, for the parts of the edge that are no operations (limits). */
   authenticate(token: string | undefined, sourceAddress: string | undefined): Promise<Caller>
 }
@@ -97,6 +103,7 @@ export function createRouter(options: RouterOptions): Router {
   return {
     authenticate: (token, sourceAddress) => authenticate(options, token, sourceAddress),
     carryOut: (call) => carryOut(options, call),
+    admit: (call) => admitExternal(options, (token, address) => authenticate(options, token, address), call),
     call: (operation, input, as) => callBetween(options, { operation, input, as }) as Promise<never>,
     callStanding: (call) => carryOutStanding(options, call),
     planCall: (call) => planStanding(options, call),

@@ -14,4 +14,5 @@ export const components = [
   "approvals",
   "catalog",
   "rules",
+  "gateway",
 ] as const

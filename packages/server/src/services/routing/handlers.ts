@@ -35,7 +35,10 @@ export function routingHandlers(options: MapChangeOptions, table: RoutingTable):
 
 function readingHandlers(options: MapChangeOptions, table: RoutingTable): Handler[] {
   return [
-    onRead(operationsList, () => Promise.resolve({ items: [...options.operations.values()].map(describe) })),
+    onRead(operationsList, (_input, { account }) => {
+      const external = options.external?.list(account).map(({ declaration }) => declaration) ?? []
+      return Promise.resolve({ items: [...options.operations.values(), ...external].map(describe) })
+    }),
     onRead(routesList, async (input, { sql }) => {
       const [after = ""] = input.cursor ? decodeCursor(input.cursor, 1) : []
       const map = await findMap(sql)

@@ -1,3 +1,4 @@
+import type { ExternalServices } from "../../router/external-ports.ts"
 import type { AnyOperation } from "@signalbox/contracts/operation"
 import { mapDocument, type MapDocument } from "@signalbox/contracts/routing/map-document"
 import { AppError } from "@signalbox/kernel/app-error"
@@ -14,6 +15,8 @@ import { findMap, insertMap, lockMap, type Stamps, type StoredMap } from "./stor
  */
 export interface MapChangeOptions {
   readonly operations: ReadonlyMap<string, AnyOperation>
+  /** Operations of services outside, of one account. */
+  readonly external?: Pick<ExternalServices, "list">
   readonly handlers: () => readonly Handler[]
   readonly configurationChanged: () => void | Promise<void>
   /** Where this server itself answers, and what it is called where it is a destination. */

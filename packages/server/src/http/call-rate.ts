@@ -1,0 +1,24 @@
+/** Counts calls in the present second, by whoever makes them. Bounded by the calls of one second. */
+export class CallRate {
+  readonly #max: number
+  readonly #now: () => number
+  readonly #counts = new Map<string, number>()
+  #second = 0
+
+  constructor(max: number, now: () => number) {
+    this.#max = max
+    this.#now = now
+  }
+
+  /** False where this is one call too many. */
+  take(who: string): boolean {
+    const second = Math.floor(this.#now() / 1000)
+    if (second !== this.#second) {
+      this.#second = second
+      this.#counts.clear()
+    }
+    const count = (this.#counts.get(who) ?? 0) + 1
+    this.#counts.set(who, count)
+    return count <= this.#max
+  }
+}

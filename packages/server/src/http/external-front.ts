@@ -1,0 +1,132 @@
+/**
+ * The edge of services outside: takes what comes to `/x/` before the web framework does, since most calls there are only
+ * passed through and its work would be most of theirs. The stages of a call are the router's, as for every other.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { problemMediaType } from "@signalbox/contracts/problem"
+import { AppError } from "@signalbox/kernel/app-error"
+import type { Clock } from "@signalbox/kernel/clock"
+import { newId } from "@signalbox/kernel/id"
+import type { Random } from "@signalbox/kernel/random"
+import type { FastifyBaseLogger } from "fastify"
+import type { Passage } from "../router/external-stage.ts"
+import { toAppError, type Router } from "../router/router.ts"
+import { bearerOf } from "./bearer.ts"
+import { CallRate } from "./call-rate.ts"
+import { readHoldWishes } from "./hold-headers.ts"
+import { openBody } from "./pass-body.ts"
+import { requestHeadersOf } from "./pass-headers.ts"
+import { passThrough } from "./pass-through.ts"
+import { toProblem } from "./problem.ts"
+
+const prefix = "/x/"
+
+export interface ExternalFrontOptions {
+  readonly router: Router
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: FastifyBaseLogger
+  readonly callsPerSecondMax: number
+  /** Calls a second of one address, whatever keys it shows. */
+  readonly callsPerAddressMax: number
+  readonly protocol: "http" | "https"
+}
+
+export class ExternalFront {
+  readonly #options: ExternalFrontOptions
+  readonly #perCaller: CallRate
+  readonly #perAddress: CallRate
+
+  constructor(options: ExternalFrontOptions) {
+    this.#options = options
+    const now = (): number => options.clock.now()
+    this.#perCaller = new CallRate(options.callsPerSecondMax, now)
+    this.#perAddress = new CallRate(options.callsPerAddressMax, now)
+  }
+
+  /** Whether a request is for a service outside. */
+  takes(request: IncomingMessage): boolean {
+    return request.url?.startsWith(prefix) === true
+  }
+
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    const requestId = newId("request", this.#options.clock, this.#options.random)
+    const fail = (error: unknown): void => this.#fail({ request, response, requestId }, error)
+    this.#pass(request, response, { requestId, fail }).catch(fail)
+  }
+
+  async #pass(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { requestId, fail }: { readonly requestId: string; readonly fail: (error: unknown) => void },
+  ): Promise<void> {
+    const { service, path, query } = splitUrl(request.url ?? "")
+    const method = request.method ?? "GET"
+    const passage = await this.#admit(request, { service, path, method, requestId })
+    const credentials = passage.service.credentials()
+    const shown = credentials instanceof Promise ? await credentials : credentials
+    const { address, protocol } = { address: request.socket.remoteAddress, protocol: this.#options.protocol }
+    const { rawHeaders, headers } = request
+    passThrough({
+      ...{ passage, method, response, fail },
+      path: path + query,
+      headers: requestHeadersOf({ rawHeaders, headers, address, protocol }, passage, shown),
+      body: await openBody(request, passage.operation.bodyBytesMax),
+    })
+  }
+
+  async #admit(
+    request: IncomingMessage,
+    call: { readonly service: string; readonly path: string; readonly method: string; readonly requestId: string },
+  ): Promise<Passage> {
+    const { callsPerSecondMax, callsPerAddressMax, router } = this.#options
+    const address = request.socket.remoteAddress
+    if (!this.#perAddress.take(address ?? ""))
+      throw rateLimited(`more than ${callsPerAddressMax} calls in a second from one address`)
+    const { headers } = request
+    const passage = await router.admit({
+      ...call,
+      token: bearerOf(headers),
+      sourceAddress: address,
+      wishes: readHoldWishes(headers),
+    })
+    const { account, principal, credential } = passage.caller
+    if (!this.#perCaller.take(credential ?? `${account} ${principal}`))
+      throw rateLimited(`more than ${callsPerSecondMax} calls in a second`)
+    return passage
+  }
+
+  #fail(
+    call: { readonly request: IncomingMessage; readonly response: ServerResponse; readonly requestId: string },
+    cause: unknown,
+  ): void {
+    const { request, response, requestId } = call
+    const error = toAppError(cause)
+    const problem = toProblem(error, requestId)
+    if (problem.status >= 500)
+      this.#options.logger.error({ err: error.cause ?? error, requestId, code: error.code }, error.message)
+    if (response.headersSent || response.destroyed) {
+      response.destroy()
+      return
+    }
+    const text = JSON.stringify(problem)
+    const headers = ["content-type", problemMediaType, "content-length", String(Buffer.byteLength(text))]
+    if (problem.status === 429) headers.push("retry-after", "1")
+    // A body that nobody read would be taken for the next request.
+    if (!request.complete) headers.push("connection", "close")
+    response.writeHead(problem.status, [...headers, "x-request-id", requestId])
+    response.end(text)
+  }
+}
+
+const rateLimited = (message: string): AppError => new AppError("request.rate-limited", message)
+
+/** `/x/<service>/<path>?<query>`; a path of its own begins with a slash, the query with its question mark. */
+export function splitUrl(url: string): { service: string; path: string; query: string } {
+  const question = url.indexOf("?")
+  const end = question === -1 ? url.length : question
+  const slash = url.indexOf("/", prefix.length)
+  const at = slash === -1 || slash > end ? end : slash
+  const path = url.slice(at, end)
+  return { service: url.slice(prefix.length, at), path: path === "" ? "/" : path, query: url.slice(end) }
+}

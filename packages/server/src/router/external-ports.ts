@@ -1,0 +1,98 @@
+import type { AnyOperation } from "@signalbox/contracts/operation"
+import type { RoleName } from "@signalbox/contracts/identity/roles"
+import type { Dispatcher } from "undici"
+
+/**
+ * The ports of calls to services outside (R3): what is registered, as immutable values in memory, and where a call goes.
+ * The service `gateway` implements them; the router and the HTTP edge use them.
+ */
+export interface ExternalServices {
+  /** Of this account; another account's is not there. */
+  find(account: string, service: string): ExternalService | undefined
+  /** By its whole name, `ext.<service>.<operationId>`. */
+  findOperation(account: string, name: string): FoundExternal | undefined
+  list(account: string): readonly ExternalOperation[]
+}
+
+export interface FoundExternal {
+  readonly service: ExternalService
+  readonly operation: ExternalOperation
+}
+
+export interface ExternalService {
+  readonly account: string
+  readonly name: string
+  readonly version: number
+  readonly timeouts: CallTimeouts
+  readonly retries: number
+  readonly forwardAuthorization: boolean
+  readonly upstream: Upstream
+  /** The operation of a path below `/x/<service>`, without its query. */
+  match(method: string, path: string): ExternalMatch
+  /** What the service is shown; undefined where nothing is. @throws secrets.not-found, secrets.unreadable */
+  credentials(): HeaderPair | Promise<HeaderPair | undefined> | undefined
+}
+
+export type HeaderPair = readonly [name: string, value: string]
+
+/** Milliseconds; a total of 0 is none. */
+export interface CallTimeouts {
+  readonly headers: number
+  readonly idle: number
+  readonly total: number
+}
+
+export type ExternalMatch =
+  | {
+      readonly kind: "found"
+      readonly operation: ExternalOperation
+      /** The values of the path's fields, in their order, as they were sent. */
+      readonly values: readonly string[]
+    }
+  | { readonly kind: "unknown"; readonly methods: readonly string[] }
+
+export interface ExternalOperation {
+  readonly name: string
+  readonly id: string
+  readonly service: string
+  readonly method: string
+  /** As the document writes it: `/invoices/{id}`. */
+  readonly path: string
+  readonly effect: "read" | "change"
+  readonly summary: string
+  readonly roles: readonly RoleName[] | undefined
+  readonly retrySafe: boolean
+  readonly bodyBytesMax: number | undefined
+  /** Whether parameters and body are to be checked before they are passed on. */
+  readonly isChecked: boolean
+  /** As the router's stages see it; its input is `{ path, query, headers, body }`. */
+  readonly declaration: AnyOperation
+}
+
+/** The base URLs of a service: which of them gets the next call. */
+export interface Upstream {
+  /**
+   * One that takes calls now, other than those tried where there is another.
+   *
+   * @throws gateway.circuit-open, gateway.overloaded
+   */
+  begin(tried: readonly UpstreamTarget[]): UpstreamAttempt
+}
+
+export interface UpstreamTarget {
+  /** `https://billing.example` */
+  readonly origin: string
+  readonly host: string
+  /** The path of the base URL, without a slash at its end. */
+  readonly basePath: string
+  readonly dispatcher: Dispatcher
+}
+
+/** One call to one base URL. Whoever began it says what it came to, as soon as that is known, and when it is over. */
+export interface UpstreamAttempt {
+  readonly target: UpstreamTarget
+  /** The first word counts. */
+  judge(outcome: "good" | "failed"): void
+  /** Nothing of it is under way any more; without a judgement nobody knows how it would have ended. */
+  end(): void
+}

@@ -1,0 +1,52 @@
+import { safeMethods } from "@signalbox/contracts/gateway/operations"
+import type { AnyOperation } from "@signalbox/contracts/operation"
+import { AppError } from "@signalbox/kernel/app-error"
+import { z } from "zod"
+import type { ExternalOperation } from "../../router/external-ports.ts"
+import { readApiDocument, type ApiDocument, type ApiOperation } from "./api-document.ts"
+import type { ServiceRow, ServiceSpec } from "./store.ts"
+
+/** What a call by name gives, and what rules and approvers see of any call. */
+const callInput = z.strictObject({
+  path: z.record(z.string(), z.string()).default({}),
+  query: z.record(z.string(), z.union([z.string(), z.array(z.string())])).default({}),
+  headers: z.record(z.string(), z.string()).default({}),
+  body: z.unknown().optional(),
+})
+
+/** @throws gateway.invalid-document where another version of the program wrote it */
+export function apiOf(row: ServiceRow): ApiDocument {
+  const api = readApiDocument(JSON.parse(row.document) as Record<string, unknown>)
+  if ("issues" in api)
+    throw new AppError("gateway.invalid-document", `the document of ${row.name} can't be read`, { issues: api.issues })
+  return api
+}
+
+/** What a service's document and settings make of its operations. */
+export function operationsOf({ name, spec }: Pick<ServiceRow, "name" | "spec">, api: ApiDocument): ExternalOperation[] {
+  return api.operations.map((operation) => toExternal(name, operation, spec))
+}
+
+function toExternal(service: string, operation: ApiOperation, spec: ServiceSpec): ExternalOperation {
+  const settings = Object.hasOwn(spec.operations, operation.id) ? spec.operations[operation.id] : undefined
+  const effect = settings?.effect ?? (safeMethods.has(operation.method) ? "read" : "change")
+  const { id, method, path, summary } = operation
+  const name = `ext.${service}.${id}`
+  const declaration: AnyOperation = {
+    ...{ name, summary, effect },
+    service: "gateway",
+    method: method as AnyOperation["method"],
+    path: `/x/${service}${path}`,
+    permission: effect === "read" ? "services.call" : "services.change",
+    input: callInput,
+    output: z.unknown(),
+    errors: [],
+  }
+  return {
+    ...{ name, id, service, method, path, effect, summary, declaration },
+    roles: settings?.roles,
+    retrySafe: settings?.retrySafe ?? false,
+    bodyBytesMax: settings?.bodyBytesMax,
+    isChecked: settings?.check === "request",
+  }
+}
