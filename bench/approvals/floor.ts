@@ -9,17 +9,22 @@ import type { Connection } from "../measure.ts"
 const account = "main"
 const content = JSON.stringify({ chairs: 200, reason: "the new office", supplier: "sitwell" })
 
-/** Events, audit record, idempotency record: what accompanies every change. */
-const recordStatement = `with e as (
+/** Events and audit record: what accompanies every change. */
+const eventsAndAudit = `with e as (
     insert into outbox (account, aggregate_id, id, type, subject, subject_version, cause, caused_by, depth, principal, data)
     select $1, $2, $3 || n, 'approval-request.voted', $2, $4 + n, $3, $3, 0, 'key', '{"digest":"0","member":"key"}'
     from generate_series(1, $5::int) n
   ), a as (
     insert into audit (aggregate_id, id, account, principal, operation, subject, outcome, cause, input_digest)
     values ($2, $3, $1, 'key', 'approval-requests.submit', $2, 'done', $3, 'digest')
-  )
-  insert into idempotency (id, account, operation, body_hash, status, response)
-  values ($3, $1, 'approval-requests.submit', 'hash', 200, '{"id":"x","state":"open","title":"200 chairs"}')`
+  )`
+
+/** What is called from outside has an idempotency record, too. */
+const recordStatements = {
+  called: `${eventsAndAudit} insert into idempotency (id, account, operation, body_hash, status, response)
+    values ($3, $1, 'approval-requests.submit', 'hash', 200, '{"id":"x","state":"open","title":"200 chairs"}')`,
+  internal: `${eventsAndAudit} select`,
+} as const
 
 const requestStatement = `insert into approval_requests (id, account, state, type, title, revision, digest, attributes,
     content, state_data, next_timer_at, requester, submitter, unmatched, callback, version, cause, depth, submitted_at)
@@ -78,7 +83,7 @@ export class Floor {
   async life(client: number): Promise<void> {
     const id = `apr-${client}-${this.#sequence++}-${Math.random()}`
     const { stateText, deliveries } = this.#shape
-    await this.#change({ id, events: 4, from: 0 }, async (connected) => {
+    await this.#change({ id, events: 4, from: 0, by: "called" }, async (connected) => {
       const values = [id, account, content, stateText]
       await connected.query({ name: "request", text: requestStatement, values })
       await connected.query({ name: "waits", text: waitsStatement, values: [id, account] })
@@ -94,7 +99,7 @@ export class Floor {
   }
 
   #vote(id: string, number: number): Promise<void> {
-    return this.#change({ id, events: number === 2 ? 3 : 1, from: 10 * number }, async (client) => {
+    return this.#change({ id, events: number === 2 ? 3 : 1, from: 10 * number, by: "called" }, async (client) => {
       const decidedAt = number === 2 ? new Date() : null
       await client.query({ name: "save", text: saveStatement, values: [id, this.#shape.stateText, decidedAt] })
       await client.query({ name: "vote", text: voteStatement, values: [id, number, account, this.#shape.envelope] })
@@ -109,7 +114,7 @@ export class Floor {
     for (const { event, message } of deliveries) {
       const id = `dlv-${this.#sequence++}-${Math.random()}`
       ids.push(id)
-      await this.#change({ id, events: 1, from: 0 }, async (connected) => {
+      await this.#change({ id, events: 1, from: 0, by: "internal" }, async (connected) => {
         const values = [id, account, event, message, `ada-${client}`]
         await connected.query({ name: "delivery", text: deliveryStatement, values })
       })
@@ -122,14 +127,19 @@ export class Floor {
   }
 
   #change(
-    record: { readonly id: string; readonly events: number; readonly from: number },
+    record: {
+      readonly id: string
+      readonly events: number
+      readonly from: number
+      readonly by: keyof typeof recordStatements
+    },
     work: (client: pg.PoolClient) => Promise<void>,
   ): Promise<void> {
-    const { id, events, from } = record
+    const { id, events, from, by } = record
     return this.#inTransaction(async (client) => {
       await work(client)
       const values = [account, id, `${id}-${from}-${this.#sequence++}`, from, events]
-      await client.query({ name: "record", text: recordStatement, values })
+      await client.query({ name: `record-${by}`, text: recordStatements[by], values })
     })
   }
 

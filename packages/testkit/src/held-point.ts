@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises"
-import { connectDirect, sqlOf, type Connection, type Sql } from "@signalbox/server/storage/database"
+import { connectDirect, type Connection, type Sql } from "@signalbox/server/storage/database"
+import { sqlOf } from "@signalbox/server/storage/statements"
 
 type DirectClient = Awaited<ReturnType<typeof connectDirect>>
 

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from "node:crypto"
 import { inject } from "vitest"
 import { components as allComponents } from "@signalbox/server/storage/components"
-import { connectDirect, openDatabase, sqlOf, type Connection, type Database } from "@signalbox/server/storage/database"
+import { connectDirect, openDatabase, type Connection, type Database } from "@signalbox/server/storage/database"
+import { sqlOf } from "@signalbox/server/storage/statements"
 import { migrate, readMigrations } from "@signalbox/server/storage/migrator"
 import "./shared-postgres.ts"
 

@@ -1,10 +1,10 @@
-import { hasCode } from "@signalbox/kernel/app-error"
+import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import type { Sql, Tx } from "../storage/database.ts"
 import type { Caller, NewEvent } from "./handler.ts"
 
 /**
- * What accompanies every change, written in its transaction: its events, its audit record and its idempotency record.
- * One statement, one round trip.
+ * What accompanies every change, written in its transaction: its events, its audit record and, where it may be called
+ * again under the same key, its idempotency record. One statement, and the commit leaves with it.
  */
 export interface ChangeRecord {
   readonly caller: Caller
@@ -18,7 +18,8 @@ export interface ChangeRecord {
   readonly events: ReadonlyArray<NewEvent & { readonly id: string }>
   /** Tells that rules follow the call; comes after its events and is not what it is about. */
   readonly followed?: NewEvent & { readonly id: string }
-  readonly idempotency: IdempotencyKey
+  /** Left out where the call has no key: then nobody can repeat it. */
+  readonly idempotency?: IdempotencyKey | undefined
   readonly response: unknown
 }
 
@@ -29,54 +30,61 @@ export interface IdempotencyKey {
   readonly bodyHash: string
 }
 
-const recordStatement = `
+const eventsAndAudit = `
 with events as (
   insert into outbox (account, aggregate_id, id, type, subject, subject_version, cause, caused_by, depth, principal, data)
   select coalesce(e.account, $1), e.aggregate_id, e.id, e.type, e.subject, e.subject_version, coalesce(e.cause, $2),
     coalesce(e.caused_by, $3), coalesce(e.depth, $4), $5, e.data
-  from unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::jsonb[], $21::text[], $22::text[],
-      $23::text[], $24::int[])
+  from unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::jsonb[], $12::text[], $13::text[],
+      $14::text[], $15::int[])
     as e (aggregate_id, id, type, subject, subject_version, data, account, cause, caused_by, depth)
-), record as (
+), audited as (
   insert into audit (aggregate_id, id, account, principal, operation, subject, outcome, cause, caused_by, source_address, input_digest)
-  values ($12, $3, $1, $5, $13, $14, 'done', $2, $15, $16, $17)
-)
-insert into idempotency (id, account, operation, body_hash, status, response)
-values ($18, $1, $13, $19, 200, $20)`
+  values ($16, $3, $1, $5, $17, $18, 'done', $2, $19, $20, $21)
+)`
 
-export async function writeChangeRecord(tx: Tx, record: ChangeRecord): Promise<void> {
-  const { caller } = record
+const statements = {
+  withKey: `${eventsAndAudit}
+    insert into idempotency (id, account, operation, body_hash, status, response) values ($22, $1, $17, $23, 200, $24)`,
+  withoutKey: `${eventsAndAudit} select`,
+} as const
+
+/** Writes it and commits. */
+export async function commitChangeRecord(tx: Tx, record: ChangeRecord): Promise<void> {
+  const { caller, idempotency: key } = record
   const [first] = record.events
   const events = record.followed ? [...record.events, record.followed] : record.events
-  await tx.query(
-    recordStatement,
-    [
-      caller.account,
-      record.cause,
-      record.requestId,
-      record.depth,
-      caller.principal,
-      events.map((event) => event.aggregate),
-      events.map((event) => event.id),
-      events.map((event) => event.type),
-      events.map((event) => event.subject),
-      events.map((event) => event.version),
-      events.map((event) => JSON.stringify(event.data)),
-      first?.aggregate ?? caller.account,
-      record.operation,
-      first?.subject ?? caller.account,
-      record.causedBy ?? null,
-      record.sourceAddress ?? null,
-      record.inputDigest,
-      record.idempotency.id,
-      record.idempotency.bodyHash,
-      JSON.stringify(record.response ?? null),
-      events.map((event) => event.story?.account ?? null),
-      events.map((event) => event.story?.cause ?? null),
-      events.map((event) => event.story?.causedBy ?? null),
-      events.map((event) => event.story?.depth ?? null),
-    ],
-    { name: "router-record-change" },
+  const values = [
+    caller.account,
+    record.cause,
+    record.requestId,
+    record.depth,
+    caller.principal,
+    events.map((event) => event.aggregate),
+    events.map((event) => event.id),
+    events.map((event) => event.type),
+    events.map((event) => event.subject),
+    events.map((event) => event.version),
+    events.map((event) => JSON.stringify(event.data)),
+    events.map((event) => event.story?.account ?? null),
+    events.map((event) => event.story?.cause ?? null),
+    events.map((event) => event.story?.causedBy ?? null),
+    events.map((event) => event.story?.depth ?? null),
+    first?.aggregate ?? caller.account,
+    record.operation,
+    first?.subject ?? caller.account,
+    record.causedBy ?? null,
+    record.sourceAddress ?? null,
+    record.inputDigest,
+  ]
+  if (key === undefined) {
+    await tx.queryAndCommit(statements.withoutKey, values, { name: "router-record-change" })
+    return
+  }
+  await tx.queryAndCommit(
+    statements.withKey,
+    [...values, key.id, key.bodyHash, JSON.stringify(record.response ?? null)],
+    { name: "router-record-change-once" },
   )
 }
 
@@ -128,7 +136,7 @@ export async function writeRefusalRecord(
   )
 }
 
-export type IdempotencyState =
+type IdempotencyState =
   | { readonly kind: "new" }
   | { readonly kind: "in-flight" }
   | { readonly kind: "known"; readonly bodyHash: string; readonly response: unknown }
@@ -137,7 +145,7 @@ export type IdempotencyState =
  * Claims an idempotency key for this transaction. The advisory lock only makes a concurrent repeat fail fast; the
  * record's primary key is what makes the change happen once (see `isRepeatedKey`).
  */
-export async function claimIdempotencyKey(tx: Tx, id: string): Promise<IdempotencyState> {
+async function claimIdempotencyKey(tx: Tx, id: string): Promise<IdempotencyState> {
   const [row] = await tx.query<{ locked: boolean; body_hash: string | null; response: unknown }>(
     `select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as locked, i.body_hash, i.response
      from (values (1)) as one left join idempotency i on i.id = $1`,
@@ -146,6 +154,16 @@ export async function claimIdempotencyKey(tx: Tx, id: string): Promise<Idempoten
   )
   if (row?.body_hash) return { kind: "known", bodyHash: row.body_hash, response: row.response }
   return row?.locked ? { kind: "new" } : { kind: "in-flight" }
+}
+
+/** The reply of the call that this one repeats. @throws request.idempotency-in-flight, request.idempotency-key-reused */
+export async function findRepeated(tx: Tx, key: IdempotencyKey): Promise<{ readonly response: unknown } | undefined> {
+  const state = await claimIdempotencyKey(tx, key.id)
+  if (state.kind === "new") return undefined
+  if (state.kind === "in-flight")
+    throw new AppError("request.idempotency-in-flight", "a call with this Idempotency-Key is still running")
+  if (state.bodyHash === key.bodyHash) return state
+  throw new AppError("request.idempotency-key-reused", "this Idempotency-Key was used for another call")
 }
 
 /** True where a commit failed because the same key was committed by another call in between. */

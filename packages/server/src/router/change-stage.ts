@@ -1,13 +1,12 @@
 import { AsyncLocalStorage } from "node:async_hooks"
 import { createHash } from "node:crypto"
-import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import type { Database, Tx } from "../storage/database.ts"
 import { digestOf, withoutSecrets } from "./call-digest.ts"
-import { claimIdempotencyKey, isRepeatedKey, writeChangeRecord } from "./change-record.ts"
+import { commitChangeRecord, findRepeated, isRepeatedKey, type IdempotencyKey } from "./change-record.ts"
 import { followChange, type Started } from "./follow-stage.ts"
 import type { ChangeContext, NewEvent } from "./handler.ts"
 import type { StandingApproval } from "./ports.ts"
@@ -28,7 +27,8 @@ export interface ChangeOptions {
 }
 
 export interface ChangeOnce {
-  readonly key: string
+  /** Left out, each call is one of its own: nobody can repeat it, so nothing is kept to know a repeat by. */
+  readonly key?: string
   readonly bodyHash?: string
   readonly guard?: StandingApproval["guard"]
   /** Whether rules may follow it: not where a service calls another (D3). */
@@ -63,14 +63,16 @@ export function idempotencyIdOf({
   return createHash("sha256").update(`${account}\0${principal}\0${key}`).digest("hex")
 }
 
-/** Carries a change out once under its key. */
+/** Carries a change out, once under its key. */
 export async function carryOutChange(options: ChangeOptions, routed: Routed, once: ChangeOnce): Promise<ChangeOutcome> {
   const { handler, context, input } = routed
   assert(handler.effect === "change", "only changes run in a transaction")
-  const idempotency = {
-    id: idempotencyIdOf({ account: context.account, principal: context.caller.principal, key: once.key }),
-    bodyHash: once.bodyHash ?? digestOf(options, handler.operation, routed.asked ?? input),
-  }
+  const { key } = once
+  const bodyHash = once.bodyHash ?? digestOf(options, handler.operation, routed.asked ?? input)
+  const { account, caller } = context
+  const idempotency =
+    key === undefined ? undefined : { id: idempotencyIdOf({ account, principal: caller.principal, key }), bodyHash }
+  const isFollowed = once.isFollowed === true
   await handler.prepare?.(input as never, context)
   for (let retry = 0; ; retry++) {
     const hints: Array<() => void | Promise<void>> = []
@@ -78,7 +80,7 @@ export async function carryOutChange(options: ChangeOptions, routed: Routed, onc
       const outcome = await options.database.transaction((tx) =>
         openTransaction.run(handler.operation.name, async () => {
           await once.guard?.(tx)
-          return changeOnce(options, { ...routed, tx, idempotency, hints, isFollowed: once.isFollowed === true })
+          return changeOnce(options, { ...routed, tx, idempotency, bodyHash, hints, isFollowed })
         }),
       )
       await Promise.all(hints.map(async (hint) => hint()))
@@ -91,7 +93,8 @@ export async function carryOutChange(options: ChangeOptions, routed: Routed, onc
 
 interface OpenChange extends Routed {
   readonly tx: Tx
-  readonly idempotency: { readonly id: string; readonly bodyHash: string }
+  readonly idempotency: IdempotencyKey | undefined
+  readonly bodyHash: string
   readonly hints: Array<() => void | Promise<void>>
   readonly isFollowed: boolean
 }
@@ -99,13 +102,8 @@ interface OpenChange extends Routed {
 async function changeOnce(options: ChangeOptions, open: OpenChange): Promise<ChangeOutcome> {
   const { handler, tx, idempotency, hints } = open
   assert(handler.effect === "change", "only changes run in a transaction")
-  const state = await claimIdempotencyKey(tx, idempotency.id)
-  if (state.kind === "in-flight")
-    throw new AppError("request.idempotency-in-flight", "a call with this Idempotency-Key is still running")
-  if (state.kind === "known") {
-    if (state.bodyHash === idempotency.bodyHash) return { value: state.response, repeated: true }
-    throw new AppError("request.idempotency-key-reused", "this Idempotency-Key was used for another call")
-  }
+  const known = idempotency && (await findRepeated(tx, idempotency))
+  if (known) return { value: known.response, repeated: true }
   const events: NewEvent[] = []
   const { sql: _, ...callContext } = open.context
   const context: ChangeContext = {
@@ -119,10 +117,10 @@ async function changeOnce(options: ChangeOptions, open: OpenChange): Promise<Cha
   const followed =
     open.isFollowed && isRuled(options.rules, open, "after") ? await followChange(options, open, response) : undefined
   const { asked } = open
-  await writeChangeRecord(tx, {
+  await commitChangeRecord(tx, {
     ...callContext,
     operation: handler.operation.name,
-    inputDigest: asked === undefined ? idempotency.bodyHash : digestOf(options, handler.operation, open.input),
+    inputDigest: asked === undefined ? open.bodyHash : digestOf(options, handler.operation, open.input),
     events: events.map((event) => ({ ...event, id: newId("event", options.clock, options.random) })),
     ...(followed && { followed: followed.event }),
     idempotency,

@@ -1,3 +1,4 @@
+import { keysCreate } from "@signalbox/contracts/identity/operations"
 import { operations } from "@signalbox/contracts/operations"
 import { hasCode } from "@signalbox/kernel/app-error"
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
@@ -182,6 +183,25 @@ describe("the router", () => {
       "select response from idempotency where operation = 'keys.create'",
     )
     expect(JSON.stringify(stored)).not.toContain(made.key)
+  })
+
+  test("a call between services is kept as one that could be repeated only where it has a key", async () => {
+    const as = { account: "main", service: "approvals", cause: `req_between_${sequence}`, depth: 0 }
+    const make = (once?: { key: string; bodyHash: string }) =>
+      router.call(
+        keysCreate,
+        { name: "between", roles: ["viewer"] },
+        { ...as, roles: ["admin"], ...(once && { once }) },
+      )
+    const kept = () => test_.database.query("select 1 from idempotency where operation = 'keys.create'")
+    const before = await kept()
+    const made = [await make(), await make()]
+    expect(made[0]?.id).not.toBe(made[1]?.id)
+    expect(await kept()).toHaveLength(before.length)
+    expect(await test_.database.query("select operation from audit where cause = $1", [as.cause])).toHaveLength(2)
+    const once = { key: "between-services", bodyHash: "hash" }
+    expect((await make(once)).id).toBe((await make(once)).id)
+    expect(await kept()).toHaveLength(before.length + 1)
   })
 
   test("the same key with another body is refused; without a key nothing changes", async () => {

@@ -266,7 +266,7 @@ async function callBetween(
   }
   await authorize(options, handler, { context, rawInput: input })
   const routed: Routed = { handler, context, input: validateInput(handler.operation, input) }
-  if (handler.effect === "change") return (await carryOutChange(options, routed, as.once ?? { key: requestId })).value
+  if (handler.effect === "change") return (await carryOutChange(options, routed, as.once ?? {})).value
   assert(handler.effect === "read", `${operation.name} can't be called between services`)
   return handler.run(routed.input as never, context)
 }

@@ -51,6 +51,36 @@ describe("the database", () => {
     await expect(async () => kept?.query("select 1")).rejects.toThrow("after its transaction ended")
   })
 
+  it("commits with the last statement, and nothing of a transaction whose last statement fails", async () => {
+    const add = "update counter set value = value + $1::int where id = 'b' returning value"
+    const made = database.transaction(async (tx) => {
+      await tx.query("update counter set value = 5 where id = 'b'")
+      const rows = await tx.queryAndCommit(add, [2], { name: "add-b" })
+      return { rows, seen: await database.query("select value from counter where id = 'b'") }
+    })
+    expect(await made).toEqual({ rows: [{ value: 7 }], seen: [{ value: 7 }] })
+    const failing = database.transaction(async (tx) => {
+      await tx.query(add, [100])
+      await tx.queryAndCommit("select 1 / $1::int", [0])
+    })
+    expect(findSqlState(await failing.catch((error: unknown) => error))).toBe("22012")
+    await database.transaction((tx) => tx.queryAndCommit(add, [1], { name: "add-b" }))
+    expect(await database.query("select value from counter where id = 'b'")).toEqual([{ value: 8 }])
+    const later = database.transaction(async (tx) => {
+      await tx.queryAndCommit(add, [-8])
+      await tx.query("select 1")
+    })
+    await expect(later).rejects.toThrow("after its transaction ended")
+  })
+
+  it("tells a commit that is refused", async () => {
+    await database.query("create table pair (id int unique deferrable initially deferred)")
+    const insert = () => database.transaction((tx) => tx.queryAndCommit("insert into pair values ($1)", [1]))
+    await insert()
+    expect(findSqlState(await insert().catch((error: unknown) => error))).toBe("23505")
+    expect(await database.query("select count(*) as count from pair")).toEqual([{ count: 1 }])
+  })
+
   it("runs a transaction again after a deadlock", async () => {
     let attempts = 0
     const both: Array<() => void> = []

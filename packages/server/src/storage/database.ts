@@ -8,19 +8,10 @@ import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { columnTypes } from "./column-types.ts"
 import { isTransient, toStorageError } from "./database-error.ts"
+import { OpenTransaction, runStatement } from "./statements.ts"
+import type { Sql, Tx } from "./sql.ts"
 
-export interface Sql {
-  /** Rows of one statement. `name` makes it a prepared statement of the connection. */
-  query<Row extends object = Record<string, unknown>>(
-    text: string,
-    values?: readonly unknown[],
-    options?: { name?: string },
-  ): Promise<Row[]>
-}
-
-export interface Tx extends Sql {
-  readonly kind: "transaction"
-}
+export type { Sql, Tx } from "./sql.ts"
 
 /**
  * One connection whose statements leave at once, behind those that are not answered yet. They are carried out in the order
@@ -33,8 +24,8 @@ export interface Lane extends Sql {
 
 export interface Database extends Sql {
   /**
-   * Runs `work` between begin and commit, or rolls back. A deadlock or serialization failure runs it again, so `work`
-   * changes nothing outside the transaction. @throws storage.unavailable, storage.disk-full
+   * Runs `work` between begin and commit, or rolls back; `begin` leaves with the first statement. A deadlock or
+   * serialization failure runs it again, so `work` changes nothing outside the transaction. @throws storage.unavailable, storage.disk-full
    */
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>
   /** A connection for its caller alone; undefined while a quarter of all are given out so. @throws storage.unavailable */
@@ -146,40 +137,6 @@ export async function connectDirect(connection: Connection): Promise<pg.Client> 
   }
 }
 
-/** The `Sql` of one client; used by the transaction here, and by migrations and copies on direct connections. */
-export function sqlOf(client: Pick<pg.ClientBase, "query">): Sql {
-  let last: Promise<unknown> = Promise.resolve()
-  return {
-    query<Row extends object>(
-      text: string,
-      values: readonly unknown[] = [],
-      options: { name?: string } = {},
-    ): Promise<Row[]> {
-      const run = (): Promise<Row[]> => runStatement<Row>(client, text, { values, ...options })
-      const result = last.then(run, run)
-      last = result.catch(() => {})
-      return result
-    },
-  }
-}
-
-async function runStatement<Row extends object>(
-  client: Pick<pg.ClientBase, "query">,
-  text: string,
-  options: { values: readonly unknown[]; name?: string },
-): Promise<Row[]> {
-  try {
-    const { rows } = await client.query<Row & pg.QueryResultRow>({
-      text,
-      values: options.values as unknown[],
-      ...(options.name === undefined ? {} : { name: options.name }),
-    })
-    return rows
-  } catch (error) {
-    throw toStorageError(error, "running a database statement")
-  }
-}
-
 class PooledDatabase implements Database {
   readonly pool: pg.Pool
   readonly #lanesMax: number
@@ -245,29 +202,14 @@ class PooledDatabase implements Database {
 
   async #transactionOnce<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
     const client = await this.#connect()
-    const sql = sqlOf(client)
-    let open = true
-    const tx: Tx = {
-      kind: "transaction",
-      query(text, values, options) {
-        assert(open, "a statement was sent after its transaction ended")
-        return sql.query(text, values, options)
-      },
-    }
+    const tx = new OpenTransaction(client)
     try {
-      await sql.query("begin")
       const result = await work(tx)
-      open = false
-      await commit(client)
+      await tx.commit()
       client.release()
       return result
     } catch (error) {
-      open = false
-      const undone = await sql.query("rollback").then(
-        () => true,
-        () => false,
-      )
-      client.release(!undone)
+      client.release(!(await tx.rollBack()))
       throw error
     }
   }
@@ -306,15 +248,5 @@ class PooledLane implements Lane {
     await this.#answered
     this.#client.release(this.#broken)
     this.#onClose()
-  }
-}
-
-/** PostgreSQL answers the commit of a failed transaction with ROLLBACK and no error; that must not pass for success. */
-async function commit(client: pg.PoolClient): Promise<void> {
-  try {
-    const { command } = await client.query("commit")
-    assert(command === "COMMIT", "a transaction whose statement failed was committed; let the statement's error go up")
-  } catch (error) {
-    throw toStorageError(error, "committing a transaction")
   }
 }

@@ -6,7 +6,7 @@ import { createEmptyDatabase } from "@signalbox/testkit/test-database"
 import { connectDirect, type Connection } from "./database.ts"
 import { components } from "./components.ts"
 import { compareVersions, migrate, readLedger, readMigrations } from "./migrator.ts"
-import { sqlOf } from "./database.ts"
+import { sqlOf } from "./statements.ts"
 
 describe("migrations", () => {
   let directory: string

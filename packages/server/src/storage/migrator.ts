@@ -10,7 +10,8 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
-import { connectDirect, schemaName, sqlOf, type Connection, type Sql, type StorageLogger } from "./database.ts"
+import { connectDirect, schemaName, type Connection, type Sql, type StorageLogger } from "./database.ts"
+import { sqlOf } from "./statements.ts"
 
 export interface Migration {
   readonly component: string

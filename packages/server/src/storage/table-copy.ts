@@ -6,7 +6,8 @@ import type pg from "pg"
 import { from as copyFrom, to as copyTo } from "pg-copy-streams"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
-import { schemaName, sqlOf, type Sql } from "./database.ts"
+import { schemaName, type Sql } from "./database.ts"
+import { sqlOf } from "./statements.ts"
 
 /** One thing that is copied: rows by a query, and the table (or temporary table) that takes them. */
 export interface CopyPart {
