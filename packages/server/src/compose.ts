@@ -8,7 +8,6 @@ import { createEgress, type Egress, type EgressOptions } from "./egress/egress.t
 import type { ExternalServices } from "./router/external-ports.ts"
 import type { Handler, Service } from "./router/handler.ts"
 import {
-  noUses,
   type ArtifactFinder,
   type CallPlanner,
   type Executor,
@@ -28,6 +27,7 @@ import { createCatalogService, sealedOutputs } from "./services/catalog/service.
 import { createGatewayService } from "./services/gateway/service.ts"
 import { createFleetService, sealedRelay } from "./services/fleet/service.ts"
 import { bootstrapIdentity, createIdentityService, type IdentityOptions } from "./services/identity/service.ts"
+import { createMeteringService } from "./services/metering/service.ts"
 import {
   createNotificationsService,
   sealedMessages,
@@ -133,8 +133,9 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     secrets: secrets.reader,
     configurationChanged: parts.configurationChanged,
   })
+  const metering = createMeteringService({ database, clock, logger })
   const { approvals, outer } = makeOuterServices(options, parts, { late, egress, secrets, notifier })
-  const services = [...parts.services, secrets.service, artifacts.service, gateway.service, ...outer]
+  const services = [...parts.services, secrets.service, artifacts.service, gateway.service, metering.service, ...outer]
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
   parts.handlers.push(...services.flatMap((service) => service.handlers))
   const watcher = await watchConfiguration({
@@ -155,7 +156,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     authenticators: [...parts.authenticators, approvals.authenticator],
     rules: noRules,
     gates: approvals.gates,
-    uses: noUses,
+    uses: metering.uses,
     external: gateway.external,
     markSecretInput: secrets.markInput,
   })

@@ -104,6 +104,7 @@ const bounds: Readonly<Record<string, Bound>> = {
   service_accounts: { most: identityLimits.serviceAccountsMax },
   signing_keys: { because: fewRows },
   subscriptions: { most: notificationLimits.subscriptionsMax },
+  uses: { task: "metering.uses-retention" },
   user_sessions: { task: "identity.sessions-retention" },
   users: { most: identityLimits.usersMax },
   vote_keys: { most: signatureLimits.voteKeysMax },

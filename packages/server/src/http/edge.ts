@@ -1,4 +1,6 @@
-import type { IncomingMessage, ServerResponse } from "node:http"
+import { EventEmitter } from "node:events"
+import type { IncomingMessage, Server, ServerResponse } from "node:http"
+import type { Duplex } from "node:stream"
 import websocket from "@fastify/websocket"
 import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
 import { heldOperationsWait } from "@signalbox/contracts/approvals/held-operations"
@@ -14,7 +16,7 @@ import { addAnswerPages } from "./answer-pages.ts"
 import { bearerOf } from "./bearer.ts"
 import { writeEventStream } from "./event-stream.ts"
 import { readHoldWishes, readWait } from "./hold-headers.ts"
-import { createListener, unknownPath, type ListenerOptions } from "./listener.ts"
+import { createExternalFront, createListener, unknownPath, type ListenerOptions } from "./listener.ts"
 import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
 import { sendRaw } from "./raw-reply.ts"
 
@@ -39,11 +41,16 @@ export interface PublicDocument {
 }
 
 export async function createEdge(options: EdgeOptions): Promise<FastifyInstance> {
-  const app = await createListener({
-    ...options,
-    ...(options.onlyThese === true ? {} : { external: { router: options.router } }),
+  const external = options.onlyThese === true ? undefined : createExternalFront(options, options.router)
+  const app = await createListener({ ...options, ...(external && { external }) })
+  const upgrades = new EventEmitter()
+  const limits = { maxPayload: agentLimits.frameBytesMax, server: upgrades as Server }
+  await app.register(websocket, { options: limits })
+  app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    if (external?.takes(request) === true) external.upgrade(request, socket, head)
+    else upgrades.emit("upgrade", request, socket, head)
   })
-  await app.register(websocket, { options: { maxPayload: agentLimits.frameBytesMax } })
+  app.addHook("preClose", () => Promise.resolve(external?.close()))
   addDocuments(app, options.documents)
   addSessions(app, options)
   addOperations(app, options)

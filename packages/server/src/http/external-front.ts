@@ -3,20 +3,22 @@
  * passed through and its work would be most of theirs. The stages of a call are the router's, as for every other.
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
+import type { Duplex } from "node:stream"
 import { problemMediaType } from "@signalbox/contracts/problem"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import type { FastifyBaseLogger } from "fastify"
-import type { Passage } from "../router/external-stage.ts"
+import type { ExternalCall, Passage } from "../router/external-stage.ts"
 import { toAppError, type Router } from "../router/router.ts"
 import { bearerOf } from "./bearer.ts"
 import { CallRate } from "./call-rate.ts"
 import { readHoldWishes } from "./hold-headers.ts"
-import { openBody } from "./pass-body.ts"
+import { openBody, readWhole } from "./pass-body.ts"
 import { requestHeadersOf } from "./pass-headers.ts"
 import { passThrough } from "./pass-through.ts"
+import { answerOn, passUpgrade } from "./pass-upgrade.ts"
 import { toProblem } from "./problem.ts"
 
 const prefix = "/x/"
@@ -36,6 +38,8 @@ export class ExternalFront {
   readonly #options: ExternalFrontOptions
   readonly #perCaller: CallRate
   readonly #perAddress: CallRate
+  /** Of connections that were upgraded: the server below doesn't know them any more. */
+  readonly #upgraded = new Set<Duplex>()
 
   constructor(options: ExternalFrontOptions) {
     this.#options = options
@@ -55,6 +59,56 @@ export class ExternalFront {
     this.#pass(request, response, { requestId, fail }).catch(fail)
   }
 
+  /** A request whose connection is to become a WebSocket. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const requestId = newId("request", this.#options.clock, this.#options.random)
+    socket.on("error", () => socket.destroy())
+    const fail = (error: unknown): void =>
+      this.#fail({ request, response: answerOn(socket, request), requestId }, error)
+    this.#passUpgrade(request, { socket, head, requestId, fail }).catch(fail)
+  }
+
+  /** Ends what the server below doesn't know any more. */
+  close(): void {
+    for (const socket of this.#upgraded) socket.destroy()
+  }
+
+  async #passUpgrade(
+    request: IncomingMessage,
+    call: {
+      readonly socket: Duplex
+      readonly head: Buffer
+      readonly requestId: string
+      readonly fail: (error: unknown) => void
+    },
+  ): Promise<void> {
+    if (request.headers.upgrade?.toLowerCase() !== "websocket")
+      throw new AppError("request.invalid-input", "connections are upgraded to websocket and to nothing else")
+    const { service, path, query } = splitUrl(request.url ?? "")
+    const passage = await this.#admit(request, {
+      ...{ service, path, query, method: "GET", requestId: call.requestId },
+    })
+    passUpgrade({
+      ...call,
+      ...{ passage, request, path: path + query },
+      headers: await this.#headersFor(request, passage),
+      opened: (sockets) => {
+        for (const socket of sockets) {
+          this.#upgraded.add(socket)
+          socket.once("close", () => this.#upgraded.delete(socket))
+        }
+      },
+    })
+  }
+
+  #headersFor(request: IncomingMessage, passage: Passage): string[] | Promise<string[]> {
+    const { rawHeaders, headers } = request
+    const came = { rawHeaders, headers, address: request.socket.remoteAddress, protocol: this.#options.protocol }
+    const credentials = passage.service.credentials()
+    if (credentials instanceof Promise) return credentials.then((shown) => requestHeadersOf(came, passage, shown))
+    return requestHeadersOf(came, passage, credentials)
+  }
+
   async #pass(
     request: IncomingMessage,
     response: ServerResponse,
@@ -62,22 +116,21 @@ export class ExternalFront {
   ): Promise<void> {
     const { service, path, query } = splitUrl(request.url ?? "")
     const method = request.method ?? "GET"
-    const passage = await this.#admit(request, { service, path, method, requestId })
-    const credentials = passage.service.credentials()
-    const shown = credentials instanceof Promise ? await credentials : credentials
-    const { address, protocol } = { address: request.socket.remoteAddress, protocol: this.#options.protocol }
-    const { rawHeaders, headers } = request
+    const passage = await this.#admit(request, { service, path, query, method, requestId })
+    const headers = this.#headersFor(request, passage)
     passThrough({
       ...{ passage, method, response, fail },
       path: path + query,
-      headers: requestHeadersOf({ rawHeaders, headers, address, protocol }, passage, shown),
-      body: await openBody(request, passage.operation.bodyBytesMax),
+      headers: headers instanceof Promise ? await headers : headers,
+      body: passage.body
+        ? { content: passage.body, release: () => undefined }
+        : await openBody(request, passage.operation.bodyBytesMax),
     })
   }
 
   async #admit(
     request: IncomingMessage,
-    call: { readonly service: string; readonly path: string; readonly method: string; readonly requestId: string },
+    call: Pick<ExternalCall, "service" | "path" | "query" | "method" | "requestId">,
   ): Promise<Passage> {
     const { callsPerSecondMax, callsPerAddressMax, router } = this.#options
     const address = request.socket.remoteAddress
@@ -89,6 +142,9 @@ export class ExternalFront {
       token: bearerOf(headers),
       sourceAddress: address,
       wishes: readHoldWishes(headers),
+      headers,
+      signal: neverAborted,
+      readBody: (bytesMax) => readWhole(request, bytesMax),
     })
     const { account, principal, credential } = passage.caller
     if (!this.#perCaller.take(credential ?? `${account} ${principal}`))
@@ -118,6 +174,9 @@ export class ExternalFront {
     response.end(text)
   }
 }
+
+/** What is asked before a call is passed on takes no longer for a caller that is gone. */
+const neverAborted = new AbortController().signal
 
 const rateLimited = (message: string): AppError => new AppError("request.rate-limited", message)
 

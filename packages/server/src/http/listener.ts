@@ -31,7 +31,7 @@ export interface ListenerOptions {
   /** Calls a second that one key (or, without one, one address) may make. */
   readonly callsPerSecondMax: number
   /** Present where services outside are called here. */
-  readonly external?: { readonly router: Router }
+  readonly external?: ExternalFront
 }
 
 const requestTimeoutMilliseconds = 60_000
@@ -50,7 +50,7 @@ export async function createListener(options: ListenerOptions): Promise<FastifyI
       createFrontServer(handler, {
         requestTimeoutMilliseconds,
         ...(options.tls && { tls: options.tls }),
-        ...(options.external && { external: externalFront(options, options.external.router) }),
+        ...(options.external && { external: options.external }),
       }),
   } as object) as unknown as FastifyInstance
   app.setErrorHandler((error, request, reply) => sendError(reply, request, fromFastify(error)))
@@ -77,7 +77,7 @@ export async function createListener(options: ListenerOptions): Promise<FastifyI
   return app
 }
 
-function externalFront(options: ListenerOptions, router: Router): ExternalFront {
+export function createExternalFront(options: ListenerOptions, router: Router): ExternalFront {
   const { clock, random, logger, callsPerSecondMax, tls } = options
   return new ExternalFront({
     ...{ router, clock, random, logger, callsPerSecondMax },

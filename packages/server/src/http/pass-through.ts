@@ -4,11 +4,11 @@
  * another base URL as long as the caller has got nothing.
  */
 import type { IncomingHttpHeaders, ServerResponse } from "node:http"
-import { AppError, isAppError } from "@signalbox/kernel/app-error"
-import { assert } from "@signalbox/kernel/assert"
+import { type AppError, isAppError } from "@signalbox/kernel/app-error"
 import type { Dispatcher } from "undici"
 import type { UpstreamAttempt, UpstreamTarget } from "../router/external-ports.ts"
 import type { Passage } from "../router/external-stage.ts"
+import { toGatewayError } from "./gateway-error.ts"
 import { responseHeadersOf } from "./pass-headers.ts"
 import type { PassBody } from "./pass-body.ts"
 
@@ -41,6 +41,8 @@ class PassThroughCall implements Dispatcher.DispatchHandler {
   /** Of the reply's announced length, what is still to come; undefined where it is not announced. */
   #left: number | undefined
   #hasBegun = false
+  /** Where rules follow the call: until what they start is written. */
+  #beginning: Promise<void> | undefined
   #hasBytes = false
   #isOver = false
   #isTimedOut = false
@@ -83,11 +85,29 @@ class PassThroughCall implements Dispatcher.DispatchHandler {
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     // What is only said meanwhile (100 to 199) is between us and the service.
     if (status < 200) return
-    const { response, passage, method } = this.#call
+    const { passage } = this.#call
     if (failedStatuses.has(status) && this.#mayTryAgain()) {
       controller.abort(refused)
       return
     }
+    const { follow } = passage
+    if (!follow || status >= 400) {
+      this.#begin(status, headers)
+      return
+    }
+    controller.pause()
+    this.#beginning = follow(status).then(
+      () => {
+        this.#begin(status, headers)
+        controller.resume()
+      },
+      (error: unknown) => controller.abort(error as Error),
+    )
+  }
+
+  #begin(status: number, headers: IncomingHttpHeaders): void {
+    const { response, passage, method } = this.#call
+    if (this.#isOver) return
     const length = headers["content-length"]
     if (method !== "HEAD" && typeof length === "string") this.#left = Number(length)
     response.writeHead(status, responseHeadersOf(headers, passage.requestId))
@@ -113,7 +133,15 @@ class PassThroughCall implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
+    if (this.#beginning && !this.#hasBegun) {
+      // A reply without a body ends before what follows the call is written.
+      void this.#beginning.then(() => this.#finish())
+    } else this.#finish()
+  }
+
+  #finish(): void {
     const { response, body } = this.#call
+    if (this.#isOver) return
     this.#over()
     body.release()
     if (!response.writableEnded) response.end()
@@ -186,26 +214,3 @@ class PassThroughCall implements Dispatcher.DispatchHandler {
 const gone = new Error("the caller is gone")
 const refused = new Error("the service is not there")
 const tooLong = new Error("the call took longer than its total time")
-
-const timeoutCodes: ReadonlySet<string> = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"])
-/** Errors after which it is certain that nothing was sent. */
-const unsentCodes: ReadonlySet<string> = new Set([
-  "ECONNREFUSED",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "UND_ERR_CONNECT_TIMEOUT",
-  "UND_ERR_CLOSED",
-])
-
-function toGatewayError(error: unknown, { service }: Passage, isTimedOut: boolean): AppError {
-  if (isAppError(error) && !error.code.startsWith("egress.")) return error
-  assert(error instanceof Error, "what fails is an error")
-  const { code } = error as { code?: string }
-  if (isTimedOut || (code !== undefined && timeoutCodes.has(code)))
-    return new AppError("gateway.timeout", `${service.name} did not reply in time`, { cause: error })
-  if (isAppError(error) || (code !== undefined && unsentCodes.has(code)))
-    return new AppError("gateway.unreachable", `${service.name} can't be reached`, { cause: error })
-  return new AppError("gateway.no-reply", `${service.name} broke off before it replied`, { cause: error })
-}

@@ -1,12 +1,21 @@
 import { createHash } from "node:crypto"
+import type { IncomingHttpHeaders } from "node:http"
+import { gatewayLimits } from "@signalbox/contracts/gateway/operations"
 import { AppError } from "@signalbox/kernel/app-error"
+import type { Clock } from "@signalbox/kernel/clock"
+import type { Random } from "@signalbox/kernel/random"
 import type { Database } from "../storage/database.ts"
 import { writeRefusalRecord } from "./change-record.ts"
-import type { ExternalOperation, ExternalService, ExternalServices } from "./external-ports.ts"
+import { inputOf, isJson } from "./external-input.ts"
+import type { ExternalMatch, ExternalOperation, ExternalService, ExternalServices } from "./external-ports.ts"
+import { followAnswer, type Started } from "./follow-stage.ts"
 import { findRefusal } from "./find-refusal.ts"
 import type { GateFinder, HoldWishes } from "./gate-ports.ts"
-import type { Caller } from "./handler.ts"
+import type { Caller, ReadContext } from "./handler.ts"
 import type { UseRecorder } from "./ports.ts"
+import type { Routed } from "./routed.ts"
+import type { RuleMatcher } from "./rule-ports.ts"
+import { applyRules } from "./rule-stage.ts"
 
 /**
  * The stages of a call to a service outside: the same as those of any call, but that what carries it out is elsewhere.
@@ -20,8 +29,14 @@ export interface ExternalCall {
   readonly path: string
   readonly token: string | undefined
   readonly sourceAddress: string | undefined
+  /** With its question mark; empty where there is none. */
+  readonly query: string
+  readonly headers: IncomingHttpHeaders
   readonly requestId: string
   readonly wishes: HoldWishes | undefined
+  readonly signal: AbortSignal
+  /** Reads the body whole, up to so many bytes: only where something looks into it. @throws request.body-too-large */
+  readonly readBody: (bytesMax: number) => Promise<Buffer>
 }
 
 export interface Passage {
@@ -31,11 +46,18 @@ export interface Passage {
   readonly requestId: string
   /** The id that joins the whole story (D12). */
   readonly cause: string
+  /** Where it was read already. */
+  readonly body?: Buffer
+  /** Present where rules follow the call: to be told of the reply's status before the reply is passed on. */
+  readonly follow?: (status: number) => Promise<Started | undefined>
 }
 
 export interface ExternalOptions {
   readonly database: Database
-  readonly clock: { now(): number }
+  readonly clock: Clock
+  readonly random: Random
+  readonly rules: RuleMatcher
+  readonly markSecretInput: (text: string) => string
   readonly external?: ExternalServices
   readonly gates: GateFinder
   readonly uses: UseRecorder
@@ -57,11 +79,13 @@ export async function admitExternal(
   const caller = await authenticate(call.token, call.sourceAddress)
   const service = options.external?.find(caller.account, call.service)
   if (!service) throw serviceNotFound(call.service)
-  const operation = findExternal(service, call)
-  await authorize(options, { caller, operation, call })
-  if (operation.effect === "change") refuseHeld(options, { caller, operation, call })
+  const { operation, values } = findExternal(service, call)
+  const sought = { caller, operation, call }
+  await authorize(options, sought)
+  if (operation.effect === "change") refuseHeld(options, sought)
+  const ruled = await askRules(options, sought, values)
   options.uses.record({ operation: operation.name, caller, requestId: call.requestId, now: options.clock.now() })
-  return { service, operation, caller, requestId: call.requestId, cause: call.requestId }
+  return { service, operation, caller, requestId: call.requestId, cause: call.requestId, ...ruled }
 }
 
 function serviceNotFound(name: string): AppError {
@@ -71,13 +95,54 @@ function serviceNotFound(name: string): AppError {
 /** What a server behind may read as another path than the one that was looked up here. */
 const ambiguousPath = /\/\/|\/\.{1,2}(?:[/;]|$)|[\\#]|%(?:2e|2f|5c|00)|[^\x21-\x7e]/i
 
-function findExternal(service: ExternalService, { method, path }: ExternalCall): ExternalOperation {
+function findExternal(service: ExternalService, { method, path }: ExternalCall): FoundMatch {
   if (ambiguousPath.test(path))
     throw new AppError("gateway.invalid-path", "the path can be read in more than one way, so it is not passed on")
   const match = service.match(method, path)
-  if (match.kind === "found") return match.operation
+  if (match.kind === "found") return match
   const hint = match.methods.length > 0 ? `; it takes ${match.methods.join(", ")}` : ""
   throw new AppError("routing.unknown-path", `${service.name} has nothing at ${method} ${path.slice(0, 200)}${hint}`)
+}
+
+type FoundMatch = Extract<ExternalMatch, { kind: "found" }>
+
+/** Rules look into a call only where the account has some for its operation: else this is two look-ups. */
+async function askRules(
+  options: ExternalOptions,
+  { caller, operation, call }: Sought,
+  values: readonly string[],
+): Promise<Pick<Passage, "body" | "follow">> {
+  const isAsked = (phase: "before" | "after"): boolean => options.rules.isAsked(caller.account, operation.name, phase)
+  const [isGated, isFollowed] = [isAsked("before"), isAsked("after")]
+  if (!isGated && !isFollowed) return {}
+  const body = isJson(call.headers) ? await call.readBody(bodyBytesMax(operation)) : undefined
+  const routed = routedOf(options, { caller, operation, call }, inputOf({ operation, values, call, body }))
+  if (isGated) {
+    const { routed: ruled, demands } = await applyRules(options, routed)
+    if (ruled !== routed)
+      throw new AppError("rules.rewrite-refused", `${operation.name} is passed through, and can't be rewritten`)
+    if (demands) throw notHeld(operation)
+  }
+  return {
+    ...(body && { body }),
+    ...(isFollowed && { follow: (status: number) => followAnswer(options, routed, { status }) }),
+  }
+}
+
+const bodyBytesMax = (operation: ExternalOperation): number =>
+  Math.min(operation.bodyBytesMax ?? Infinity, gatewayLimits.bodyBytesMax)
+
+function routedOf(options: ExternalOptions, { caller, operation, call }: Sought, input: unknown): Routed {
+  const { requestId, sourceAddress, signal } = call
+  const context: ReadContext = {
+    ...{ caller, account: caller.account, requestId, cause: requestId, depth: 0, signal },
+    ...{ now: options.clock.now(), sql: options.database },
+    ...(sourceAddress === undefined ? {} : { sourceAddress }),
+  }
+  const run = (): never => {
+    throw new Error(`${operation.name} is carried out elsewhere`)
+  }
+  return { handler: { operation: operation.declaration, effect: operation.effect, run }, context, input }
 }
 
 interface Sought {
@@ -126,5 +191,12 @@ function refuseHeld(options: ExternalOptions, { caller, operation, call }: Sough
   })
   if (verdict.kind === "pass") return
   if (verdict.kind === "deny") throw new AppError(verdict.code, verdict.reason, { details: verdict.details ?? {} })
-  throw new AppError("approvals.refused", `${name} needs an approval, and calls to services outside are not held yet`)
+  throw notHeld(operation)
+}
+
+function notHeld({ name }: ExternalOperation): AppError {
+  return new AppError(
+    "approvals.refused",
+    `${name} needs an approval, and calls to services outside can't wait for one`,
+  )
 }

@@ -15,4 +15,5 @@ export const components = [
   "catalog",
   "rules",
   "gateway",
+  "metering",
 ] as const

@@ -1,0 +1,66 @@
+import type { IncomingHttpHeaders } from "node:http"
+import { AppError } from "@signalbox/kernel/app-error"
+import type { ExternalOperation } from "./external-ports.ts"
+
+/** A call to a service outside as rules see it: `{ path, query, headers, body }`. */
+export interface ExternalInput {
+  readonly path: Readonly<Record<string, string>>
+  readonly query: Readonly<Record<string, string | readonly string[]>>
+  readonly headers: Readonly<Record<string, string>>
+  /** Present where it is JSON. */
+  readonly body?: unknown
+}
+
+export function isJson(headers: IncomingHttpHeaders): boolean {
+  return /^application\/(?:[a-z0-9.+-]*\+)?json\b/i.test(headers["content-type"] ?? "")
+}
+
+/** Pure. @throws request.invalid-json, gateway.invalid-path */
+export function inputOf(made: {
+  readonly operation: Pick<ExternalOperation, "path">
+  readonly values: readonly string[]
+  readonly call: { readonly query: string; readonly headers: IncomingHttpHeaders }
+  readonly body: Buffer | undefined
+}): ExternalInput {
+  const { operation, values, call, body } = made
+  const names = [...operation.path.matchAll(/\{([^{}]*)\}/g)].map(([, name]) => name ?? "")
+  const query: Record<string, string | string[]> = {}
+  for (const [name, value] of new URLSearchParams(call.query)) {
+    const before = Object.hasOwn(query, name) ? query[name] : undefined
+    const after = before === undefined ? value : [...(Array.isArray(before) ? before : [before]), value]
+    Object.defineProperty(query, name, { value: after, enumerable: true, configurable: true, writable: true })
+  }
+  return {
+    path: Object.fromEntries(names.map((name, index) => [name, decode(values[index] ?? "")])),
+    query,
+    headers: headersOf(call.headers),
+    ...(body && body.length > 0 ? { body: parse(body) } : {}),
+  }
+}
+
+const shownHeaders = ["accept", "content-type", "idempotency-key", "user-agent"] as const
+
+function headersOf(headers: IncomingHttpHeaders): Record<string, string> {
+  return Object.fromEntries(
+    shownHeaders.flatMap((name) => {
+      const value = headers[name]
+      return typeof value === "string" ? [[name, value]] : []
+    }),
+  )
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch (cause) {
+    throw new AppError("gateway.invalid-path", "the path has a % that begins no encoded character", { cause })
+  }
+}
+
+function parse(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString("utf8")) as unknown
+  } catch (cause) {
+    throw new AppError("request.invalid-json", "the body is not valid JSON", { cause })
+  }
+}

@@ -1,0 +1,40 @@
+import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import type { Sql } from "../../storage/database.ts"
+import { BufferedUses, useLimits } from "./use-recorder.ts"
+
+let made: TestDatabase
+beforeAll(async () => {
+  made = await createTestDatabase()
+})
+afterAll(() => made.drop())
+
+const caller = { account: "main", principal: "key:k", kind: "key", roles: [], permissions: new Set<never>() } as const
+const use = (requestId: string, operation = "ext.billing.read") => ({ operation, caller, requestId, now: 1_000 })
+const ids = async (like: string): Promise<string[]> =>
+  (await made.database.query<{ id: string }>("select id from uses where id like $1 order by id", [like])).map(
+    ({ id }) => id,
+  )
+const silent = { warn: () => undefined }
+
+test("D21: uses are written in batches, those that wait at the stop, and each once", async () => {
+  const uses = new BufferedUses(made.database, silent)
+  for (let n = 0; n < useLimits.batchMax * 2 + 7; n++) uses.record(use(`a_${n}`))
+  uses.record(use("a_0"))
+  uses.record(use("a_own", "nodes.list"))
+  await uses.stop()
+  expect(await ids("a_%")).toHaveLength(useLimits.batchMax * 2 + 7)
+})
+
+test("uses wait while the database can't be reached, and are lost only beyond the bound", async () => {
+  let isDown = true
+  const sql: Sql = {
+    query: (...statement: Parameters<Sql["query"]>) =>
+      isDown ? Promise.reject(new Error("down")) : made.database.query(...statement),
+  } as Sql
+  const uses = new BufferedUses(sql, silent)
+  for (let n = 0; n < useLimits.bufferedMax + 5; n++) uses.record(use(`b_${n}`))
+  isDown = false
+  await uses.stop()
+  expect(await ids("b_%")).toHaveLength(useLimits.bufferedMax)
+})
