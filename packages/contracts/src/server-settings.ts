@@ -1,6 +1,7 @@
 import { assert } from "@signalbox/kernel/assert"
 import { findDuration } from "@signalbox/kernel/duration"
 import { z } from "zod"
+import { resourceName } from "./schemas.ts"
 
 /**
  * Every setting of the server, once: its flag, its variable and its key in the file are made from its name
@@ -95,6 +96,16 @@ export const settingDeclarations = {
     schema: z.string().min(1).optional(),
     help: "File with the key that checkpoints and approvals are signed with: Ed25519 in PEM (PKCS#8)",
     defaultText: "signing.key in the data directory, made at the first start",
+  },
+  destination: {
+    schema: resourceName.optional(),
+    help: "What this server is called as a destination of the routing map: it carries out what other servers of the installation send it",
+    defaultText: "none: it takes no calls of other servers",
+  },
+  "trusted-signers": {
+    schema: z.string().min(1).optional(),
+    help: "File of public signing keys (PEM) of other installations, whose servers may send calls to this destination",
+    defaultText: "none: only servers on the same database",
   },
   "secret-references": {
     schema: list,

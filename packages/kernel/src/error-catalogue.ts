@@ -82,6 +82,34 @@ export const errorCatalogue = {
     "not-found",
     "Old versions are removed after a while; `signalbox routes versions` lists those that are kept.",
   ),
+  "routing.destination-unreachable": entry(
+    "unavailable",
+    "The process that the routing map sends this operation to doesn't answer; start it, or take the row back with `signalbox routes rollback`.",
+    true,
+  ),
+  "routing.destination-misbehaved": entry(
+    "unavailable",
+    "What answers at the destination's URL is no Signalbox server of this version; look at its log and at the map's URL.",
+    true,
+  ),
+  "routing.destination-refused": entry(
+    "unavailable",
+    "The destination takes no calls of this server: it needs `--destination` with its name, the same database, and the right time.",
+  ),
+  "routing.not-served-here": entry(
+    "unavailable",
+    "The routing map of the server that was asked sends this operation elsewhere; a moment later both have the same map.",
+    true,
+  ),
+  "routing.fan-out-failed": entry(
+    "unavailable",
+    "The operation goes to several places and `failures` says which failed; repeat it, or merge by `best-effort` instead of `all`.",
+    true,
+  ),
+  "routing.call-refused": entry(
+    "unauthenticated",
+    "Only servers of this installation call here, each call with a fresh token for exactly that call.",
+  ),
 
   // Identity
   "identity.missing-credentials": entry(

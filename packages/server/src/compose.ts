@@ -6,6 +6,7 @@ import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
 import { createEgress, type Egress, type EgressOptions } from "./egress/egress.ts"
 import type { ExternalServices } from "./router/external-ports.ts"
+import type { CallReceiver } from "./router/forwarded-call.ts"
 import type { Handler, Service } from "./router/handler.ts"
 import {
   type ArtifactFinder,
@@ -33,7 +34,7 @@ import {
   sealedMessages,
   type NotificationsOptions,
 } from "./services/notifications/service.ts"
-import { createRoutingService, makeFirstMap } from "./services/routing/service.ts"
+import { createCallWire, createRoutingService, makeFirstMap } from "./services/routing/service.ts"
 import { createSecretsService, type SecretsOptions } from "./services/secrets/service.ts"
 import { createWorkflowsService } from "./services/workflows/service.ts"
 import { watchConfiguration, type ConfigurationWatcher } from "./storage/configuration-versions.ts"
@@ -73,6 +74,10 @@ export interface CompositionOptions {
   readonly masterKey: SecretsOptions["masterKey"]
   /** What this installation signs with; left out, a key that goes with the process. */
   readonly signingKey?: SigningKey
+  /** What the routing map calls this server, where others may send it calls; left out, it takes none. */
+  readonly destination?: string
+  /** Public keys (PEM) of other installations whose servers may send it calls too. */
+  readonly trustedSigners?: readonly string[]
   /** Which references to this machine secrets may be; left out, none. */
   readonly secretReferences?: SecretsOptions["references"]
   /** What outgoing calls may reach; left out, public and private networks. */
@@ -96,6 +101,8 @@ const onlyServerName = "only"
 
 export interface Composition {
   readonly router: Router
+  /** Takes calls of other servers, where this one is a destination of the routing map. */
+  readonly receiver: CallReceiver | undefined
   readonly operations: ReadonlyMap<string, AnyOperation>
   stop(): Promise<void>
 }
@@ -150,19 +157,25 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     ],
     onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
   })
+  const { destination, trustedSigners } = options
+  const wire = createCallWire({ ...{ database, clock, random, egress, destination, trustedSigners }, ...parts })
   const router = createRouter({
     ...{ database, clock, random, operations },
     map: () => parts.table.current(),
     authenticators: [...parts.authenticators, approvals.authenticator],
     rules: noRules,
     gates: approvals.gates,
+    elsewhere: { remote: wire.remote, guards: approvals.guards },
     uses: metering.uses,
     external: gateway.external,
     markSecretInput: secrets.markInput,
   })
   Object.assign(late, { router, watcher, external: gateway.external })
-  const stop = await startParts(options, services, { watcher, expanders, egress, notifier })
-  return { router, operations, stop }
+  const stop = await startParts(options, services, {
+    ...{ watcher, expanders, egress, notifier },
+    signingKeyId: parts.signingKey.keyId,
+  })
+  return { router, receiver: wire.receiver, operations, stop }
 }
 
 interface LateParts {
@@ -202,7 +215,7 @@ function makeServices(
   })
   const routing = createRoutingService({
     ...{ database, operations, configurationChanged, handlers: () => handlers, external: lateExternal(late) },
-    here: { urls: [options.publicUrl, options.membersUrl ?? options.publicUrl] },
+    here: { destination: options.destination, urls: [options.publicUrl, options.membersUrl ?? options.publicUrl] },
     onRefused: (version, message) => logger.error({ version }, `the routing map was refused: ${message}`),
   })
   const isOnlyServer = options.isOnlyServer === true
@@ -326,6 +339,7 @@ async function startParts(
     readonly expanders: ReadonlyMap<string, Expander>
     readonly egress: Egress
     readonly notifier: Notifier
+    readonly signingKeyId: string
   },
 ): Promise<() => Promise<void>> {
   const { connection, database, serverId, logger, clock } = options
@@ -343,6 +357,7 @@ async function startParts(
       blobStoreId: options.blobs.store.id,
       logger,
       notifier: parts.notifier,
+      signingKeyId: parts.signingKeyId,
       expanders: parts.expanders,
       consumers: services.flatMap((service) => service.consumers ?? []),
       tasks: services.flatMap((service) => service.tasks ?? []),

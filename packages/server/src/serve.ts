@@ -93,6 +93,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
     isOnlyServer,
     publicUrl: url,
     ...(members ? { membersUrl: members.url } : {}),
+    ...settings.calls,
     egress: settings.egress,
     sessions: settings.sessions,
     blobs: { store: blobs.store, bytesMax: settings.blobs.bytesMax },
@@ -111,8 +112,7 @@ async function startParts(settings: Settings, logger: Logger, { stops, stopAll }
   stops.push(() => composition.stop())
   const bound = await openListeners(
     {
-      router: composition.router,
-      operations: composition.operations,
+      ...{ router: composition.router, receiver: composition.receiver, operations: composition.operations },
       ...{ clock: systemClock, random: systemRandom, logger, callsPerSecondMax: settings.callsPerSecond },
       answerPages: members === undefined,
       documents: publicDocuments({

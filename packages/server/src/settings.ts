@@ -29,6 +29,13 @@ export interface Settings {
   readonly blobs: BlobSettings
   readonly masterKeyFile?: string
   readonly signingKeyFile?: string
+  /** What calls of other servers it takes. */
+  readonly calls: {
+    /** What the routing map calls this server, where others may send it calls. */
+    readonly destination?: string
+    /** Public keys of other installations whose servers may do so too, in PEM. */
+    readonly trustedSigners: readonly string[]
+  }
   /** The file that some of these come from. */
   readonly file?: string
   readonly secretReferences: readonly ReferenceKind[]
@@ -98,6 +105,10 @@ export function readSettings(sources: {
     ...(values["database-url"] === undefined ? {} : { databaseUrl: values["database-url"] as string }),
     ...(values["master-key-file"] === undefined ? {} : { masterKeyFile: values["master-key-file"] as string }),
     ...(values["signing-key-file"] === undefined ? {} : { signingKeyFile: values["signing-key-file"] as string }),
+    calls: {
+      trustedSigners: trustedSigners(values["trusted-signers"] as string | undefined),
+      ...(values["destination"] === undefined ? {} : { destination: values["destination"] as string }),
+    },
     ...(values["public-url"] === undefined ? {} : { publicUrl: values["public-url"] as string }),
     ...listenerSettings("members", values),
     ...listenerSettings("backends", values),
@@ -140,6 +151,14 @@ function readPem(setting: string, path: string): string {
   } catch (cause) {
     throw new AppError("settings.invalid", `setting ${setting}: ${path} can't be read`, { cause })
   }
+}
+
+/** @throws settings.invalid where the file can't be read or holds no keys */
+function trustedSigners(path: string | undefined): string[] {
+  if (path === undefined) return []
+  const keys = readPem("trusted-signers", path).match(/-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/g) ?? []
+  if (keys.length === 0) throw new AppError("settings.invalid", `setting trusted-signers: ${path} has no public key`)
+  return keys
 }
 
 function listOf(value: unknown): string[] {

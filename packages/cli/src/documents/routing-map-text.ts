@@ -5,7 +5,7 @@ import { stringify } from "yaml"
 export function routingMapText({ destinations, services, routes }: MapDocument): string {
   return stringify({
     kind: "RoutingMap",
-    destinations: sorted(destinations, ({ url, ca }) => given({ url, ca })),
+    destinations: sorted(destinations, ({ url, ca, state }) => given({ url, ca, state })),
     services: sorted(services, (place) => place),
     routes: sorted(routes, (route) => given({ services: route.services, merge: route.merge })),
   })

@@ -48,6 +48,10 @@ const destination = z
       .regex(/^-----BEGIN CERTIFICATE-----/, "write a certificate in PEM")
       .optional()
       .describe("The certificate authority that the destination's certificate must be of, in PEM; else the usual ones"),
+    state: z
+      .enum(["shared", "own"])
+      .optional()
+      .describe("`shared` (unless told): a server of this installation, on its database; `own`: another installation"),
   })
   .describe("Another process that serves operations")
 

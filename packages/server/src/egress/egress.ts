@@ -41,6 +41,8 @@ export interface EgressRequest {
    * are tried again.
    */
   readonly isRepeatable?: boolean
+  /** The authority that the other side's certificate must be of, in PEM; else the usual ones. */
+  readonly ca?: string
 }
 
 export interface EgressResponse {
@@ -88,6 +90,7 @@ export function createEgress(options: EgressOptions): Egress {
         const { dispatcher, close } = await dispatcherFor(url, options, {
           proxy,
           pools: request.isRepeatable === true ? pools : undefined,
+          ca: request.ca,
         })
         try {
           return await exchange(dispatcher, { url, method, headers, request, signal })
@@ -138,11 +141,13 @@ interface Way {
 interface Owned {
   readonly proxy: ProxyAgent | undefined
   readonly pools: KeptPools | undefined
+  readonly ca: string | undefined
 }
 
-async function dispatcherFor(url: URL, options: EgressOptions, { proxy, pools }: Owned): Promise<Way> {
+async function dispatcherFor(url: URL, options: EgressOptions, { proxy, pools, ca }: Owned): Promise<Way> {
   const resolve = options.resolve ?? systemResolve
-  if (proxy !== undefined && goesByProxy(url, options.noProxy ?? [])) {
+  // What the proxy is told to trust holds for all calls: a place with an authority of its own is reached directly.
+  if (proxy !== undefined && ca === undefined && goesByProxy(url, options.noProxy ?? [])) {
     await checkWhatIsKnown(url, options, resolve)
     return { dispatcher: proxy, close: () => undefined }
   }
@@ -150,11 +155,19 @@ async function dispatcherFor(url: URL, options: EgressOptions, { proxy, pools }:
   const connection = {
     allowH2: false,
     maxHeaderSize: egressLimits.headerBytesMax,
-    connect: { timeout: egressLimits.connectMilliseconds, lookup: pinned(addresses) },
+    connect: {
+      timeout: egressLimits.connectMilliseconds,
+      lookup: pinned(addresses),
+      ...(ca === undefined ? {} : { ca }),
+    },
     headersTimeout: 0,
     bodyTimeout: 0,
   }
-  if (pools) return { dispatcher: pools.use(url.origin, addresses, connection), close: () => undefined }
+  if (pools)
+    return {
+      dispatcher: pools.use([url.origin, ...addresses, ca ?? ""], url.origin, connection),
+      close: () => undefined,
+    }
   const client = new Client(url.origin, connection)
   return { dispatcher: client, close: () => void client.destroy().catch(() => undefined) }
 }

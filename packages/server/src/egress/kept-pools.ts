@@ -1,6 +1,6 @@
 /**
- * Connections that stay open for the next call to the same place: by origin and by the addresses that were checked for this
- * very call, so that an old connection never leads where a new one would not be allowed to. Bounded; what was used
+ * Connections that stay open for the next call to the same place: by origin, trusted authority and the addresses that were
+ * checked for this very call, so that an old connection never leads where a new one would not be allowed to. Bounded; what was used
  * longest ago is closed first.
  */
 import { Pool } from "undici"
@@ -9,9 +9,9 @@ import { egressLimits } from "./egress-limits.ts"
 export class KeptPools {
   readonly #pools = new Map<string, Pool>()
 
-  /** The pool of a place, made by the options where there is none. */
-  use(origin: string, addresses: readonly string[], options: Pool.Options): Pool {
-    const place = [origin, ...addresses].join(" ")
+  /** The pool of a place, by all that makes it, made by the options where there is none. */
+  use(parts: readonly string[], origin: string, options: Pool.Options): Pool {
+    const place = parts.join(" ")
     const pool = this.#pools.get(place) ?? new Pool(origin, { ...options, ...kept })
     this.#pools.delete(place)
     this.#pools.set(place, pool)

@@ -26,7 +26,7 @@ export interface ServerFixture {
   /** Ends this server alone, as a restart does; `stop` of the first one still has to be called. */
   halt(): Promise<void>
   /** Another server over the same database and the same blobs, which `stop` of the first one ends too. */
-  another(): Promise<ServerFixture>
+  another(more?: ServerFixtureOptions): Promise<ServerFixture>
   stop(): Promise<void>
 }
 
@@ -48,7 +48,17 @@ const masterKeyInMemory = {
 export interface ServerFixtureOptions extends Partial<
   Pick<
     CompositionOptions,
-    "clock" | "masterKey" | "secretReferences" | "mail" | "executor" | "egress" | "sessions" | "passwordCost"
+    | "clock"
+    | "masterKey"
+    | "secretReferences"
+    | "mail"
+    | "executor"
+    | "egress"
+    | "sessions"
+    | "passwordCost"
+    | "destination"
+    | "signingKey"
+    | "trustedSigners"
   >
 > {
   readonly callsPerSecondMax?: number
@@ -61,9 +71,12 @@ export async function startServerFixture(options: ServerFixtureOptions = {}): Pr
   const directory = await mkdtemp(join(tmpdir(), "signalbox blobs "))
   const store = await openDirectoryBlobStore({ directory, bytesMax: blobsBytesMax })
   const servers: ServerFixture[] = []
-  const start = async (): Promise<ServerFixture> => {
+  const start = async (more: ServerFixtureOptions = {}): Promise<ServerFixture> => {
     const id = `srv_test${servers.length === 0 ? "" : servers.length + 1}`
-    const server = await startServerOn(options, { test, store, id, platformKey: servers[0]?.platformKey ?? "" })
+    const server = await startServerOn(
+      { ...options, ...more },
+      { test, store, id, platformKey: servers[0]?.platformKey ?? "" },
+    )
     const stop = async (): Promise<void> => {
       for (const each of servers) await each.halt()
       await test.drop()
@@ -87,10 +100,10 @@ async function startServerOn(
   options: ServerFixtureOptions,
   { test, store, id, platformKey: knownKey }: Place,
 ): Promise<Omit<ServerFixture, "another" | "stop">> {
-  const logger = options.log
-    ? pino({ level: "trace" }, options.log)
+  const { log, clock = systemClock, callsPerSecondMax = 100_000, ...more } = options
+  const logger = log
+    ? pino({ level: "trace" }, log)
     : pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2))
-  const clock = options.clock ?? systemClock
   let platformKey = knownKey
   const composition = await compose({
     database: test.database,
@@ -101,13 +114,8 @@ async function startServerOn(
     serverId: id,
     publicUrl: "http://127.0.0.1",
     blobs: { store, bytesMax: blobsBytesMax },
-    masterKey: options.masterKey ?? masterKeyInMemory,
-    ...(options.secretReferences ? { secretReferences: options.secretReferences } : {}),
-    ...(options.mail ? { mail: options.mail } : {}),
-    ...(options.egress ? { egress: options.egress } : {}),
-    ...(options.sessions ? { sessions: options.sessions } : {}),
-    ...(options.passwordCost ? { passwordCost: options.passwordCost } : {}),
-    ...(options.executor ? { executor: options.executor } : {}),
+    masterKey: masterKeyInMemory,
+    ...more,
     keepFirstKey: (key) => {
       platformKey = key
       return Promise.resolve()
@@ -115,11 +123,12 @@ async function startServerOn(
   })
   const edge = await createEdge({
     router: composition.router,
+    receiver: composition.receiver,
     operations: composition.operations,
     clock,
     random: systemRandom,
     logger,
-    callsPerSecondMax: options.callsPerSecondMax ?? 100_000,
+    callsPerSecondMax,
     documents: publicDocuments({ operations: composition.operations, version: "0.0.0", database: test.database }),
     answerPages: true,
   })

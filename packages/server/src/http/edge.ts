@@ -11,12 +11,14 @@ import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify"
 import type { WebSocket } from "ws"
 import { RawContent } from "../router/raw-content.ts"
+import type { CallReceiver } from "../router/forwarded-call.ts"
 import type { Router, RouterReply } from "../router/router.ts"
 import { addAnswerPages } from "./answer-pages.ts"
 import { bearerOf } from "./bearer.ts"
 import { writeEventStream } from "./event-stream.ts"
 import { readHoldWishes, readWait } from "./hold-headers.ts"
-import { createExternalFront, createListener, unknownPath, type ListenerOptions } from "./listener.ts"
+import { addForwardedCalls } from "./forwarded-calls.ts"
+import { closedSignal, createExternalFront, createListener, unknownPath, type ListenerOptions } from "./listener.ts"
 import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
 import { sendRaw } from "./raw-reply.ts"
 
@@ -31,6 +33,8 @@ export interface EdgeOptions extends ListenerOptions {
   readonly onlyThese?: boolean
   /** Whether members answer by links here, and not at a listener of their own. */
   readonly answerPages?: boolean
+  /** Takes calls of other servers, where this one is a destination of the routing map. */
+  readonly receiver?: CallReceiver | undefined
   /** Documents that anybody may read: the OpenAPI file, schemas, the CA certificate, health. */
   readonly documents: ReadonlyMap<string, PublicDocument>
 }
@@ -54,6 +58,8 @@ export async function createEdge(options: EdgeOptions): Promise<FastifyInstance>
   addDocuments(app, options.documents)
   addSessions(app, options)
   addOperations(app, options)
+  const { router, receiver } = options
+  if (receiver) addForwardedCalls(app, { router, receiver })
   if (options.answerPages === true) await addAnswerPages(app, options)
   return app
 }
@@ -159,6 +165,8 @@ async function respond(
   void reply.header("x-request-id", request.id)
   if ("ruledBy" in result && result.ruledBy)
     void reply.header("signalbox-rules", result.ruledBy.map(({ rule, version }) => `${rule}@${version}`).join(", "))
+  if ("partial" in result && result.partial)
+    void reply.header("signalbox-partial", result.partial.map(({ place, code }) => `${place}=${code}`).join(", "))
   switch (result.effect) {
     case "read":
       if (result.value instanceof RawContent) {
@@ -233,11 +241,4 @@ function tokenInInput(
   const member = operations.get(operation)?.tokenInput
   const token = member === undefined ? undefined : (input as Readonly<Record<string, unknown>>)[member]
   return typeof token === "string" ? token : undefined
-}
-
-/** Aborted when the client's connection closes before the answer is out, so that streams and long reads end with it. */
-function closedSignal(reply: FastifyReply): AbortSignal {
-  const controller = new AbortController()
-  reply.raw.once("close", () => controller.abort())
-  return controller.signal
 }

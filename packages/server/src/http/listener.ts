@@ -95,6 +95,13 @@ function limitKey(request: FastifyRequest): string {
   return token ? createHash("sha256").update(token).digest("base64") : request.ip
 }
 
+/** Aborted when the client's connection closes before the answer is out, so that streams and long reads end with it. */
+export function closedSignal(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  reply.raw.once("close", () => controller.abort())
+  return controller.signal
+}
+
 function sendError(reply: FastifyReply, request: FastifyRequest, error: AppError): FastifyReply {
   const problem = toProblem(error, request.id)
   if (problem.status >= 500)

@@ -40,7 +40,7 @@ export async function openMembersListener(
 
 export async function openBackendsListener(planned: PlannedListener, options: EdgeOptions): Promise<FastifyInstance> {
   const { host, port, tls } = planned
-  const { tls: _, ...rest } = options
+  const { tls: _, receiver: _receiver, ...rest } = options
   const edge = await createEdge({
     ...rest,
     ...(tls && { tls }),

@@ -74,6 +74,8 @@ export interface StandingCall {
 }
 
 export interface StandingApproval {
+  /** The request that was approved: another process that carries the call out makes its own guard of it. */
+  readonly request: string
   readonly digest: string
   readonly bodyHash: string
   /** Asked first in the transaction of the change: throws where the call was settled otherwise meanwhile. */

@@ -1,10 +1,13 @@
 import type { Handler, ReadContext } from "./handler.ts"
+import type { RemoteRoute } from "./routing-map.ts"
 
 /** A call that has passed the stages up to validation. */
 export interface Routed {
   readonly handler: Handler
   readonly context: ReadContext
   readonly input: unknown
+  /** Where the map sends it, if that is not its handler in this process. */
+  readonly remote?: RemoteRoute
   /** The input as the caller sent it, where rules changed it since. */
   readonly asked?: unknown
 }

@@ -9,6 +9,7 @@ import { watchConfiguration, type ConfigurationWatcher } from "../storage/config
 import type { Tx } from "../storage/database.ts"
 import { systemClock, systemRandom } from "../system.ts"
 import type { Handler } from "./handler.ts"
+import { nowhere } from "./forwarded-call.ts"
 import { noGates } from "./gate-ports.ts"
 import { noUses } from "./ports.ts"
 import { createRouter, type EdgeCall, type Router } from "./router.ts"
@@ -72,6 +73,7 @@ beforeAll(async () => {
     rules: noRules,
     gates: noGates,
     uses: noUses,
+    elsewhere: nowhere,
     markSecretInput: (text) => `marked:${text.length}`,
   })
 })

@@ -4,17 +4,25 @@ import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
-import { findNearNames } from "@signalbox/kernel/near-names"
 import type { Random } from "@signalbox/kernel/random"
 import type { WebSocket } from "ws"
 import type { Database } from "../storage/database.ts"
 import { anonymousCaller } from "./anonymous-caller.ts"
 import { digestOf } from "./call-digest.ts"
 import { findChangeCausedBy, findReply, writeRefusalRecord } from "./change-record.ts"
-import { assertNoTransaction, carryOutChange, idempotencyIdOf } from "./change-stage.ts"
+import {
+  assertNoTransaction,
+  carryOutChange,
+  idempotencyIdOf,
+  type ChangeOnce,
+  type ChangeOutcome,
+} from "./change-stage.ts"
 import type { ExternalServices } from "./external-ports.ts"
 import { admitExternal, type ExternalCall, type Passage } from "./external-stage.ts"
+import { findRoute } from "./find-route.ts"
+import type { PartialFailure } from "./fan-out.ts"
 import { findRefusal } from "./find-refusal.ts"
+import type { Elsewhere, ForwardedCall, ForwardedReply } from "./forwarded-call.ts"
 import { followAnswer, type Started } from "./follow-stage.ts"
 import { checkApproval, findHold, planRouted } from "./gate-stage.ts"
 import type { Caller, Handler, ReadContext, StreamMessage, streamOpen } from "./handler.ts"
@@ -28,6 +36,8 @@ import type {
   StandingRecord,
   UseRecorder,
 } from "./ports.ts"
+import { requireIdempotencyKey } from "./idempotency-key.ts"
+import { answerElsewhere, changeElsewhere, isRemote } from "./remote-stage.ts"
 import type { Routed } from "./routed.ts"
 import type { RoutingMap } from "./routing-map.ts"
 import type { Firing, RuleMatcher } from "./rule-ports.ts"
@@ -57,17 +67,18 @@ export interface EdgeCall {
 }
 
 export type RouterReply =
-  | ({ readonly effect: "read"; readonly value: unknown } & RuleNotes)
-  | ({ readonly effect: "change"; readonly reply: Reply<unknown>; readonly repeated: boolean } & RuleNotes)
+  | ({ readonly effect: "read"; readonly value: unknown } & Notes)
+  | ({ readonly effect: "change"; readonly reply: Reply<unknown>; readonly repeated: boolean } & Notes)
   | { readonly effect: "stream"; readonly messages: AsyncIterable<StreamMessage<unknown> | typeof streamOpen> }
   | { readonly effect: "session"; readonly accept: (socket: WebSocket) => void }
 
-/** What rules had to do with a call. */
-interface RuleNotes {
+/** What rules had to do with a call, and which places of several did not carry it out. */
+interface Notes {
   /** Those that rewrote it, or that it is held for. */
   readonly ruledBy?: readonly Firing[]
   /** Those that follow it: not in a reply that is given again. */
   readonly started?: Started
+  readonly partial?: readonly PartialFailure[]
 }
 
 export interface RouterOptions {
@@ -84,6 +95,7 @@ export interface RouterOptions {
   readonly uses: UseRecorder
   /** Left out, there is nothing outside. */
   readonly external?: ExternalServices
+  readonly elsewhere: Elsewhere
   /** Stands for a secret input in digests: the same for the same text, and nothing to guess it by. */
   readonly markSecretInput: (text: string) => string
 }
@@ -92,18 +104,20 @@ export interface Router extends OperationCaller, StandingCaller, StandingRecord,
   carryOut(call: EdgeCall): Promise<RouterReply>
   /** Lets a call to a service outside pass: whoever asked sends it on. @throws as `external-stage.ts` says */
   admit(call: ExternalCall): Promise<Passage>
+  /** Carries out what another server has let through: permission and input are checked once more, nothing else. */
+  carryOutForwarded(call: ForwardedCall): Promise<ForwardedReply>
   /** Who a token stands for, for the parts of the edge that are no operations (limits). */
   authenticate(token: string | undefined, sourceAddress: string | undefined): Promise<Caller>
 }
 
 const noFirings: readonly Firing[] = []
-const idempotencyKeyPattern = /^[\x21-\x7e]{8,128}$/
 
 export function createRouter(options: RouterOptions): Router {
   return {
     authenticate: (token, sourceAddress) => authenticate(options, token, sourceAddress),
     carryOut: (call) => carryOut(options, call),
     admit: (call) => admitExternal(options, (token, address) => authenticate(options, token, address), call),
+    carryOutForwarded: (call) => carryOutForwarded(options, call),
     call: (operation, input, as) => callBetween(options, { operation, input, as }) as Promise<never>,
     callStanding: (call) => carryOutStanding(options, call),
     planCall: (call) => planStanding(options, call),
@@ -131,7 +145,8 @@ async function carryOut(options: RouterOptions, call: EdgeCall): Promise<RouterR
   const caller =
     anonymousCaller(options.operations.get(call.operation), call.input) ??
     (await authenticate(options, call.token, call.sourceAddress))
-  const handler = route(options, map, call.operation)
+  const found = findRoute(map, options.operations, call.operation)
+  const { handler } = found
   const context: ReadContext = {
     caller,
     account: caller.account,
@@ -144,7 +159,7 @@ async function carryOut(options: RouterOptions, call: EdgeCall): Promise<RouterR
     ...(call.sourceAddress ? { sourceAddress: call.sourceAddress } : {}),
   }
   await authorize(options, handler, { context, rawInput: call.input })
-  const routed: Routed = { handler, context, input: validateInput(handler.operation, call.input) }
+  const routed: Routed = { ...found, context, input: validateInput(handler.operation, call.input) }
   if (handler.effect !== "change") return answer(options, routed)
   return changeThroughGates(options, routed, {
     idempotencyKey: () => requireIdempotencyKey(call),
@@ -169,16 +184,62 @@ async function changeThroughGates(
   const operation = routed.handler.operation.name
   const ruled = await passGates(options, routed, terms)
   if (ruled.held) return { effect: "change", reply: ruled.held, repeated: false, ...notesOf(ruled) }
-  const { value, repeated, started } = await carryOutChange(options, ruled.routed, {
+  const { value, repeated, started, partial } = await perform(options, ruled.routed, {
     key: terms.idempotencyKey(),
     isFollowed: true,
-    ...(terms.approval && { bodyHash: terms.approval.bodyHash, guard: terms.approval.guard }),
+    ...(terms.approval && { bodyHash: terms.approval.bodyHash, approval: terms.approval }),
   })
   options.uses.record({ operation, caller, requestId, now })
   return {
     ...{ effect: "change", reply: { status: "done", value }, repeated, ...notesOf(ruled) },
     ...(started && { started }),
+    ...(partial && { partial }),
   }
+}
+
+type Once = Omit<ChangeOnce, "guard"> & { readonly approval?: StandingCall["approval"] }
+
+/** Carries a change out where the map sends it. */
+async function perform(
+  options: RouterOptions,
+  routed: Routed,
+  { approval, ...once }: Once,
+): Promise<ChangeOutcome & Pick<Notes, "partial">> {
+  const guard = approval?.guard
+  const here = () => carryOutChange(options, routed, { ...once, ...(guard && { guard }) })
+  if (!isRemote(routed)) return here()
+  // Another installation knows nothing of the request, so all that can be asked is whether it still stands just before.
+  if (guard && routed.remote.targets.some((to) => to?.hasOwnState)) await options.database.transaction(guard)
+  return changeElsewhere(options, routed, { once: { ...once, ...(approval && { approval }) }, here })
+}
+
+async function carryOutForwarded(options: RouterOptions, call: ForwardedCall): Promise<ForwardedReply> {
+  const { caller, once, operation: name, input: sent, ...rest } = call
+  const { handler, remote } = findRoute(options.map(), options.operations, name)
+  // It goes on to no other place: whatever the maps of two servers say, no call runs in a circle.
+  if (remote && !remote.targets.includes(undefined))
+    throw new AppError("routing.not-served-here", `the routing map of this server sends "${name}" elsewhere`)
+  const context: ReadContext = {
+    ...rest,
+    caller,
+    account: caller.account,
+    now: options.clock.now(),
+    sql: options.database,
+  }
+  await authorize(options, handler, { context, rawInput: sent })
+  const input = validateInput(handler.operation, sent)
+  if (handler.effect === "read") return { value: await handler.run(input as never, context), repeated: false }
+  if (!once) throw new AppError("routing.call-refused", `the call of another server is refused: "${name}" has no key`)
+  const { asked, approvalRequest: request, ...terms } = once
+  const { guards } = options.elsewhere
+  return carryOutChange(
+    options,
+    asked === undefined ? { handler, context, input } : { handler, context, input, asked },
+    {
+      ...terms,
+      ...(request && { guard: (tx) => guards.checkApproved(tx, { account: caller.account, requestId: request }) }),
+    },
+  )
 }
 
 /** Rules, then what holds calls. */
@@ -198,7 +259,7 @@ async function passGates(
   return held ? { ...ruled, held } : ruled
 }
 
-function notesOf({ by }: Pick<Ruled, "by">): RuleNotes {
+function notesOf({ by }: Pick<Ruled, "by">): Pick<Notes, "ruledBy"> {
   return by.length > 0 ? { ruledBy: by } : {}
 }
 
@@ -222,7 +283,8 @@ async function routeStanding(
 ): Promise<Routed> {
   assertNoTransaction(call.operation)
   const { caller, cause, causedBy, depth } = call
-  const handler = route(options, options.map(), call.operation)
+  const found = findRoute(options.map(), options.operations, call.operation)
+  const { handler } = found
   if (handler.effect !== "change")
     throw new AppError("request.invalid-input", `${call.operation} changes nothing, so it can't be called later`)
   const context: ReadContext = {
@@ -237,7 +299,7 @@ async function routeStanding(
     sql: options.database,
   }
   await authorize(options, handler, { context, rawInput: call.input })
-  return { handler, context, input: validateInput(handler.operation, call.input) }
+  return { ...found, context, input: validateInput(handler.operation, call.input) }
 }
 
 type CallBetween = Parameters<OperationCaller["call"]>
@@ -249,7 +311,8 @@ async function callBetween(
 ): Promise<unknown> {
   assertNoTransaction(operation.name)
   const { clock, random, database } = options
-  const handler = route(options, options.map(), operation.name)
+  const found = findRoute(options.map(), options.operations, operation.name)
+  const { handler } = found
   const requestId = newId("request", clock, random)
   const { account, roles } = as
   const permissions = permissionsOf(roles)
@@ -265,22 +328,18 @@ async function callBetween(
     sql: database,
   }
   await authorize(options, handler, { context, rawInput: input })
-  const routed: Routed = { handler, context, input: validateInput(handler.operation, input) }
-  if (handler.effect === "change") return (await carryOutChange(options, routed, as.once ?? {})).value
-  assert(handler.effect === "read", `${operation.name} can't be called between services`)
-  return handler.run(routed.input as never, context)
+  const routed: Routed = { ...found, context, input: validateInput(handler.operation, input) }
+  if (handler.effect === "change") return (await perform(options, routed, as.once ?? {})).value
+  return (await read(options, routed)).value
 }
 
-function route(options: RouterOptions, map: RoutingMap, name: string): Handler {
-  const handler = map.handlers.get(name)
-  if (handler) return handler
-  if (options.operations.has(name))
-    throw new AppError("routing.no-route", `the routing map has no service for "${name}"`)
-  const near = findNearNames(name, options.operations.keys())
-  const hint = near.length > 0 ? `; did you mean ${near.join(", ")}?` : ""
-  throw new AppError("routing.unknown-operation", `there is no operation "${name.slice(0, 128)}"${hint}`, {
-    details: { near },
-  })
+/** Answers a read where the map sends it. */
+async function read(options: RouterOptions, routed: Routed): Promise<{ value: unknown } & Pick<Notes, "partial">> {
+  const here = ({ handler, input, context }: Routed): Promise<unknown> => {
+    assert(handler.effect === "read", `${handler.operation.name} can't be called between services`)
+    return handler.run(input as never, context)
+  }
+  return isRemote(routed) ? answerElsewhere(options, routed, here) : { value: await here(routed) }
 }
 
 async function authorize(
@@ -310,9 +369,9 @@ async function answer(options: RouterOptions, asked: Routed): Promise<RouterRepl
   const { handler, context, input } = routed
   switch (handler.effect) {
     case "read": {
-      const value = await handler.run(input as never, context)
+      const { value, partial } = await read(options, routed)
       const started = isRuled(options.rules, routed, "after") ? await followAnswer(options, routed, value) : undefined
-      return { effect: "read", value, ...notes, ...(started && { started }) }
+      return { effect: "read", value, ...notes, ...(started && { started }), ...(partial && { partial }) }
     }
     case "stream":
       return { effect: "stream", messages: handler.run(input as never, context) }
@@ -321,21 +380,6 @@ async function answer(options: RouterOptions, asked: Routed): Promise<RouterRepl
     case "change":
       throw new Error("a change is carried out in a transaction")
   }
-}
-
-function requireIdempotencyKey(call: EdgeCall): string {
-  const key = call.idempotencyKey
-  if (key === undefined)
-    throw new AppError(
-      "request.idempotency-key-required",
-      `${call.operation} changes something and needs an Idempotency-Key`,
-    )
-  if (!idempotencyKeyPattern.test(key))
-    throw new AppError(
-      "request.idempotency-key-required",
-      "the Idempotency-Key must have 8 to 128 printable characters",
-    )
-  return key
 }
 
 /** The code and the words of any error, for the edges; a bug becomes `request.internal` without its details. */

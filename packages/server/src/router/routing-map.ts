@@ -21,6 +21,8 @@ export interface Destination {
   readonly name: string
   readonly url: string
   readonly ca?: string
+  /** Another installation, with a database of its own. */
+  readonly hasOwnState?: boolean
 }
 
 /** Where an operation goes when it leaves this process: to one place, or to several whose replies are merged. */
@@ -103,7 +105,10 @@ function targetOf(document: MapDocument, entry: string, here: string | undefined
   const { place } = splitTarget(entry)
   const found = place === undefined || place === here ? undefined : document.destinations[place]
   return found && place !== undefined
-    ? { name: place, url: found.url, ...(found.ca === undefined ? {} : { ca: found.ca }) }
+    ? {
+        ...{ name: place, url: found.url, hasOwnState: found.state === "own" },
+        ...(found.ca === undefined ? {} : { ca: found.ca }),
+      }
     : undefined
 }
 
@@ -138,17 +143,30 @@ function checkRow(document: MapDocument, row: RouteRow, operation: AnyOperation)
     if (!isMovable(operation))
       throw invalid(`"${name}" can't be moved: streams, sessions and raw contents are served where they are asked for`)
   }
-  checkMerge(row, operation)
+  checkMerge(document, row, operation)
 }
 
-function checkMerge({ services, merge }: RouteRow, { name, effect }: AnyOperation): void {
+/**
+ * Places that share their state say the same, so any of them may answer first, and a change is made once. Places with
+ * state of their own each say and do something else: all are asked, and what they say is joined.
+ */
+function checkMerge(document: MapDocument, row: RouteRow, { name, effect }: AnyOperation): void {
+  const { services, merge } = row
   if (services.length < 2) {
     if (merge !== undefined) throw invalid(`"${name}" goes to one place, so there is nothing to merge`)
     return
   }
   if (merge === undefined) throw invalid(`"${name}" goes to several places: say how to merge (all, first, best-effort)`)
-  if (effect !== "read")
-    throw invalid(`"${name}" changes something, so it goes to one place: several would each carry it out`)
+  const sharing = services.filter((entry) => {
+    const { place } = splitTarget(entry)
+    return place === undefined || document.destinations[place]?.state !== "own"
+  })
+  if (merge === "first") {
+    if (effect !== "read") throw invalid(`"${name}" changes something, so "first" would leave open where`)
+    if (sharing.length < services.length)
+      throw invalid(`"first" is for places that share their state, and those of "${name}" say different things`)
+  } else if (sharing.length > 1)
+    throw invalid(`${sharing.join(" and ")} share their state, so "${merge}" would do the same twice`)
 }
 
 const invalid = (message: string): AppError => new AppError("routing.invalid-map", message)

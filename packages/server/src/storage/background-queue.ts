@@ -57,6 +57,8 @@ export interface BackgroundQueueOptions {
   readonly cronTasks?: readonly CronTask[]
   readonly tasks?: readonly BackgroundTask[]
   readonly expanders?: Expanders
+  /** Of the key that this server signs with. */
+  readonly signingKeyId?: string
   readonly notifier?: Notifier
   readonly logger?: StorageLogger
   /** Jobs at the same time in this process. */

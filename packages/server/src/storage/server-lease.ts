@@ -22,6 +22,8 @@ export async function startServerLease(options: {
   serverId: string
   /** Which blob store the server uses; left out where it uses none. */
   blobStoreId?: string
+  /** Of the key that the server signs with: others believe it for as long as the lease holds. */
+  signingKeyId?: string
   logger?: StorageLogger
 }): Promise<ServerLease> {
   const { database, serverId, logger } = options
@@ -32,10 +34,10 @@ export async function startServerLease(options: {
 
   const renew = async (): Promise<void> => {
     await database.query(
-      `insert into server (id, worker_ids, leased_until, blob_store)
-       values ($1, $2, clock_timestamp() + make_interval(secs => $3), $4)
+      `insert into server (id, worker_ids, leased_until, blob_store, signing_key)
+       values ($1, $2, clock_timestamp() + make_interval(secs => $3), $4, $5)
        on conflict (id) do update set worker_ids = excluded.worker_ids, leased_until = excluded.leased_until`,
-      [serverId, [...workerIds], leaseSeconds, options.blobStoreId ?? null],
+      [serverId, [...workerIds], leaseSeconds, options.blobStoreId ?? null, options.signingKeyId ?? null],
     )
   }
   const work = async (): Promise<void> => {
@@ -110,4 +112,15 @@ export async function listLiveServers(sql: Sql): Promise<string[]> {
     "select id from server where leased_until >= clock_timestamp() order by id",
   )
   return rows.map(({ id }) => id)
+}
+
+/** The public key (PEM) of that id, where a server that lives signs with it. */
+export async function findLivingKey(sql: Sql, keyId: string): Promise<string | undefined> {
+  const [row] = await sql.query<{ key: string }>(
+    `select k.public_key as key from signing_keys k join server s on s.signing_key = k.key_id
+     where k.key_id = $1 and s.leased_until >= clock_timestamp() limit 1`,
+    [keyId],
+    { name: "storage-living-key" },
+  )
+  return row?.key
 }

@@ -17,9 +17,9 @@ export interface ServerGroup {
   readonly relay: BalancingRelay
   /** The first one has the nodes and the client, whose calls go to any of the servers. */
   readonly servers: readonly TestInstallation[]
-  start(server: TestInstallation): Promise<void>
-  /** One more; nothing is passed on to it before it is told to the relay. */
-  add(): Promise<TestInstallation>
+  start(server: TestInstallation, words?: readonly string[]): Promise<void>
+  /** One more, started with these words too; nothing is passed on to it before it is told to the relay. */
+  add(words?: readonly string[]): Promise<TestInstallation>
   /** Rows of the database that the servers share. */
   query<Row>(text: string): Promise<Row[]>
   remove(options: { readonly keepFiles?: boolean }): Promise<void>
@@ -32,17 +32,17 @@ export async function openServerGroup(count: number, more: readonly string[] = [
   const relay = await BalancingRelay.start()
   const shared = ["--insecure", "--public-url", relay.url, "--blobs-directory", join(first.directory, "blobs"), ...more]
   const variables = { DATABASE_URL: addressOf(postgres) }
-  const start = async (server: TestInstallation): Promise<void> => {
+  const start = async (server: TestInstallation, own: readonly string[] = []): Promise<void> => {
     const keys = server === first ? [] : ["--master-key-file", join(first.data, "master.key")]
-    await server.startServer({ words: [...shared, ...keys], variables })
+    await server.startServer({ words: [...shared, ...keys, ...own], variables })
     // Until here another one of the group may have answered for it.
     await server.eventually("the server itself to answer", () => answers(server.port), startMilliseconds)
   }
-  const add = async (): Promise<TestInstallation> => {
+  const add = async (words: readonly string[] = []): Promise<TestInstallation> => {
     const server = await TestInstallation.create()
     await mkdir(server.data, { recursive: true })
     await copyFile(join(first.data, "admin.json"), join(server.data, "admin.json"))
-    await start(server)
+    await start(server, words)
     servers.push(server)
     return server
   }

@@ -148,7 +148,7 @@ async function call(options: HeldRunnerOptions, held: HeldRow): Promise<HeldEnd>
       ...{ operation, input, caller, idempotencyKey, cause },
       causedBy: requestId,
       depth: depth + 1,
-      approval: { digest, bodyHash, guard: (tx) => checkApproved(tx, held) },
+      approval: { request: requestId, digest, bodyHash, guard: (tx) => checkApproved(tx, held) },
     })
     return { state: "done", result: reply.status === "done" ? reply.value : null }
   } catch (error) {
@@ -160,7 +160,8 @@ async function call(options: HeldRunnerOptions, held: HeldRow): Promise<HeldEnd>
   }
 }
 
-async function checkApproved(tx: Tx, held: HeldRow): Promise<void> {
+/** @throws approvals.request-ended */
+export async function checkApproved(tx: Tx, held: Pick<HeldRow, "account" | "requestId">): Promise<void> {
   if (await lockApprovedHeld(tx, held)) return
   throw new AppError("approvals.request-ended", `the call of ${held.requestId} was settled meanwhile`)
 }

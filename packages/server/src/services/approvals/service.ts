@@ -1,4 +1,5 @@
 import type { Service } from "../../router/handler.ts"
+import type { ApprovalGuards } from "../../router/forwarded-call.ts"
 import type { GateFinder } from "../../router/gate-ports.ts"
 import type {
   Authenticator,
@@ -19,7 +20,7 @@ import { delegationHandlers } from "./delegation-handlers.ts"
 import { groupHandlers } from "./group-handlers.ts"
 import { createHeldGate } from "./held-gate.ts"
 import { heldHandlers } from "./held-handlers.ts"
-import { heldConsumer, heldSweep, heldTask } from "./held-runner.ts"
+import { checkApproved, heldConsumer, heldSweep, heldTask } from "./held-runner.ts"
 import type { ApprovalsContext, ApprovalsOptions } from "./options.ts"
 import { createLinkAuthenticator } from "./link-authenticator.ts"
 import { linkHandlers } from "./link-handlers.ts"
@@ -50,6 +51,7 @@ export interface ApprovalsService {
   readonly service: Service
   readonly directory: ApprovalDirectory
   readonly gates: GateFinder
+  readonly guards: ApprovalGuards
   /** Knows the links in messages. */
   readonly authenticator: Authenticator
 }
@@ -102,6 +104,7 @@ export function createApprovalsService(options: ApprovalsServiceOptions): Approv
     },
     directory,
     authenticator: createLinkAuthenticator(options.linkMac),
+    guards: { checkApproved },
     gates: createHeldGate({ directory, operations, sealer, freezes: options.freezes }),
   }
 }

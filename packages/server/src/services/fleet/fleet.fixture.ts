@@ -14,6 +14,7 @@ import { expect, vi } from "vitest"
 import { WebSocket } from "ws"
 import { createEdge } from "../../http/edge.ts"
 import type { Executor, ExecutorReport } from "../../router/ports.ts"
+import { nowhere } from "../../router/forwarded-call.ts"
 import { noGates } from "../../router/gate-ports.ts"
 import { noUses } from "../../router/ports.ts"
 import { createRouter } from "../../router/router.ts"
@@ -73,6 +74,7 @@ export async function startFleetServer(options: {
     rules: noRules,
     gates: noGates,
     uses: noUses,
+    elsewhere: nowhere,
     markSecretInput: (text) => text,
   })
   const edge: FastifyInstance = await createEdge({

@@ -17,6 +17,7 @@ import { createEgress } from "../../egress/egress.ts"
 import { parseHostRule } from "../../egress/host-rule.ts"
 import { ensureServerTls } from "../../http/certificate-authority.ts"
 import { onRead, type Handler } from "../../router/handler.ts"
+import { nowhere } from "../../router/forwarded-call.ts"
 import { noGates } from "../../router/gate-ports.ts"
 import { noUses } from "../../router/ports.ts"
 import { createRouter } from "../../router/router.ts"
@@ -79,7 +80,7 @@ export async function startNotifications(
   const map = () => ({ version: 1, handlers, remote: new Map() })
   const router = createRouter({
     ...{ database, clock, random, map, operations: new Map(), authenticators: [] },
-    ...{ rules: noRules, gates: noGates, uses: noUses, markSecretInput: secrets.markInput },
+    ...{ rules: noRules, gates: noGates, uses: noUses, elsewhere: nowhere, markSecretInput: secrets.markInput },
   })
   const loopback = parseHostRule("127.0.0.1")
   const egress = createEgress({ allow: loopback ? [loopback] : [], privateAllowed: true })

@@ -229,9 +229,9 @@ describe("R2: maps that are refused", () => {
       { code: "routing.invalid-map", message: /merge/ },
     ],
     [
-      "a change in several places",
+      "a change that would be made twice",
       { ...east, routes: { "keys.create": { services: ["identity", "identity@east"], merge: "all" } } },
-      { code: "routing.invalid-map", message: /changes something/ },
+      { code: "routing.invalid-map", message: /same twice/ },
     ],
     [
       "a policy for one place",

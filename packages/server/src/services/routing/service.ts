@@ -1,10 +1,13 @@
 import type { AnyOperation } from "@signalbox/contracts/operation"
+import type { CallReceiver, RemoteCaller } from "../../router/forwarded-call.ts"
 import type { Service } from "../../router/handler.ts"
 import { emptyDocument } from "../../router/routing-map.ts"
 import { installationAccount, raiseConfigurationVersion } from "../../storage/configuration-versions.ts"
 import type { Database } from "../../storage/database.ts"
 import { routingHandlers } from "./handlers.ts"
 import { routesComponent, type MapChangeOptions } from "./map-change.ts"
+import { createCallReceiver } from "./call-receiver.ts"
+import { createRemoteCaller, type RemoteCallerOptions } from "./remote-caller.ts"
 import { createRoutingTable, type RoutingTable } from "./routing-table.ts"
 import { findMap, insertMap, lockMap } from "./store.ts"
 
@@ -19,6 +22,22 @@ export function createRoutingService(options: RoutingOptions): { service: Servic
   const { database, handlers, onRefused } = options
   const table = createRoutingTable({ sql: database, handlers, onRefused, destination: options.here.destination })
   return { service: { name: "routing", handlers: routingHandlers(options, table) }, table }
+}
+
+/** The wire between processes: what sends calls to destinations, and what takes them where this server is one. */
+export function createCallWire(
+  options: RemoteCallerOptions & {
+    readonly database: Database
+    readonly destination?: string | undefined
+    readonly trustedSigners?: readonly string[] | undefined
+  },
+): { readonly remote: RemoteCaller; readonly receiver: CallReceiver | undefined } {
+  const { database, clock, destination, trustedSigners = [] } = options
+  return {
+    remote: createRemoteCaller(options),
+    receiver:
+      destination === undefined ? undefined : createCallReceiver({ sql: database, clock, destination, trustedSigners }),
+  }
 }
 
 /** Makes the first version of the map, which says nothing but what the program itself brings. */

@@ -13,6 +13,7 @@ import { pino } from "pino"
 import type { z } from "zod"
 import { onRead, type Handler, type ReadContext } from "../../router/handler.ts"
 import { createEgress } from "../../egress/egress.ts"
+import { nowhere } from "../../router/forwarded-call.ts"
 import { noGates } from "../../router/gate-ports.ts"
 import {
   noUses,
@@ -227,6 +228,7 @@ function openRouter(database: Database, handlers: ReadonlyMap<string, Handler>):
     rules: noRules,
     gates: noGates,
     uses: noUses,
+    elsewhere: nowhere,
     markSecretInput: (text) => text,
   })
 }
