@@ -5,6 +5,8 @@ export const agentRunLimits = {
   /** Tasks that run beside the lane, as they are not exclusive, and health checks at once. */
   besideMax: 8,
   probesMax: 4,
+  /** Commands of metrics at once. */
+  metricCommandsMax: 4,
   /** From SIGTERM to SIGKILL. */
   terminateGraceMilliseconds: 5_000,
   /** From SIGKILL until a process that still doesn't end is given up (uninterruptible sleep). */

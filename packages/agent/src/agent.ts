@@ -19,6 +19,7 @@ import { InventoryReporter } from "./inventory-reporter.ts"
 import { Journal } from "./journal.ts"
 import { workDirectory } from "./output-file.ts"
 import { PolicyGuard } from "./policy-file.ts"
+import { MetricSampler } from "./metric-sampler.ts"
 import { ProbeRunner } from "./probe-runner.ts"
 import { readBootId } from "./process-identity.ts"
 import { recoverAttempts } from "./recovery.ts"
@@ -121,8 +122,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   const executor = new AttemptExecutor(context)
   const policy = new PolicyGuard(options.policyFile, approvals)
   executor.refuses = (judged) => policy.refuses(judged, root)
-  const probes = new ProbeRunner(context)
-  probes.refuses = (probe) => policy.refusesProbe(probe)
+  const { probes, metrics } = makeObservers(context, policy)
   const inventory: InventoryReporter = new InventoryReporter({
     ...{ root, limits, logger },
     policy: () => policy.state(),
@@ -139,13 +139,14 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
     onWelcome: () => {
       report(logger, "resend", executor.resend("all"))
       inventory.onSession()
+      metrics.watch([])
       idle.restart()
       // Only now the server's clock is known, by which `startBefore` is judged.
       if (!resumed) executor.resume("task")
       context.serverSteps.askAgain()
       resumed = true
     },
-    onOrder: (frame) => handleOrder(frame, { context, executor, probes, inventory }),
+    onOrder: (frame) => handleOrder(frame, { context, executor, probes, metrics, inventory }),
   })
   const idle = new IdleTimer(limits.idleMilliseconds, giveBackMemory)
   executor.onFinished = () => {
@@ -162,11 +163,18 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   const stop = async () => {
     for (const timer of timers) clearInterval(timer)
     idle.stop()
-    await Promise.all([executor.stop(), probes.stop()])
+    await Promise.all([executor.stop(), probes.stop(), metrics.stop()])
     inventory.stop()
     await session.stop()
   }
   return { stop }
+}
+
+/** What only looks, beside whatever the node does. */
+function makeObservers(context: AttemptContext, policy: PolicyGuard): { probes: ProbeRunner; metrics: MetricSampler } {
+  const probes = new ProbeRunner(context)
+  probes.refuses = (probe) => policy.refusesProbe(probe)
+  return { probes, metrics: new MetricSampler(context, (command) => policy.refusesProbe(command)) }
 }
 
 function findChannels(
@@ -258,11 +266,12 @@ interface OrderTakers {
   readonly context: AttemptContext
   readonly executor: AttemptExecutor
   readonly probes: ProbeRunner
+  readonly metrics: MetricSampler
   readonly inventory: InventoryReporter
 }
 
 async function handleOrder(frame: OrderFrame, takers: OrderTakers): Promise<void> {
-  const { context, executor, probes, inventory } = takers
+  const { context, executor, probes, metrics, inventory } = takers
   switch (frame.type) {
     case "start":
       return await executor.start(frame)
@@ -276,6 +285,8 @@ async function handleOrder(frame: OrderFrame, takers: OrderTakers): Promise<void
       return context.serverSteps.take(frame)
     case "probe":
       return probes.start(frame)
+    case "watch-metrics":
+      return metrics.watch(frame.watches)
     case "collect-inventory":
       return inventory.collectNow()
   }

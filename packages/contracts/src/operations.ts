@@ -11,6 +11,7 @@ import type { AnyOperation } from "./operation.ts"
 import { routingOperations } from "./routing/operations.ts"
 import { masterKeyOperations } from "./secrets/master-key.ts"
 import { secretsOperations } from "./secrets/operations.ts"
+import { triggersOperations } from "./triggers/operations.ts"
 import { workflowsOperations } from "./workflows/operations.ts"
 
 /** Every operation of the built-in services. A new service adds its list here. */
@@ -28,6 +29,7 @@ export const operations: readonly AnyOperation[] = [
   ...approvalsOperations,
   ...catalogOperations,
   ...gatewayOperations,
+  ...triggersOperations,
 ]
 
 const byName = new Map(operations.map((operation) => [operation.name, operation]))

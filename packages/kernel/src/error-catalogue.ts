@@ -740,6 +740,30 @@ export const errorCatalogue = {
   "catalog.too-many": entry("conflict", "Remove what is not needed any more; the limit is named in the message."),
   "catalog.too-many-waiting": entry("limited", "Wait a little and ask again.", true),
 
+  // Triggers: signals, hooks, and what is fired by name
+  "triggers.signal-not-found": entry("not-found", "Check the signal's name with `signalbox signals list`."),
+  "triggers.invalid-signal": entry("invalid", "Correct the fields listed in `issues`; docs/triggers.md has examples."),
+  "triggers.silence-not-found": entry("not-found", "Check the silence's name with `signalbox silences list`."),
+  "triggers.invalid-silence": entry("invalid", "Give a time that ends after it begins and lies ahead."),
+  "triggers.hook-not-found": entry("not-found", "Check the hook's name with `signalbox hooks list`."),
+  "triggers.invalid-hook": entry("invalid", "Correct the fields listed in `issues`."),
+  "triggers.hook-busy": entry("limited", "The hook takes so many messages a minute; send this one again later.", true),
+  "triggers.message-refused": entry(
+    "unauthenticated",
+    "Check the hook's secret on both sides, and the sender's clock; `signalbox hooks rotate` makes another secret.",
+  ),
+  "triggers.invalid-message": entry(
+    "invalid",
+    "Send a JSON object or array, or a form, within the limits of the message.",
+  ),
+  "triggers.trigger-not-found": entry("not-found", "Check the trigger's name with `signalbox triggers list`."),
+  "triggers.invalid-schema": entry("invalid", "Correct the JSON Schema as the message says."),
+  "triggers.data-refused": entry(
+    "invalid",
+    "Make the data fit the trigger's schema; `signalbox triggers get` shows it.",
+  ),
+  "triggers.too-many": entry("conflict", "Remove what is not needed any more; the limit is named in the message."),
+
   // Calls to the outside
   "egress.invalid-url": entry("invalid", "Give an http: or https: URL with a host and without user and password."),
   "egress.invalid-request": entry("invalid", "Correct the method, the header or the body that the message names."),

@@ -42,6 +42,12 @@ export const idPrefixes = {
   portfolio: "pfo",
   instance: "ins",
   externalService: "svc",
+  signal: "sig",
+  silence: "sil",
+  hook: "hok",
+  hookMessage: "hkm",
+  trigger: "trg",
+  triggerFiring: "tfr",
 } as const
 
 export type IdKind = keyof typeof idPrefixes

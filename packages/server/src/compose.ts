@@ -36,6 +36,7 @@ import {
 } from "./services/notifications/service.ts"
 import { createCallWire, createRoutingService, makeFirstMap } from "./services/routing/service.ts"
 import { createSecretsService, type SecretsOptions } from "./services/secrets/service.ts"
+import { createTriggersService, sealedHookSecrets } from "./services/triggers/service.ts"
 import { createWorkflowsService } from "./services/workflows/service.ts"
 import { watchConfiguration, type ConfigurationWatcher } from "./storage/configuration-versions.ts"
 import type { BlobStore } from "./storage/blob-store.ts"
@@ -141,7 +142,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     configurationChanged: parts.configurationChanged,
   })
   const metering = createMeteringService({ database, clock, logger })
-  const { approvals, outer } = makeOuterServices(options, parts, { late, egress, secrets, notifier })
+  const { approvals, triggers, outer } = makeOuterServices(options, parts, { late, egress, secrets, notifier })
   const services = [...parts.services, secrets.service, artifacts.service, gateway.service, metering.service, ...outer]
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
   parts.handlers.push(...services.flatMap((service) => service.handlers))
@@ -150,10 +151,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     listeners: [
       ...parts.listeners,
       ...approvals.directory.listeners,
-      parts.table,
-      parts.windows,
-      secrets.listener,
-      gateway.listener,
+      ...[parts.table, parts.windows, secrets.listener, gateway.listener, triggers.listener],
     ],
     onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
   })
@@ -162,7 +160,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   const router = createRouter({
     ...{ database, clock, random, operations },
     map: () => parts.table.current(),
-    authenticators: [...parts.authenticators, approvals.authenticator],
+    authenticators: [...parts.authenticators, approvals.authenticator, triggers.authenticator],
     rules: noRules,
     gates: approvals.gates,
     elsewhere: { remote: wire.remote, guards: approvals.guards },
@@ -259,7 +257,7 @@ function makeServices(
     signingKey,
     people: identity.keys,
     listeners: [...identity.listeners, calendars.calendars],
-    windows: calendars.windows,
+    ...{ windows: calendars.windows, metrics: fleet.metrics },
     calendars: calendars.calendars,
     table: routing.table,
     authenticators: [...identity.authenticators, ...fleet.authenticators, ...calendars.authenticators],
@@ -307,7 +305,13 @@ function makeOuterServices(
     principals: parts.people,
     sealer: secrets.sealerFor(sealedOutputs),
   })
-  return { approvals, outer: [notifications.service, approvals.service, catalog] }
+  const triggers = createTriggersService({
+    ...{ database, clock, random, logger, notifier, publicUrl: options.publicUrl, metrics: parts.metrics },
+    operations: lateCaller(late),
+    sealer: secrets.sealerFor(sealedHookSecrets),
+    configurationChanged: parts.configurationChanged,
+  })
+  return { approvals, triggers, outer: [notifications.service, approvals.service, catalog, triggers.service] }
 }
 
 function lateExternal(late: LateParts): Pick<ExternalServices, "list"> {

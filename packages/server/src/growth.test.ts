@@ -11,6 +11,7 @@ import { routingLimits } from "@signalbox/contracts/routing/map-document"
 import { rulesLimits } from "@signalbox/contracts/rules/rule-document"
 import { limits } from "@signalbox/contracts/schemas"
 import { secretLimits } from "@signalbox/contracts/secrets/operations"
+import { triggerLimits } from "@signalbox/contracts/triggers/trigger-limits"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { startServerFixture, type ServerFixture } from "./http/edge.fixture.ts"
 import { packageChangesKeptMax } from "./services/fleet/package-change-store.ts"
@@ -76,11 +77,14 @@ const bounds: Readonly<Record<string, Bound>> = {
   executions: { task: "workflows.executions-retention" },
   external_services: { most: gatewayLimits.servicesMax },
   held_operations: { task: "approvals.retention" },
+  hook_messages: { task: "triggers.hook-messages-retention" },
+  hooks: { most: triggerLimits.hooksMax },
   idempotency: { task: "storage.idempotency-retention" },
   identity_providers: { most: identityLimits.providersMax },
   login_attempts: { task: "identity.attempts-retention" },
   maintenance_windows: { most: calendarLimits.windowsInAccountMax },
   migration: { because: fewRows },
+  named_triggers: { most: triggerLimits.triggersMax },
   node_claims: { of: "nodes", times: 2 },
   node_groups: { most: limits.nodeGroupsMax },
   node_inventories: { of: "nodes" },
@@ -102,7 +106,10 @@ const bounds: Readonly<Record<string, Bound>> = {
   secrets: { task: "secrets.names-retention" },
   server: { because: "a row for each process that lives; whoever sees a lease lapse removes it" },
   service_accounts: { most: identityLimits.serviceAccountsMax },
+  signal_states: { of: "nodes", times: triggerLimits.signalsMax },
+  signals: { most: triggerLimits.signalsMax },
   signing_keys: { because: fewRows },
+  silences: { most: triggerLimits.silencesMax },
   subscriptions: { most: notificationLimits.subscriptionsMax },
   uses: { task: "metering.uses-retention" },
   user_sessions: { task: "identity.sessions-retention" },

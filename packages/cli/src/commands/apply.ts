@@ -32,6 +32,7 @@ interface Applied {
   readonly result: Change
   readonly version?: number
   readonly requestUrl?: string
+  readonly shown?: Readonly<Record<string, string>>
 }
 
 /** The whole file is checked before the first document is sent; then one after another. */
@@ -66,10 +67,11 @@ async function validateWorkflows(client: Client, documents: readonly ApplyDocume
   if (issues.length > 0) throw new AppError("workflows.invalid-document", `${file} is not valid`, { issues })
 }
 
-function appliedText({ kind, name, result, version, requestUrl }: Applied): string {
+function appliedText({ kind, name, result, version, requestUrl, shown = {} }: Applied): string {
   const what = `${declaredKinds[kind]?.noun ?? "workflow"} ${name}`
   if (result === "held") return `${what} held for approval: ${requestUrl}`
-  return `${what} ${result}${version === undefined ? "" : ` (version ${version})`}`
+  const once = Object.entries(shown).map(([member, value]) => `\n  ${member}, shown this once: ${value}`)
+  return `${what} ${result}${version === undefined ? "" : ` (version ${version})`}${once.join("")}`
 }
 
 async function applyOne(client: Client, document: ApplyDocument): Promise<Applied> {

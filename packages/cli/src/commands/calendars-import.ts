@@ -3,7 +3,7 @@ import { calendarsApply, calendarsGet } from "@signalbox/contracts/calendars/cha
 import type { CallInputOf } from "@signalbox/contracts/operation"
 import type { Command } from "commander"
 import { addCommand, type CommandContext, type CommandFrame, onRun, textOption } from "../command.ts"
-import { findUnless } from "../documents/declared-kinds.ts"
+import { findUnless } from "../documents/declared-kind.ts"
 import { showHeld } from "../output/show-held.ts"
 import { readInputFile } from "../input-file.ts"
 

@@ -1,7 +1,7 @@
 import { workflowsGet, workflowsValidate } from "@signalbox/contracts/workflows/operations"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Client } from "@signalbox/sdk/client"
-import { findUnless } from "./declared-kinds.ts"
+import { findUnless } from "./declared-kind.ts"
 import type { ApplyDocument } from "./read-documents.ts"
 
 export interface Comparison {

@@ -27,67 +27,23 @@ import {
   subscriptionsApply,
   subscriptionsGet,
 } from "@signalbox/contracts/notifications/operations"
-import type { Reply } from "@signalbox/contracts/operation"
 import { changeFields, mapFields } from "@signalbox/contracts/routing/map-document"
 import { routesApply, routesExport } from "@signalbox/contracts/routing/operations"
 import { limits, resourceName } from "@signalbox/contracts/schemas"
-import { hasCode } from "@signalbox/kernel/app-error"
-import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import type { Client } from "@signalbox/sdk/client"
 import { z } from "zod"
 import { approvalGroupText, associationText, templateText } from "./approval-text.ts"
 import { portfolioText, productText } from "./catalog-text.ts"
 import { channelText, subscriptionText } from "./notification-text.ts"
+import { declare, findUnless, outcomeOf, withoutKind, type DeclaredKind } from "./declared-kind.ts"
 import { changeCalendarText } from "./change-calendar-text.ts"
 import { groupText } from "./group-text.ts"
 import { identityProviderText } from "./identity-provider-text.ts"
 import { routingMapText } from "./routing-map-text.ts"
+import { triggerKinds } from "./trigger-kinds.ts"
 import { scheduleText } from "./schedule-text.ts"
 import { readApiDocument, serviceDocument, serviceText } from "./service-text.ts"
 import { windowText } from "./window-text.ts"
-
-/**
- * The kinds of documents that are an operation's input and nothing more: a new kind is a row here. Workflows are not
- * among them, since the server keeps their text.
- */
-export interface DeclaredKind {
-  /** What messages call it. */
-  readonly noun: string
-  readonly schema: z.ZodType<Declared>
-  /** A document, always written the same way, so that two of them can be compared. */
-  text(value: Declared): string
-  /** What is stored under the name, as a document; undefined where nothing is. */
-  findText(client: Client, value: Declared): Promise<string | undefined>
-  apply(client: Client, value: Declared): Promise<Outcome>
-  /** Reads what a document names of other files, beside its own. @throws cli.invalid-documents */
-  complete?(value: Declared, file: string): Declared
-}
-
-/** A document after its check: the operation's input, and the name that all of them have. */
-export interface Declared {
-  readonly name: string
-}
-
-export type Outcome =
-  | { readonly result: "unchanged" | "created" | "changed"; readonly version?: number }
-  | { readonly result: "held"; readonly requestUrl: string }
-
-/** Binds the parts of a kind to one another by the type of its documents. */
-function declare<Value extends Declared>(kind: {
-  readonly noun: string
-  readonly schema: z.ZodType<Value>
-  text(value: Value): string
-  findText(client: Client, value: Value): Promise<string | undefined>
-  apply(client: Client, value: Value): Promise<Outcome>
-  complete?(value: Value, file: string): Value
-}): DeclaredKind {
-  return kind as unknown as DeclaredKind
-}
-
-function withoutKind<Document extends { readonly kind: string }>(document: Document): Omit<Document, "kind"> {
-  const { kind: _, ...rest } = document
-  return rest
-}
 
 const group = z
   .strictObject({
@@ -127,6 +83,10 @@ const routingMap = z
   // There is one, so it has no name of its own.
   .transform((document) => ({ ...withoutKind(document), name: "routing-map" }))
 
+/**
+ * The kinds of documents that are an operation's input and nothing more: a new kind is a row here. Workflows are not
+ * among them, since the server keeps their text.
+ */
 export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
   NodeGroup: declare<Group>({
     noun: "group",
@@ -274,6 +234,7 @@ export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
       return outcomeOf(await client.call(servicesPut, { ...value, document }))
     },
   }),
+  ...triggerKinds,
   Subscription: declare<z.output<typeof subscription>>({
     noun: "subscription",
     schema: subscription,
@@ -303,20 +264,4 @@ async function namesOfPrincipals(
 async function findGroupText(client: Client, { name }: Group): Promise<string | undefined> {
   const stored = await findUnless(client.call(groupsGet, { name }), "fleet.group-not-found")
   return stored && groupText(stored)
-}
-
-function outcomeOf(reply: Reply<{ readonly changed: boolean; readonly version: number }>): Outcome {
-  if (reply.status === "held") return { result: "held", requestUrl: reply.requestUrl }
-  const { changed, version } = reply.value
-  return { result: changed ? (version === 1 ? "created" : "changed") : "unchanged", version }
-}
-
-/** What a call gives, or undefined where it is refused with this code. */
-export async function findUnless<T>(call: Promise<T>, code: ErrorCode): Promise<T | undefined> {
-  try {
-    return await call
-  } catch (error) {
-    if (hasCode(error, code)) return undefined
-    throw error
-  }
 }

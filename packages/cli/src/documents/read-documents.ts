@@ -2,7 +2,8 @@ import { resourceName } from "@signalbox/contracts/schemas"
 import { AppError, type Issue } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { isMap, isScalar, LineCounter, parseAllDocuments, type Document } from "yaml"
-import { type Declared, type DeclaredKind, declaredKinds } from "./declared-kinds.ts"
+import type { Declared, DeclaredKind } from "./declared-kind.ts"
+import { declaredKinds } from "./declared-kinds.ts"
 
 /** One document of a file, by its kind. */
 export type ApplyDocument = WorkflowSource | DeclaredSource

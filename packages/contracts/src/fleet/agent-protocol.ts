@@ -1,5 +1,6 @@
 import { z } from "zod"
 import { inventory } from "./inventory.ts"
+import { metricLimits, metricSample, metricWatch } from "./metrics.ts"
 
 /**
  * The frames of an agent's session, one JSON text each: a message of its WebSocket, or where WebSockets are cut an
@@ -281,6 +282,8 @@ export const agentFrame = z.discriminatedUnion("type", [
     values: z.record(z.string().max(32), z.record(z.string().max(64), z.string().max(8192))),
   }),
   z.strictObject({ type: z.literal("probe-finished"), id: z.string().max(64), result: stepResult }),
+  /** What `watch-metrics` asked for and came due at one time; never sent unasked, so a server that knows it not sees none. */
+  z.strictObject({ type: z.literal("metrics"), samples: z.array(metricSample).min(1).max(metricLimits.watchesMax) }),
 ])
 
 /** Values of the secrets that an order names: kept in memory alone, masked in everything that is sent or stored. */
@@ -327,6 +330,8 @@ export const serverFrame = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("kill"), key: attemptKey, reason: z.string().max(500) }),
   z.strictObject({ type: z.literal("acknowledge"), key: attemptKey, phase: z.enum(["task", "rollback"]) }),
   z.strictObject({ type: z.literal("collect-inventory") }),
+  /** What is measured from now on, in this session, in the place of what was asked before. */
+  z.strictObject({ type: z.literal("watch-metrics"), watches: z.array(metricWatch).max(metricLimits.watchesMax) }),
   z.strictObject({ type: z.literal("refused"), code: z.string(), message: z.string() }),
 ])
 

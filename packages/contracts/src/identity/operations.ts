@@ -161,6 +161,8 @@ export const authWhoami = defineOperation({
       "schedule",
       "rule",
       "feed",
+      "hook",
+      "hook",
       "link",
       "anonymous",
     ]),

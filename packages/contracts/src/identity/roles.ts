@@ -73,6 +73,14 @@ export const permissions = [
   "services.write",
   "services.call",
   "services.change",
+  "signals.read",
+  "signals.write",
+  "hooks.read",
+  "hooks.write",
+  "hooks.receive",
+  "triggers.read",
+  "triggers.write",
+  "triggers.fire",
 ] as const
 
 export type Permission = (typeof permissions)[number]
@@ -96,6 +104,9 @@ const viewer: readonly Permission[] = [
   "rules.read",
   "services.read",
   "services.call",
+  "signals.read",
+  "hooks.read",
+  "triggers.read",
 ]
 const operator: readonly Permission[] = [
   ...viewer,
@@ -114,6 +125,9 @@ const operator: readonly Permission[] = [
   "catalog.launch",
   "catalog.control",
   "services.change",
+  "signals.write",
+  "triggers.write",
+  "triggers.fire",
 ]
 const admin: readonly Permission[] = [
   ...operator,
@@ -139,6 +153,7 @@ const admin: readonly Permission[] = [
   "catalog.fulfil",
   "rules.write",
   "services.write",
+  "hooks.write",
 ]
 
 export const roles = {
@@ -168,6 +183,8 @@ export const roles = {
   notifier: ["notifications.deliver"],
   /** Held by the address of a calendar feed. */
   feed: ["calendars.subscribe"],
+  /** Held by the address of a hook: one webhook after another. */
+  hook: ["hooks.receive"],
   /** Held by a link in a message: one answer to one request. */
   link: ["approvals.link"],
   /** Held by an enrolment key. */

@@ -15,6 +15,7 @@ import type { CallReceiver } from "../router/forwarded-call.ts"
 import type { Router, RouterReply } from "../router/router.ts"
 import { addAnswerPages } from "./answer-pages.ts"
 import { bearerOf } from "./bearer.ts"
+import { addHookEntry } from "./hook-entry.ts"
 import { writeEventStream } from "./event-stream.ts"
 import { readHoldWishes, readWait } from "./hold-headers.ts"
 import { addForwardedCalls } from "./forwarded-calls.ts"
@@ -60,6 +61,7 @@ export async function createEdge(options: EdgeOptions): Promise<FastifyInstance>
   addOperations(app, options)
   const { router, receiver } = options
   if (receiver) addForwardedCalls(app, { router, receiver })
+  if (options.onlyThese !== true) await addHookEntry(app, options)
   if (options.answerPages === true) await addAnswerPages(app, options)
   return app
 }

@@ -64,6 +64,10 @@ const secretsOfOne = [
   "portfolio",
   "instance",
   "external",
+  "signal",
+  "silence",
+  "hook",
+  "trigger",
 ].map((what) => `secret-${what}-of-one`)
 
 let server: ServerFixture
@@ -132,6 +136,7 @@ async function fill(key: string): Promise<Record<string, string>> {
   const registered = { ...externalService, description: "secret-external-of-one" }
   const registering = await server.call(key, "PUT", "/v1/services/own", registered)
   expect(registering.status, JSON.stringify(registering.body)).toBe(200)
+  await fillTriggers(key)
   return {
     ...approvals,
     ...calendars,
@@ -192,6 +197,19 @@ async function fillCatalog(key: string): Promise<Record<string, string>> {
   expect(launched.status, JSON.stringify(launched.body)).toBe(200)
   const instance = String(launched.body["id"])
   return { instance, order: `${instance.replace("ins_", "ord_")}_1` }
+}
+
+async function fillTriggers(key: string): Promise<void> {
+  const made = {
+    signals: { metric: { load: true }, raise: { above: 1 }, description: "secret-signal-of-one" },
+    silences: { until: "2099-01-01T00:00:00Z", reason: "secret-silence-of-one" },
+    hooks: { description: "secret-hook-of-one" },
+    triggers: { description: "secret-trigger-of-one" },
+  }
+  for (const [noun, body] of Object.entries(made)) {
+    const answer = await server.call(key, "PUT", `/v1/${noun}/own`, body)
+    expect(answer.status, JSON.stringify(answer.body)).toBe(200)
+  }
 }
 
 async function fillCalendars(key: string): Promise<Record<string, string>> {
@@ -273,6 +291,12 @@ const bodies: Record<string, unknown> = {
   "provisioning-orders.renew": { epoch: 1 },
   "provisioning-orders.succeed": { epoch: 1 },
   "provisioning-orders.fail": { epoch: 1, reason: "stolen" },
+  "signals.put": { metric: { load: true }, raise: { above: 1 } },
+  "silences.put": { until: "2099-01-01T00:00:00Z", reason: "theirs" },
+  "hooks.put": {},
+  "hooks.rotate": {},
+  "triggers.put": {},
+  "triggers.fire": {},
   "routes.put": { services: [] },
   "routes.apply": {},
   "routes.rollback": { to: 1 },
@@ -347,6 +371,7 @@ describe("X2: every operation is refused", () => {
         /^(?:schedules|windows|channels|subscriptions|identity-providers|approval-groups|calendars)\.(?:apply|get|remove|test)$/.test(
           name,
         ) ||
+        /^(?:signals|silences|hooks|triggers)\.(?:put|get|remove)$/.test(name) ||
         name === "secrets.put" ||
         name === "secrets.get" ||
         name === "secrets.remove" ||
@@ -423,5 +448,9 @@ async function snapshot(): Promise<unknown> {
     database.query("select id, version from catalog_instances where account = 'one'"),
     database.query("select version, document from routing_map_versions order by version"),
     database.query("select name, version from external_services where account = 'one'"),
+    database.query("select name, version from signals where account = 'one'"),
+    database.query("select name, version from silences where account = 'one'"),
+    database.query("select name, version, token_hash, secret from hooks where account = 'one'"),
+    database.query("select name, version from named_triggers where account = 'one'"),
   ])
 }

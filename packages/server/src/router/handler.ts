@@ -18,7 +18,7 @@ export interface Caller {
   readonly account: string
   /**
    * `usr_…`, `sva_…`, `key:key_…` (a key that belongs to nobody), `node:nod_…`, `enrollment:enk_…`, `schedule:<name>`,
-   * `rule:<name>`, `feed:cfd_…`, `link:apr_…:apl_…`, `system:<service>`, `anonymous`.
+   * `rule:<name>`, `feed:cfd_…`, `hook:hok_…`, `link:apr_…:apl_…`, `system:<service>`, `anonymous`.
    */
   readonly principal: string
   readonly kind:
@@ -28,6 +28,7 @@ export interface Caller {
     | "agent"
     | "enrollment"
     | "feed"
+    | "hook"
     | "link"
     | "system"
     | "schedule"

@@ -4,18 +4,18 @@ import type { Random } from "@signalbox/kernel/random"
 
 /**
  * The text of a key: `sbx_<account>_<id>_<secret>`, where `<id>` is the key's id without its underscore (`key…` for an
- * API key, `enk…` for an enrolment key, `uss…` for a user's session, `cfd…` for a calendar feed) and the secret is 256 random bits. The account stands in it, so that every
+ * API key, `enk…` for an enrolment key, `uss…` for a user's session, `cfd…` for a calendar feed, `hok…` for a hook) and the secret is 256 random bits. The account stands in it, so that every
  * server finds the right directory without asking (D22). Only the secret's SHA-256 is kept: it has full entropy, so a
  * slow password hash would add nothing but load.
  */
 export interface KeyText {
   readonly account: string
-  /** `key_…`, `enk_…`, `uss_…` or `cfd_…`. */
+  /** `key_…`, `enk_…`, `uss_…`, `cfd_…` or `hok_…`. */
   readonly id: string
   readonly secretHash: string
 }
 
-const pattern = /^sbx_([a-z0-9-]{1,32})_(key|enk|uss|cfd)([0-9a-z]{26})_([0-9a-z]{52})$/
+const pattern = /^sbx_([a-z0-9-]{1,32})_(key|enk|uss|cfd|hok)([0-9a-z]{26})_([0-9a-z]{52})$/
 
 export function makeKeyText(
   key: { account: string; id: string },

@@ -16,4 +16,5 @@ export const components = [
   "rules",
   "gateway",
   "metering",
+  "triggers",
 ] as const

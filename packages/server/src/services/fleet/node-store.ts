@@ -120,6 +120,14 @@ export async function findRemoved(sql: Sql, ids: readonly string[]): Promise<str
   return rows.map((row) => row.id)
 }
 
+/** Those of the nodes that there are, of any account. */
+export function describeNodes(
+  sql: Sql,
+  ids: readonly string[],
+): Promise<Array<{ account: string; nodeId: string; name: string; tags: Record<string, string> }>> {
+  return sql.query(`select account, id as "nodeId", name, tags from nodes where id = any ($1::text[])`, [ids])
+}
+
 function compileFilter(filter: NodeFilter): { conditions: string[]; values: unknown[]; bind: Bind } {
   const values: unknown[] = []
   const bind: Bind = (value) => `$${values.push(value)}`

@@ -2,6 +2,7 @@ import { sessionsExchange, sessionsOpen } from "@signalbox/contracts/fleet/opera
 import { AppError } from "@signalbox/kernel/app-error"
 import { newId } from "@signalbox/kernel/id"
 import { onRead, onSession, type Caller, type Handler, type Service } from "../../router/handler.ts"
+import type { NodeMetrics } from "../../router/node-metrics.ts"
 import type { Authenticator, Executor, NodeProbes, Sealer } from "../../router/ports.ts"
 import type { Notifier } from "../../storage/notifier.ts"
 import { createAgentAuthenticator } from "./agent-authenticator.ts"
@@ -16,6 +17,7 @@ import type { FleetParts } from "./parts.ts"
 import { Presence, presenceLimits } from "./presence.ts"
 import { SessionExchanges } from "./session-exchanges.ts"
 import { SessionExecutor } from "./session-executor.ts"
+import { SessionMetrics } from "./session-metrics.ts"
 import { SessionRegistry } from "./session-registry.ts"
 import { SocketChannel } from "./socket-channel.ts"
 
@@ -36,14 +38,17 @@ export interface FleetOptions extends FleetParts {
   readonly tickMilliseconds?: number
 }
 
+export interface FleetService {
+  readonly service: Service
+  readonly executor: Executor
+  readonly probes: NodeProbes
+  readonly metrics: NodeMetrics
+  readonly authenticators: readonly Authenticator[]
+}
+
 /** Nodes, their enrolment, their sessions, and the way of orders to them. */
-export function createFleetService(options: FleetOptions): {
-  service: Service
-  executor: Executor
-  probes: NodeProbes
-  authenticators: Authenticator[]
-} {
-  const { database, between } = options
+export function createFleetService(options: FleetOptions): FleetService {
+  const { database, between, clock, random } = options
   const relay = between && new FleetRelay({ ...options, ...between })
   const presence = new Presence({
     ...options,
@@ -63,10 +68,11 @@ export function createFleetService(options: FleetOptions): {
   sessions.listen(executor)
   const probes = new SessionProbes({
     find: (nodeId) => sessions.find(nodeId),
-    newId: () => newId("request", options.clock, options.random),
+    newId: () => newId("request", clock, random),
     relay: relay?.probes,
   })
-  sessions.listen(probes)
+  const metrics = new SessionMetrics(database, sessions)
+  for (const listener of [probes, metrics]) sessions.listen(listener)
   const background = createFleetBackground(options, {
     sessions,
     presence,
@@ -87,7 +93,7 @@ export function createFleetService(options: FleetOptions): {
         openSession(sessions),
         exchangeFrames(new SessionExchanges(sessions)),
       ],
-      cronTasks: [relayRetention, enrollmentKeysRetention(() => options.clock.now())],
+      cronTasks: [relayRetention, enrollmentKeysRetention(() => clock.now())],
       async start() {
         await presence.reset()
         relay?.start(sessions)
@@ -104,6 +110,7 @@ export function createFleetService(options: FleetOptions): {
     },
     executor,
     probes,
+    metrics,
     authenticators: [createEnrollmentAuthenticator(database), createAgentAuthenticator(database)],
   }
 }

@@ -154,6 +154,7 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
       case "heartbeat":
       case "inventory":
       case "probe-finished":
+      case "metrics":
         return undefined
     }
   }
