@@ -1,4 +1,4 @@
-import type { Condition, Operand, Path, Test } from "./condition.ts"
+import type { Condition, Operand, Path, Range, Test } from "./condition.ts"
 import type { Entry } from "./rule-index.ts"
 
 /** One way in which a rule's condition can hold: all of its tests, and what is open besides. */
@@ -33,7 +33,7 @@ export function extend(alternative: Alternative, condition: Condition): Alternat
     else if (each.is === "open") isPart = true
     else if (each.is === "any" && each.parts.length === 1 && each.parts[0] !== undefined) add(each.parts[0])
     else {
-      tests.push(each)
+      if (!narrow(tests, each)) tests.push(each)
       if (each.is === "test" && each.test.is === "present" && each.test.operand.is === "path") {
         guards.add(pathKey(each.test.operand.path))
       }
@@ -41,6 +41,29 @@ export function extend(alternative: Alternative, condition: Condition): Alternat
   }
   add(condition)
   return { entry: alternative.entry, tests, isPart, guards }
+}
+
+/** Joins a range with another one of the same number: `n > 3 && n < 7` is one test. */
+function narrow(tests: Array<Alternative["tests"][number]>, added: Condition): boolean {
+  if (added.is !== "test" || added.test.is !== "range") return false
+  const { operand, range } = added.test
+  for (const [at, each] of tests.entries()) {
+    if (each.is !== "test" || each.test.is !== "range" || !isSameOperand(each.test.operand, operand)) continue
+    tests[at] = { is: "test", test: { operand, is: "range", range: intersect(each.test.range, range) } }
+    return true
+  }
+  return false
+}
+
+function isSameOperand(a: Operand, b: Operand): boolean {
+  const areAlike = a.is === "made" || b.is === "made" ? a.is === b.is : a.isWhole === b.isWhole
+  return areAlike && operandKey(a) === operandKey(b)
+}
+
+function intersect(a: Range, b: Range): Range {
+  const low = a.low === b.low ? { low: a.low, isLowIn: a.isLowIn && b.isLowIn } : a.low > b.low ? a : b
+  const high = a.high === b.high ? { high: a.high, isHighIn: a.isHighIn && b.isHighIn } : a.high < b.high ? a : b
+  return { low: low.low, isLowIn: low.isLowIn, high: high.high, isHighIn: high.isHighIn }
 }
 
 export function without(alternative: Alternative, test: Condition): Alternative {

@@ -2,6 +2,7 @@ import { extend, pathKey, type Alternative, type Standing } from "./alternative.
 import { chooseStandings, gatherStatistics } from "./choose-test.ts"
 import type { Key, Path, Range, Test } from "./condition.ts"
 import { IntervalTree } from "./interval-tree.ts"
+import { checkOf } from "./quick-check.ts"
 import type { Bucket, IndexNode, MadeValue, PathNode, Suspects, ValueIndex } from "./rule-index.ts"
 import { TextFinder, TextTrie } from "./text-trie.ts"
 
@@ -30,11 +31,11 @@ export function buildBucket(alternatives: readonly Alternative[], nesting: numbe
   const hits = alternatives.filter(isWhole).map(({ entry }) => entry)
   const open = hits.length === alternatives.length ? [] : alternatives.filter((each) => !isWhole(each))
   if (open.length <= checksMax || nesting >= nestingMax) {
-    return { hits, checks: open.map(({ entry }) => entry), nested: undefined }
+    return { hits, checks: open.map(checkOf), nested: undefined }
   }
   const { left, node } = buildIndex(open, nesting + 1)
   const isWorthIt = left.length < open.length
-  return { hits, checks: (isWorthIt ? left : open).map(({ entry }) => entry), nested: isWorthIt ? node : undefined }
+  return { hits, checks: (isWorthIt ? left : open).map(checkOf), nested: isWorthIt ? node : undefined }
 }
 
 type Group<K> = Map<K, Alternative[]>

@@ -5,80 +5,68 @@ interface Interval<T> {
   readonly value: T
 }
 
-interface IntervalNode<T> {
-  readonly center: number
-  /** The intervals that hold the center, by their low and by their high end. */
-  readonly byLow: ReadonlyArray<Interval<T>>
-  readonly byHigh: ReadonlyArray<Interval<T>>
-  readonly below: IntervalNode<T> | undefined
-  readonly above: IntervalNode<T> | undefined
-}
-
 /**
- * Intervals by the numbers in them: as many steps as a binary search, and one for each interval found. Immutable.
- * Those that are open at one end are in sorted lists of their own.
+ * Intervals by the numbers in them: as many steps as a binary search, and as many for each interval found. Immutable.
+ * The intervals stand in the order of their low ends; above them is a tree with the largest high end of each half,
+ * the halves of node n being 2n and 2n + 1. All in flat arrays, since a search of scattered objects waits for memory.
  */
 export class IntervalTree<T> {
-  /** Without an upper end, by the low one; without a lower end, by the high one, largest first. */
-  readonly #upwards: ReadonlyArray<Interval<T>>
-  readonly #downwards: ReadonlyArray<Interval<T>>
-  readonly #root: IntervalNode<T> | undefined
+  readonly #lows: Float64Array
+  readonly #largest: Float64Array
+  /** How many intervals there is room for: a power of two. The last row of the tree are the high ends themselves. */
+  readonly #room: number
+  readonly #intervals: ReadonlyArray<Interval<T>>
 
   constructor(intervals: ReadonlyArray<Interval<T>>) {
-    const sorted = intervals.filter(({ range }) => !isEmpty(range)).toSorted((a, b) => a.range.low - b.range.low || 0)
-    this.#upwards = sorted.filter(({ range }) => range.high === Infinity)
-    this.#downwards = sorted
-      .filter(({ range }) => range.low === -Infinity && range.high !== Infinity)
-      .toSorted((a, b) => b.range.high - a.range.high)
-    this.#root = build(sorted.filter(({ range }) => range.low !== -Infinity && range.high !== Infinity))
+    const sorted = intervals.toSorted((a, b) => (a.range.low < b.range.low ? -1 : Number(a.range.low > b.range.low)))
+    let room = 1
+    while (room < sorted.length) room *= 2
+    const largest = new Float64Array(2 * room).fill(-Infinity)
+    for (const [index, { range }] of sorted.entries()) largest[room + index] = range.high
+    for (let node = room - 1; node > 0; node--) {
+      largest[node] = Math.max(largest[2 * node] ?? -Infinity, largest[2 * node + 1] ?? -Infinity)
+    }
+    this.#lows = Float64Array.from(sorted, ({ range }) => range.low)
+    this.#largest = largest
+    this.#room = room
+    this.#intervals = sorted
   }
 
   /** Appends the values of the intervals that hold a number, each once. */
   find(number: number, found: T[]): void {
-    for (const { range, value } of this.#upwards) {
-      if (range.low > number) break
-      if (range.low < number || range.isLowIn) found.push(value)
+    const begun = this.#countBegun(number)
+    if (begun > 0) this.#collect(1, { number, begun, found })
+  }
+
+  /** How many begin at the number or below it. */
+  #countBegun(number: number): number {
+    const lows = this.#lows
+    let from = 0
+    let to = lows.length
+    while (from < to) {
+      const middle = (from + to) >> 1
+      if ((lows[middle] ?? Infinity) <= number) from = middle + 1
+      else to = middle
     }
-    for (const { range, value } of this.#downwards) {
-      if (range.high < number) break
-      if (range.high > number || range.isHighIn) found.push(value)
+    return from
+  }
+
+  #collect(node: number, search: { readonly number: number; readonly begun: number; readonly found: T[] }): void {
+    const { begun, found, number } = search
+    if ((this.#largest[node] ?? -Infinity) < number) return
+    if (node >= this.#room) {
+      const interval = this.#intervals[node - this.#room]
+      if (interval !== undefined && holds(interval.range, number)) found.push(interval.value)
+      return
     }
-    let node = this.#root
-    while (node !== undefined) {
-      if (number === node.center) {
-        for (const { range, value } of node.byLow) if (holds(range, number)) found.push(value)
-        return
-      }
-      const isBelow = number < node.center
-      const list = isBelow ? node.byLow : node.byHigh
-      for (const { range, value } of list) {
-        if (isBelow ? range.low > number : range.high < number) break
-        if (holds(range, number)) found.push(value)
-      }
-      node = isBelow ? node.below : node.above
-    }
+    this.#collect(2 * node, search)
+    // The first interval of the right half: the node's leftmost leaf, of the row below it.
+    let first = 2 * node + 1
+    while (first < this.#room) first *= 2
+    if (first - this.#room < begun) this.#collect(2 * node + 1, search)
   }
 }
 
 export function holds({ high, isHighIn, isLowIn, low }: Range, number: number): boolean {
   return (number > low || (isLowIn && number === low)) && (number < high || (isHighIn && number === high))
-}
-
-function isEmpty({ high, isHighIn, isLowIn, low }: Range): boolean {
-  return low > high || (low === high && !(isLowIn && isHighIn))
-}
-
-/** @param sorted by the low end */
-function build<T>(sorted: ReadonlyArray<Interval<T>>): IntervalNode<T> | undefined {
-  const middle = sorted[sorted.length >> 1]
-  if (middle === undefined) return undefined
-  const center = middle.range.low
-  const at = sorted.filter(({ range }) => range.low <= center && range.high >= center)
-  return {
-    center,
-    byLow: at,
-    byHigh: at.toSorted((a, b) => b.range.high - a.range.high),
-    below: build(sorted.filter(({ range }) => range.high < center)),
-    above: build(sorted.filter(({ range }) => range.low > center)),
-  }
 }

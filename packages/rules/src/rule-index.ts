@@ -1,4 +1,5 @@
 import type { Run } from "@signalbox/expressions/compiled"
+import type { Path, Test } from "./condition.ts"
 import type { IntervalTree } from "./interval-tree.ts"
 import type { CompiledRule } from "./rule-source.ts"
 import type { TextFinder, TextTrie } from "./text-trie.ts"
@@ -25,10 +26,20 @@ export interface Entry {
 export interface Bucket {
   /** Match. */
   readonly hits: readonly Entry[]
-  /** Have to be evaluated. */
-  readonly checks: readonly Entry[]
+  /** Have to be looked at one by one. */
+  readonly checks: readonly Check[]
   readonly nested: IndexNode | undefined
 }
+
+/** What is left of a rule's condition at its place in the index: mostly a test of these decides, and evaluating is spared. */
+export interface Check {
+  readonly entry: Entry
+  readonly tests: readonly QuickTest[]
+  /** There is nothing but these tests. */
+  readonly isWhole: boolean
+}
+
+export type QuickTest = Test & { readonly path: Path }
 
 export interface Suspects {
   readonly entries: Entry[]

@@ -3,7 +3,8 @@ import { EvaluationFault } from "@signalbox/expressions/expression-fault"
 import { expressionLimits } from "@signalbox/expressions/expression-limits"
 import { isMap } from "@signalbox/expressions/values"
 import { evaluateRule, type RuleData } from "./evaluate-rules.ts"
-import type { Bucket, Entry, IndexNode, PathNode, Suspects, ValueIndex } from "./rule-index.ts"
+import { decide } from "./quick-check.ts"
+import type { Bucket, Check, Entry, IndexNode, PathNode, Suspects, ValueIndex } from "./rule-index.ts"
 import type { CompiledRule, RuleFault } from "./rule-source.ts"
 import type { TextFinder, TextTrie } from "./text-trie.ts"
 
@@ -48,11 +49,21 @@ export class IndexSearch {
       entry.mark = this.#mark
       if (this.removed?.has(entry.rule) !== true) this.matched.push(entry.rule)
     }
-    for (const entry of bucket.checks) this.#check(entry)
+    for (const check of bucket.checks) this.#check(check, scope)
     if (bucket.nested !== undefined) this.visit(bucket.nested, scope)
   }
 
-  #check(entry: Entry): void {
+  #check(check: Check, scope: unknown): void {
+    const { entry } = check
+    if (entry.mark === this.#mark) return
+    const decided = decide(check, scope)
+    if (decided === undefined) return this.#evaluate(entry)
+    if (!decided) return
+    entry.mark = this.#mark
+    if (this.removed?.has(entry.rule) !== true) this.matched.push(entry.rule)
+  }
+
+  #evaluate(entry: Entry): void {
     if (entry.mark === this.#mark) return
     entry.mark = this.#mark
     if (this.removed?.has(entry.rule) === true) return
@@ -207,7 +218,7 @@ export class IndexSearch {
   #visitItems(items: IndexNode, value: unknown, dependent: Suspects): void {
     if (!Array.isArray(value) && !isMap(value)) return this.#suspect(dependent)
     const list: readonly unknown[] = Array.isArray(value) ? value : Object.keys(value)
-    if (list.length > itemsMax) return dependent.entries.forEach((entry) => this.#check(entry))
+    if (list.length > itemsMax) return dependent.entries.forEach((entry) => this.#evaluate(entry))
     for (const item of list) this.visit(items, item)
   }
 }

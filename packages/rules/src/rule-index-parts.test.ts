@@ -1,0 +1,63 @@
+import fc from "fast-check"
+import { describe, expect, test } from "vitest"
+import { holds, IntervalTree } from "./interval-tree.ts"
+import { TextFinder, TextTrie } from "./text-trie.ts"
+
+describe("intervals", () => {
+  test("are found by the numbers in them, each once", () => {
+    const end = fc.constantFrom(-Infinity, -1, 0, 0.5, 1, 2, 3, 4, Infinity)
+    const range = fc.record({ low: end, isLowIn: fc.boolean(), high: end, isHighIn: fc.boolean() })
+    fc.assert(
+      fc.property(
+        fc.array(range, { maxLength: 20 }),
+        fc.constantFrom(-2, -1, 0, 0.5, 1, 2.5, 4, 9),
+        (ranges, number) => {
+          const tree = new IntervalTree(ranges.map((each, value) => ({ range: each, value })))
+          const found: number[] = []
+          tree.find(number, found)
+          const expected = [...ranges.keys()].filter((index) => ranges[index] && holds(ranges[index], number))
+          expect(found.toSorted((a, b) => a - b)).toEqual(expected)
+        },
+      ),
+      { numRuns: 1000 },
+    )
+  })
+})
+
+describe("texts", () => {
+  const word = fc.array(fc.constantFrom("a", "b", "c"), { maxLength: 5 }).map((all) => all.join(""))
+  const words = fc.uniqueArray(word, { maxLength: 12 })
+
+  test("are found by their beginning", () => {
+    fc.assert(
+      fc.property(words, word, (all, subject) => {
+        const trie = new TextTrie(new Map(all.map((each) => [each, each])))
+        const found: Array<string | undefined> = [trie.valueAt(0)]
+        let node = 0
+        for (const character of subject) {
+          node = trie.childOf(node, character.charCodeAt(0))
+          if (node < 0) break
+          found.push(trie.valueAt(node))
+        }
+        const expected = all.filter((each) => subject.startsWith(each)).toSorted()
+        expect(found.filter((each) => each !== undefined)).toEqual(expected)
+      }),
+    )
+  })
+
+  test("are found within another text, those inside one another too", () => {
+    fc.assert(
+      fc.property(words, word, (all, subject) => {
+        const finder = new TextFinder(new Map(all.map((each) => [each, each])))
+        const found = new Set<string | undefined>([finder.valueAt(0)])
+        let node = 0
+        for (const character of subject) {
+          node = finder.advance(node, character.charCodeAt(0))
+          for (let each = node; each !== 0; each = finder.shorter(each)) found.add(finder.valueAt(each))
+        }
+        found.delete(undefined)
+        expect([...found].toSorted()).toEqual(all.filter((each) => subject.includes(each)).toSorted())
+      }),
+    )
+  })
+})
