@@ -15,6 +15,8 @@ export interface Task {
   /** Events whose matches are compared with the other contenders'. */
   readonly checked: number
   readonly seconds: number
+  /** How many of them are taken in turn while the clock runs. */
+  readonly events: number
 }
 
 export interface Measured {
@@ -57,7 +59,7 @@ async function measure(match: Match, seconds: number): Promise<number> {
   let at = 0
   while (spent < seconds) {
     for (let index = 0; index < batch; index++) {
-      const event = given[at++ % given.length]
+      const event = given[at++ % task.events]
       const matched = event === undefined ? [] : match(event)
       if (matched instanceof Promise) await matched
     }

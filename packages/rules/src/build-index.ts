@@ -2,13 +2,16 @@ import { extend, pathKey, type Alternative, type Standing } from "./alternative.
 import { chooseStandings, gatherStatistics } from "./choose-test.ts"
 import type { Key, Path, Range, Test } from "./condition.ts"
 import { IntervalTree } from "./interval-tree.ts"
+import { KeyFilter } from "./key-filter.ts"
 import { checkOf } from "./quick-check.ts"
 import type { Bucket, IndexNode, MadeValue, PathNode, Suspects, ValueIndex } from "./rule-index.ts"
 import { TextFinder, TextTrie } from "./text-trie.ts"
 
 /** As many rules at one test are evaluated one after the other; more get an index of what is left of their conditions. */
-const checksMax = 8
+const checksMax = 4
 const nestingMax = 6
+/** From so many keys on, a map is asked only for those that its filter lets pass. */
+const filteredMin = 64
 
 /** An index of these; those that have no test to stand at are left over. */
 export function buildIndex(
@@ -103,6 +106,7 @@ class ValueDraft {
       }
       case "present":
       case "absent":
+      case "wildcard":
     }
   }
 
@@ -112,6 +116,7 @@ class ValueDraft {
     const { contains, differs, equals, flags, items, prefixes, ranges, suffixes } = this
     return {
       equals: equals.size === 0 ? undefined : made(equals),
+      filter: equals.size < filteredMin ? undefined : new KeyFilter(equals.keys(), equals.size),
       differs:
         differs.size === 0
           ? undefined

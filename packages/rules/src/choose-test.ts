@@ -75,6 +75,7 @@ function shareOf(condition: Condition, statistics: Statistics): number | undefin
   return known.length < shares.length ? undefined : known.reduce((sum, share) => sum + share, 0)
 }
 
+/** Undefined for a wildcard: its parts are tests of their own. */
 function shareOfTest(test: Test, statistics: Statistics): number | undefined {
   const asked = statistics.get(operandKey(test.operand))
   const values = (asked?.keys.size ?? 0) + 1
@@ -92,6 +93,8 @@ function shareOfTest(test: Test, statistics: Statistics): number | undefined {
       const span = (asked?.high ?? 0) - (asked?.low ?? 0)
       return Number.isFinite(width) && span > 0 ? Math.min(0.5, width / span) : 0.5
     }
+    case "wildcard":
+      return undefined
     case "flag":
       return 0.5
     case "present":

@@ -1,4 +1,5 @@
 import type { Run } from "@signalbox/expressions/compiled"
+import type { PatternLiterals } from "@signalbox/expressions/pattern-literals"
 
 /**
  * A condition as the index takes it: what has to hold of which value. A test that holds makes the rule a candidate; the
@@ -38,6 +39,8 @@ export type TestOfValue =
   | { readonly is: "equals" | "differs"; readonly keys: readonly Key[] }
   | { readonly is: "range"; readonly range: Range }
   | { readonly is: "prefix" | "suffix" | "contains"; readonly text: string }
+  /** Texts of one line with these parts: what else there is to them is asked as prefix, suffix and contains, too. */
+  | { readonly is: "wildcard"; readonly literals: PatternLiterals }
   /** A value that is itself true or false. */
   | { readonly is: "flag"; readonly value: boolean }
   /** `has(…)`: the path is that of the field. */

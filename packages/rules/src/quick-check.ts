@@ -1,4 +1,7 @@
+import { expressionLimits } from "@signalbox/expressions/expression-limits"
+import { matchesWildcard } from "@signalbox/expressions/pattern-literals"
 import { isMap } from "@signalbox/expressions/values"
+import { pathKey } from "./alternative.ts"
 import type { Condition, Path, Test } from "./condition.ts"
 import { holds } from "./interval-tree.ts"
 import type { Check, Entry, QuickTest } from "./rule-index.ts"
@@ -20,21 +23,46 @@ export function checkOf({
 
 /** Those that rule out most come first. */
 const rank: Readonly<Record<Test["is"], number>> = {
-  ...{ equals: 0, range: 1, prefix: 2, suffix: 2, contains: 3, flag: 4 },
+  ...{ equals: 0, range: 1, prefix: 2, suffix: 2, contains: 3, flag: 4, wildcard: 5 },
   ...{ differs: 5, present: 6, absent: 6, some: 6 },
 }
 
 function quickTests(test: Test): QuickTest[] {
   if (test.operand.is === "made" || test.operand.isWhole || rank[test.is] > rank.differs) return []
-  const { path } = test.operand
+  const path = intern(test.operand.path)
   return path.some((step) => step in Object.prototype) ? [] : [{ ...test, path }]
 }
 
+/** Equal paths are one, as far as there is room: checks that stand together read the same field, which is read once. */
+const paths = new Map<string, Path>()
+const pathsMax = 10_000
+
+function intern(path: Path): Path {
+  const key = pathKey(path)
+  const known = paths.get(key)
+  if (known !== undefined) return known
+  if (paths.size >= pathsMax) paths.clear()
+  paths.set(key, path)
+  return path
+}
+
+/** A field that was read last, and what it was. Belongs to one search. */
+export interface LastRead {
+  path: Path | undefined
+  scope: unknown
+  value: unknown
+}
+
 /** Whether the tests hold of these data (or this item); undefined where only evaluating tells. */
-export function decide({ isWhole, tests }: Check, scope: unknown): boolean | undefined {
+export function decide({ isWhole, tests }: Check, scope: unknown, last: LastRead): boolean | undefined {
   let result: boolean | undefined = isWhole ? true : undefined
   for (const test of tests) {
-    const value = read(test.path, scope)
+    if (last.path !== test.path || last.scope !== scope) {
+      last.value = read(test.path, scope)
+      last.path = test.path
+      last.scope = scope
+    }
+    const { value } = last
     const holdsHere = value === undefined ? undefined : decideTest(test, value)
     if (holdsHere === false) return false
     if (holdsHere === undefined) result = undefined
@@ -66,6 +94,10 @@ function decideTest(test: Test, value: unknown): boolean | undefined {
       return typeof value === "string" ? value.endsWith(test.text) : undefined
     case "contains":
       return typeof value === "string" ? value.includes(test.text) : undefined
+    case "wildcard":
+      return typeof value === "string" && value.length <= expressionLimits.matchedLengthMax && !value.includes("\n")
+        ? matchesWildcard(test.literals, value)
+        : undefined
     case "flag":
       return typeof value === "boolean" ? value === test.value : undefined
     case "present":

@@ -116,14 +116,17 @@ function readPattern(node: CallNode, scope: ConditionScope): Condition {
   const [subject, pattern] = node.target === undefined ? node.args : [node.target, ...node.args]
   const key = pattern === undefined ? undefined : keyOf(pattern)
   if (subject === undefined || typeof key !== "string") return openCondition
-  const { isEnd, isStart, parts } = findPatternLiterals(key) ?? { isEnd: false, isStart: false, parts: [] }
+  const literals = findPatternLiterals(key)
+  if (literals === undefined) return openCondition
+  const { isEnd, isStart, isWildcard, parts } = literals
   const wanted: Condition[] = []
   for (const [index, text] of parts.entries()) {
     if (isStart && index === 0) wanted.push(testOf(subject, { is: "prefix", text }, scope))
     else if (isEnd && index === parts.length - 1) wanted.push(testOf(subject, { is: "suffix", text }, scope))
     else wanted.push(testOf(subject, { is: "contains", text }, scope))
   }
-  return { is: "all", parts: [...wanted, openCondition] }
+  const rest = isWildcard ? testOf(subject, { is: "wildcard", literals }, scope) : openCondition
+  return { is: "all", parts: [...wanted, rest] }
 }
 
 /** `!all(x, c)` is `exists(x, !c)`, faults included. */

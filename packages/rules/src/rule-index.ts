@@ -1,6 +1,7 @@
 import type { Run } from "@signalbox/expressions/compiled"
 import type { Path, Test } from "./condition.ts"
 import type { IntervalTree } from "./interval-tree.ts"
+import type { KeyFilter } from "./key-filter.ts"
 import type { CompiledRule } from "./rule-source.ts"
 import type { TextFinder, TextTrie } from "./text-trie.ts"
 
@@ -78,6 +79,8 @@ export interface MadeValue {
 /** The tests of one value. */
 export interface ValueIndex {
   readonly equals: ReadonlyMap<unknown, Bucket> | undefined
+  /** Of the keys of `equals`, where there are many. */
+  readonly filter: KeyFilter | undefined
   readonly differs: ReadonlyArray<{ readonly keys: ReadonlySet<unknown>; readonly bucket: Bucket }> | undefined
   readonly ranges: IntervalTree<Bucket> | undefined
   readonly prefixes: TextTrie<Bucket> | undefined

@@ -3,7 +3,7 @@ import { EvaluationFault } from "@signalbox/expressions/expression-fault"
 import { expressionLimits } from "@signalbox/expressions/expression-limits"
 import { isMap } from "@signalbox/expressions/values"
 import { evaluateRule, type RuleData } from "./evaluate-rules.ts"
-import { decide } from "./quick-check.ts"
+import { decide, type LastRead } from "./quick-check.ts"
 import type { Bucket, Check, Entry, IndexNode, PathNode, Suspects, ValueIndex } from "./rule-index.ts"
 import type { CompiledRule, RuleFault } from "./rule-source.ts"
 import type { TextFinder, TextTrie } from "./text-trie.ts"
@@ -27,6 +27,7 @@ export class IndexSearch {
   removed: ReadonlySet<CompiledRule> | undefined
   readonly #mark = ++searches
   readonly #found: Bucket[] = []
+  readonly #last: LastRead = { path: undefined, scope: undefined, value: undefined }
   #frame: Frame | undefined
 
   constructor(data: RuleData) {
@@ -56,7 +57,7 @@ export class IndexSearch {
   #check(check: Check, scope: unknown): void {
     const { entry } = check
     if (entry.mark === this.#mark) return
-    const decided = decide(check, scope)
+    const decided = decide(check, scope, this.#last)
     if (decided === undefined) return this.#evaluate(entry)
     if (!decided) return
     entry.mark = this.#mark
@@ -143,7 +144,8 @@ export class IndexSearch {
   }
 
   #visitValue(index: ValueIndex, value: unknown, scope: unknown): void {
-    const same = index.equals?.get(value)
+    const mayEqual = index.filter === undefined || index.filter.mayHold(value)
+    const same = mayEqual ? index.equals?.get(value) : undefined
     if (same !== undefined) this.take(same, scope)
     if (index.differs !== undefined) {
       for (const { bucket, keys } of index.differs) if (!keys.has(value)) this.take(bucket, scope)
