@@ -94,7 +94,11 @@ function byType<T>(
   make: (spec: RuleSpec) => T,
 ): (type: string) => ReadonlyArray<Tested<T>> {
   const lists = new Map<string, Array<Tested<T>>>()
-  for (const spec of specs) lists.set(spec.type, [...(lists.get(spec.type) ?? []), { id: spec.id, test: make(spec) }])
+  for (const spec of specs) {
+    const list = lists.get(spec.type) ?? []
+    lists.set(spec.type, list)
+    list.push({ id: spec.id, test: make(spec) })
+  }
   const all = lists.get("*") ?? []
   const joined = new Map([...lists].map(([type, list]) => [type, [...all, ...list]]))
   return (type) => joined.get(type) ?? all

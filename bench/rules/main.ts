@@ -1,0 +1,107 @@
+/**
+ * One event against 10 to 100,000 rules, with the rules that match held constant; ours and its peers in turns, each in a
+ * process of its own, in events a second of processor time. Then each shape of rule by itself, what a change of the set
+ * costs, and what a call costs that no rule waits for.
+ */
+import { figuresOf, round, runContender, type Figures } from "../measure.ts"
+import type { Changes } from "./changes-process.ts"
+import type { Measured, Task } from "./contender-process.ts"
+import { shapes } from "./shapes.ts"
+
+const argument = (name: string, otherwise: number): number => {
+  const at = process.argv.indexOf(`--${name}`)
+  return at < 0 ? otherwise : Number(process.argv[at + 1])
+}
+const runs = argument("runs", 5)
+const seed = argument("seed", 20261122)
+const seconds = argument("seconds", 1)
+
+const script = new URL("contender-process.ts", import.meta.url)
+const say = (line: string): boolean => process.stderr.write(`${line}\n`)
+
+const base = { seed, shapes, types: 100, events: 500, checked: 500, seconds } as const
+
+/** Runs of one task by each contender, in turns; all have to find the same matches. */
+async function compare(
+  names: readonly string[],
+  task: Omit<Task, "contender">,
+  times: number,
+): Promise<Map<string, Figures & { readonly build: number; readonly matches: number }>> {
+  const rates = new Map<string, Measured[]>(names.map((name) => [name, []]))
+  for (let run = 0; run < times; run++) {
+    for (const name of names) {
+      const measured = await runContender<Measured>(script, { ...task, contender: name })
+      rates.get(name)?.push(measured)
+    }
+  }
+  const digests = new Set([...rates.values()].flat().map(({ digest }) => digest))
+  if (digests.size !== 1) throw new Error(`the contenders don't find the same matches: ${[...digests].join(", ")}`)
+  return new Map(
+    [...rates].map(([name, all]) => [
+      name,
+      {
+        ...figuresOf(all.map(({ perSecond }) => perSecond)),
+        build: figuresOf(all.map(({ buildMilliseconds }) => buildMilliseconds)).median,
+        matches: all[0]?.matchesPerEvent ?? 0,
+      },
+    ]),
+  )
+}
+
+const show = (what: string, found: Awaited<ReturnType<typeof compare>>): void => {
+  for (const [name, { build, matches, max, median, min }] of found) {
+    say(`${what} | ${name} | ${median} | ${min} to ${max} | built in ${build} ms | ${matches} matches an event`)
+  }
+}
+
+const [ours, closures] = ["Signalbox", "closures by type"] as const
+const libraries = ["json-logic-js", "@marcbachmann/cel-js", "@bufbuild/cel", "json-rules-engine"] as const
+
+say(`seed ${seed}`)
+const scaling: Array<{ rules: number; types: number; events: number } & Figures> = []
+for (const [types, events] of [
+  [100, 10],
+  [100, 500],
+  [1, 500],
+] as const) {
+  for (const rules of [10, 1000, 10_000, 100_000]) {
+    const found = await compare([ours, closures], { ...base, types, events, rules }, runs)
+    show(`${rules} rules of ${types} types, ${events} events`, found)
+    const figures = found.get(ours)
+    if (figures) scaling.push({ rules, types, events, median: figures.median, min: figures.min, max: figures.max })
+  }
+}
+const headline = await compare([ours, closures], { ...base, rules: 10_000 }, runs)
+show("10000 rules", headline)
+for (const rules of [10, 1000, 10_000]) {
+  const found = await compare([ours, ...libraries], { ...base, rules, checked: rules === 10_000 ? 10 : 100 }, 3)
+  show(`${rules} rules`, found)
+  if (rules === 10_000)
+    for (const name of libraries)
+      headline.set(name, found.get(name) ?? { median: 0, min: 0, max: 0, build: 0, matches: 0 })
+}
+for (const shape of shapes) {
+  show(
+    `10000 rules, ${shape} alone`,
+    await compare([ours, closures], { ...base, types: 1, shapes: [shape], rules: 10_000 }, 3),
+  )
+}
+const changes = await runContender<Changes>(new URL("changes-process.ts", import.meta.url), { seed })
+say(JSON.stringify(changes))
+
+const figuresFor = (name: string): Figures => {
+  const { max = 0, median = 0, min = 0 } = headline.get(name) ?? {}
+  return { median, min, max }
+}
+const peers = libraries.map((name) => ({ name, ...figuresFor(name) }))
+const best = Math.max(...peers.map(({ median }) => median))
+const floor = figuresFor(closures)
+const result = {
+  ...{ bench: "rules", runs, unit: "events/s", rules: 10_000, seed },
+  ours: { ...figuresFor(ours), scaling, ...changes },
+  peers,
+  floor: { name: "hand-written closures behind an index on type", ...floor },
+  ratioToBestPeer: round(figuresFor(ours).median / best),
+  ratioToFloor: round(figuresFor(ours).median / floor.median),
+}
+process.stdout.write(`${JSON.stringify(result)}\n`)
