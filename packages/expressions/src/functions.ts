@@ -1,17 +1,11 @@
 import { EvaluationFault } from "./expression-fault.ts"
 import { expressionLimits } from "./expression-limits.ts"
+import type { FunctionEntry } from "./function-entry.ts"
+import { libraryFunctions } from "./library-functions.ts"
 import { bounded, whole } from "./operators.ts"
 import { Duration, durationText, isMap, kindOfValue, quote, readDuration, readTimestamp } from "./values.ts"
-import { Timestamp, timestampText } from "./values.ts"
+import { libraryText, Timestamp, timestampText } from "./values.ts"
 import type { Kind, VariableType } from "./variable-type.ts"
-
-/** A function by name. A method's target is its first argument. Each argument lists the kinds that it may be. */
-export interface FunctionEntry {
-  readonly called: "function" | "method" | "both"
-  readonly takes: ReadonlyArray<readonly Kind[]>
-  readonly makes: VariableType
-  readonly run: (...values: unknown[]) => unknown
-}
 
 const text: readonly Kind[] = ["string"]
 
@@ -56,7 +50,11 @@ const entries: Readonly<Record<string, FunctionEntry>> = {
   join: { called: "method", takes: [["list"], text], makes: "string", run: joinTexts },
   int: conversion("int", ["int", "double", "string", "timestamp"], toInt),
   double: conversion("double", ["int", "double", "string"], toDouble),
-  string: conversion("string", ["string", "int", "double", "bool", "timestamp", "duration"], toText),
+  string: conversion(
+    "string",
+    ["string", "int", "double", "bool", "timestamp", "duration", "ip", "cidr", "semver"],
+    toText,
+  ),
   bool: conversion("bool", ["bool", "string"], toBool),
   timestamp: conversion("timestamp", ["timestamp", "string"], (value) =>
     typeof value === "string" ? readTimestamp(value) : value,
@@ -64,7 +62,11 @@ const entries: Readonly<Record<string, FunctionEntry>> = {
   duration: conversion("duration", ["duration", "string"], (value) =>
     typeof value === "string" ? readDuration(value) : value,
   ),
-  dyn: conversion("dyn", ["bool", "int", "double", "string", "timestamp", "duration", "null", "list", "map"], (x) => x),
+  dyn: conversion(
+    "dyn",
+    ["bool", "int", "double", "string", "timestamp", "duration", "null", "list", "map", "ip", "cidr", "semver"],
+    (x) => x,
+  ),
   getFullYear: timePart((date) => date.getUTCFullYear()),
   getMonth: timePart((date) => date.getUTCMonth()),
   getDate: timePart((date) => date.getUTCDate()),
@@ -73,6 +75,7 @@ const entries: Readonly<Record<string, FunctionEntry>> = {
   getMinutes: timePart((date) => date.getUTCMinutes(), 60_000),
   getSeconds: timePart((date) => date.getUTCSeconds(), 1000),
   getMilliseconds: timePart((date) => date.getUTCMilliseconds(), 1),
+  ...libraryFunctions,
 }
 
 export function findFunction(name: string): FunctionEntry | undefined {
@@ -133,6 +136,8 @@ function toDouble(value: unknown): number {
 export function toText(value: unknown): string {
   if (value instanceof Timestamp) return timestampText(value)
   if (value instanceof Duration) return durationText(value)
+  const library = libraryText(value)
+  if (library !== undefined) return library
   if (isMap(value) || Array.isArray(value)) throw new EvaluationFault(`${kindOfValue(value)} is no text`)
   return String(value)
 }

@@ -1,6 +1,8 @@
 import { findDuration } from "@signalbox/kernel/duration"
 import { spend, workOf, type Budget } from "./budget.ts"
 import { EvaluationFault } from "./expression-fault.ts"
+import { CidrBlock, IpAddress, isSameIp } from "./network-values.ts"
+import { compareSemver, SemanticVersion } from "./semver-value.ts"
 import type { Kind } from "./variable-type.ts"
 
 /** A moment, while an expression runs; JSON has none, so it comes in and goes out as RFC 3339 text. */
@@ -46,11 +48,34 @@ export function kindOfValue(value: unknown): Kind {
     case "object":
       if (value === null) return "null"
       if (Array.isArray(value)) return "list"
-      if (value instanceof Timestamp) return "timestamp"
-      return value instanceof Duration ? "duration" : "map"
+      if (Object.getPrototypeOf(value) === Object.prototype) return "map"
+      return kindOfInstance(value)
     default:
       throw new EvaluationFault(`a value of type ${typeof value} can't be used in an expression`)
   }
+}
+
+function kindOfInstance(value: object): Kind {
+  if (value instanceof Timestamp) return "timestamp"
+  if (value instanceof Duration) return "duration"
+  if (value instanceof IpAddress) return "ip"
+  if (value instanceof CidrBlock) return "cidr"
+  return value instanceof SemanticVersion ? "semver" : "map"
+}
+
+/** An address, a block of them or a version as text; undefined for anything else. */
+export function libraryText(value: unknown): string | undefined {
+  if (value instanceof IpAddress || value instanceof SemanticVersion) return value.text
+  return value instanceof CidrBlock ? `${value.address.text}/${value.prefixLength}` : undefined
+}
+
+function isEqualInstance(a: object, b: object): boolean {
+  if (a instanceof Timestamp) return b instanceof Timestamp && a.milliseconds === b.milliseconds
+  if (a instanceof Duration) return b instanceof Duration && a.milliseconds === b.milliseconds
+  if (a instanceof IpAddress) return b instanceof IpAddress && isSameIp(a, b)
+  if (a instanceof SemanticVersion) return b instanceof SemanticVersion && compareSemver(a, b) === 0
+  const areBlocks = a instanceof CidrBlock && b instanceof CidrBlock
+  return areBlocks && a.prefixLength === b.prefixLength && isSameIp(a.address, b.address)
 }
 
 export function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -67,9 +92,7 @@ export function isEqual(a: unknown, b: unknown, budget: Budget): boolean {
     spend(budget, a.length)
     return a.every((item, index) => isEqual(item, b[index], budget))
   }
-  if (a instanceof Timestamp) return b instanceof Timestamp && a.milliseconds === b.milliseconds
-  if (a instanceof Duration) return b instanceof Duration && a.milliseconds === b.milliseconds
-  if (!isMap(a) || !isMap(b)) return false
+  if (!isMap(a) || !isMap(b)) return isEqualInstance(a, b)
   const keys = Object.keys(a)
   spend(budget, keys.length)
   return (
@@ -83,6 +106,8 @@ export function toJsonValue(value: unknown, budget: Budget): unknown {
   spend(budget, workOf(value))
   if (value instanceof Timestamp) return timestampText(value)
   if (value instanceof Duration) return durationText(value)
+  const library = libraryText(value)
+  if (library !== undefined) return library
   if (Array.isArray(value)) return value.map((each) => toJsonValue(each, budget))
   if (isMap(value))
     return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, toJsonValue(each, budget)]))

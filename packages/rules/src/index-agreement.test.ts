@@ -157,7 +157,7 @@ describe("the index", () => {
   test("D20: gives what evaluating each rule gives, failures included", () => {
     fc.assert(
       fc.property(rules, data, (all, given) => expectAgreement(createRuleSet(all), all, given)),
-      { numRuns: 1500 },
+      { numRuns: 500 },
     )
   })
 
@@ -179,7 +179,7 @@ describe("the index", () => {
         expect(set.size).toBe(kept.size)
         expectAgreement(set, [...kept.values()], given)
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     )
   })
 })
