@@ -55,12 +55,14 @@ export type IdKind = keyof typeof idPrefixes
 /** 16 bytes as 26 characters of lower-case Crockford base32 (the first two bits are padding). */
 export function encodeBase32(bytes: Uint8Array): string {
   assert(bytes.length === 16, "an id has 16 bytes")
-  let value = 0n
-  for (const byte of bytes) value = (value << 8n) | BigInt(byte)
   let text = ""
-  for (let i = 0; i < 26; i++) {
-    text = alphabet.charAt(Number(value & 31n)) + text
-    value >>= 5n
+  // The padding, then whole characters as soon as their five bits are there.
+  let bits = 2
+  let value = 0
+  for (const byte of bytes) {
+    value = (value << 8) | byte
+    for (bits += 8; bits >= 5; bits -= 5) text += alphabet.charAt((value >>> (bits - 5)) & 31)
+    value &= 31
   }
   return text
 }

@@ -142,7 +142,11 @@ export class Notifier {
     const channels = notices.map(({ channel }) => channel)
     const texts = notices.map(({ text }) => text)
     const send = (): Promise<unknown> =>
-      client.query("select pg_notify(c, t) from unnest($1::text[], $2::text[]) as n (c, t)", [channels, texts])
+      client.query({
+        name: "notify",
+        text: "select pg_notify(c, t) from unnest($1::text[], $2::text[]) as n (c, t)",
+        values: [channels, texts],
+      })
     this.#sending = this.#sending.then(send).then(
       () => {},
       () => this.#lost(client),

@@ -207,5 +207,6 @@ export async function listVotes(sql: Sql, requestId: string): Promise<VoteRow[]>
        envelope, signature
      from approval_votes where request_id = $1 order by number`,
     [requestId],
+    { name: "approval-votes-list" },
   )
 }

@@ -1,4 +1,13 @@
-import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from "node:crypto"
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  createSecretKey,
+  hkdfSync,
+  randomBytes,
+  type KeyObject,
+} from "node:crypto"
 import { AppError } from "@signalbox/kernel/app-error"
 
 /**
@@ -100,8 +109,13 @@ function derive(from: Uint8Array, use: string): Buffer {
   return Buffer.from(hkdfSync("sha256", from, "", `signalbox secrets ${use}`, keyBytes))
 }
 
-function wrappingKey(ringKey: Uint8Array): Buffer {
-  return derive(ringKey, "wrapping")
+/** Derived once for as long as the generation's key is held: each message that is sealed or opened needs it. */
+const wrappingKeys = new WeakMap<Uint8Array, KeyObject>()
+
+function wrappingKey(ringKey: Uint8Array): KeyObject {
+  const known = wrappingKeys.get(ringKey) ?? createSecretKey(derive(ringKey, "wrapping"))
+  wrappingKeys.set(ringKey, known)
+  return known
 }
 
 function associatedRing(masterKey: Uint8Array, generation: number): Buffer {
@@ -112,14 +126,14 @@ function associated(part: "key" | "value", { account, name, version }: SecretPla
   return Buffer.from(JSON.stringify(["signalbox secret", 1, part, account, name, version]))
 }
 
-function encrypt(key: Uint8Array, associatedData: Uint8Array, plain: Uint8Array): Buffer {
+function encrypt(key: Uint8Array | KeyObject, associatedData: Uint8Array, plain: Uint8Array): Buffer {
   const nonce = randomBytes(nonceBytes)
   const encryption = createCipheriv(cipher, key, nonce).setAAD(associatedData)
   const text = Buffer.concat([encryption.update(plain), encryption.final()])
   return Buffer.concat([nonce, encryption.getAuthTag(), text])
 }
 
-function decrypt(key: Uint8Array, associatedData: Uint8Array, bytes: Uint8Array): Buffer {
+function decrypt(key: Uint8Array | KeyObject, associatedData: Uint8Array, bytes: Uint8Array): Buffer {
   const nonce = bytes.subarray(0, nonceBytes)
   const tag = bytes.subarray(nonceBytes, nonceBytes + tagBytes)
   const decryption = createDecipheriv(cipher, key, nonce, { authTagLength: tagBytes })

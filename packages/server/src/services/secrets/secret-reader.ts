@@ -39,7 +39,8 @@ export function createSecretReader(options: {
     const entries = await Promise.all(
       rows.map(async (row) => [row.name, { version: row.version, value: await valueOf(account, row) }] as const),
     )
-    if (names.length > 0) await noteUse(sql, account, names)
+    const due = rows.filter(({ isUseDue }) => isUseDue).map(({ name }) => name)
+    if (due.length > 0) await noteUse(sql, account, due)
     return Object.fromEntries(entries)
   }
 

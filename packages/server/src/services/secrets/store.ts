@@ -21,9 +21,12 @@ export interface SecretVersionRow {
   readonly sealed: Buffer | null
   /** Of the keys under which the value lies. */
   readonly generation: number
+  /** Whether the last use on record is too long ago to stand for one now. */
+  readonly isUseDue: boolean
 }
 
-const usedAtPrecisionSeconds = 60
+/** Uses are on record to the minute, so that a rollout doesn't write a row for each node. */
+const useDue = `s.used_at is null or s.used_at < now() - interval '1 minute'`
 const current = `select s.name, s.version, v.kind, v.reference, v.created_at, v.created_by, s.used_at
   from secrets s join secret_versions v using (account, name, version)
   where s.account = $1 and not s.removed`
@@ -59,7 +62,7 @@ export async function raiseVersion(tx: Tx, account: string, name: string): Promi
 export async function insertVersion(
   tx: Tx,
   account: string,
-  row: SecretVersionRow & { readonly created_by: string },
+  row: Omit<SecretVersionRow, "isUseDue"> & { readonly created_by: string },
 ): Promise<void> {
   await tx.query(
     `insert into secret_versions (account, name, version, kind, reference, wrapped_key, sealed, generation, created_by)
@@ -97,10 +100,11 @@ export async function removeSecret(tx: Tx, account: string, name: string): Promi
 /** The current versions of those names that there are. */
 export function readCurrent(sql: Sql, account: string, names: readonly string[]): Promise<SecretVersionRow[]> {
   return sql.query<SecretVersionRow>(
-    `select v.name, v.version, v.kind, v.reference, v.wrapped_key, v.sealed, v.generation
+    `select v.name, v.version, v.kind, v.reference, v.wrapped_key, v.sealed, v.generation, ${useDue} as "isUseDue"
      from secrets s join secret_versions v using (account, name, version)
      where s.account = $1 and s.name = any($2) and not s.removed`,
     [account, names],
+    { name: "secrets-read-current" },
   )
 }
 
@@ -111,20 +115,21 @@ export function readVersions(
   places: ReadonlyArray<{ readonly name: string; readonly version: number }>,
 ): Promise<SecretVersionRow[]> {
   return sql.query<SecretVersionRow>(
-    `select v.name, v.version, v.kind, v.reference, v.wrapped_key, v.sealed, v.generation
+    `select v.name, v.version, v.kind, v.reference, v.wrapped_key, v.sealed, v.generation, ${useDue} as "isUseDue"
      from unnest($2::text[], $3::bigint[]) as p (name, version)
-     join secret_versions v on v.account = $1 and v.name = p.name and v.version = p.version`,
+     join secret_versions v on v.account = $1 and v.name = p.name and v.version = p.version
+     left join secrets s on s.account = v.account and s.name = v.name`,
     [account, places.map(({ name }) => name), places.map(({ version }) => version)],
+    { name: "secrets-read-versions" },
   )
 }
 
-/** Notes a use, at most once a minute, so that a rollout doesn't write a row for each node. */
+/** Notes a use where that is due; another server may have done so meanwhile. */
 export async function noteUse(sql: Sql, account: string, names: readonly string[]): Promise<void> {
-  await sql.query(
-    `update secrets set used_at = now() where account = $1 and name = any($2)
-       and (used_at is null or used_at < now() - make_interval(secs => $3))`,
-    [account, names, usedAtPrecisionSeconds],
-  )
+  await sql.query(`update secrets s set used_at = now() where account = $1 and name = any($2) and (${useDue})`, [
+    account,
+    names,
+  ])
 }
 
 /** Names of secrets that were removed: a new one of that name goes on in its versions, while plans may name them. */

@@ -85,6 +85,7 @@ export async function isAsked(sql: Sql, account: string, requestId: string): Pro
   const rows = await sql.query(
     "select from execution_approvals where request_id = $1 and account = $2 and ended_at is null",
     [requestId, account],
+    { name: "execution-approvals-asked" },
   )
   return rows.length > 0
 }

@@ -128,6 +128,9 @@ export class ApprovalSteps {
     return {
       name: "workflows.approvals",
       types: ends.map((end) => `approval-request.${end}`),
+      // What a step waits for is held; requests of backends are none of ours.
+      isWanted: ({ data }) => (data as { readonly held?: boolean }).held === true,
+      eventsPerJobMax: 20,
       handle: async ({ account, subject: requestId, cause, depth }) => {
         if (!(await isAsked(this.#options.sql, account, requestId))) return
         const as = { account, service: "workflows", roles: ["viewer"], cause, depth: depth + 1 } as const
