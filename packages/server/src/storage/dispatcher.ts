@@ -45,6 +45,8 @@ export interface DispatcherOptions {
 /** Notified after a commit that wrote events; a hint that spares waiting for the scan. */
 export const outboxChannel = "signalbox_outbox"
 export const defaultScanMilliseconds = 500
+/** Between two looks, so that where much happens many events share the statements of one; a lone event doesn't wait. */
+const restMilliseconds = 40
 export const attemptsMax = 12
 const batchMax = 500
 
@@ -197,7 +199,7 @@ async function moveCursors(
   )
 }
 
-/** Waits for a time or for a call of `now`, whichever is first; a call while nobody waits is not lost. */
+/** Waits for a time or, after a rest, for a call of `now`, whichever is first; a call while nobody waits is not lost. */
 function createWaker(milliseconds: number): { now(): void; wait(): Promise<void> } {
   let due = false
   let resume: (() => void) | undefined
@@ -209,14 +211,18 @@ function createWaker(milliseconds: number): { now(): void; wait(): Promise<void>
     wait() {
       return new Promise((resolve) => {
         const timer = setTimeout(done, milliseconds)
+        const resting = setTimeout(rested, restMilliseconds)
         function done(): void {
           clearTimeout(timer)
+          clearTimeout(resting)
           due = false
           resume = undefined
           resolve()
         }
-        resume = done
-        if (due) done()
+        function rested(): void {
+          resume = done
+          if (due) done()
+        }
       })
     },
   }

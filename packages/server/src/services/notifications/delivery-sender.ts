@@ -3,6 +3,7 @@
  * is in the deliveries' rows, so any number of servers may look at once. A claim is a lease: what a server that died had
  * claimed is claimed by the next look after that. So a message may be sent twice, never lost.
  */
+import { setTimeout as rest } from "node:timers/promises"
 import { claimDeliveries, type Claims, type ClaimedDelivery, type SendsUnderWay } from "./delivery-claims.ts"
 import { deliveryLimits } from "./notification-limits.ts"
 import type { NotificationsOptions } from "./options.ts"
@@ -10,7 +11,6 @@ import { SecretsOnce, tryDelivery } from "./try-delivery.ts"
 import { TryRecorder } from "./try-recorder.ts"
 
 const scanMillisecondsDefault = 1_000
-const looksMax = 100
 
 export class DeliverySender {
   readonly #options: NotificationsOptions
@@ -53,11 +53,14 @@ export class DeliverySender {
     })
   }
 
+  /** Once, and again after a rest for as long as something was due meanwhile. */
   async #look(): Promise<void> {
+    const { signal } = this.#abort
     try {
-      for (let look = 0; look < looksMax && this.#isWoken && !this.#abort.signal.aborted; look++) {
+      while (this.#isWoken && !signal.aborted) {
         this.#isWoken = false
         await this.#lookOnce()
+        await rest(deliveryLimits.lookRestMilliseconds, undefined, { signal }).catch(() => undefined)
       }
     } catch (error) {
       this.#isWoken = false

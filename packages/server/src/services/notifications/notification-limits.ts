@@ -10,7 +10,10 @@ export const deliveryLimits = {
   /** Sends to one channel at once in one server, so that a receiver that hangs holds up no other channel. */
   channelSendsMax: 3,
   /** Sends at once in one server. */
-  sendsMax: 20,
+  sendsMax: 40,
+  /** Between two looks for what is due, and before what came of tries is recorded, so that many share a statement. */
+  lookRestMilliseconds: 20,
+  recordGatherMilliseconds: 5,
   /** Due deliveries that one look takes in. */
   windowMax: 500,
   retryAfterMillisecondsMax: 3_600_000,

@@ -1,7 +1,8 @@
 /**
- * Records what came of tries: those that end while a statement is under way are recorded together by the next one. Owns the
+ * Records what came of tries: those that end within some milliseconds, or while a statement is under way, together. Owns the
  * list of those that wait for it. A try that can't be recorded is made again once its claim is over.
  */
+import { setTimeout } from "node:timers/promises"
 import { newId } from "@signalbox/kernel/id"
 import type { Tx } from "../../storage/database.ts"
 import { appendEvents, type NewEvent } from "../../storage/outbox.ts"
@@ -41,6 +42,7 @@ export class TryRecorder {
 
   async #recordWaiting(): Promise<void> {
     const { database, logger } = this.#options
+    await setTimeout(deliveryLimits.recordGatherMilliseconds)
     const outcomes = this.#waiting.splice(0, deliveryLimits.rowsPerStatement)
     const isAnyDead = outcomes.some(({ state }) => state === "dead")
     try {
