@@ -38,7 +38,7 @@ export function round(value: number, digits = 3): number {
 
 /** A PostgreSQL of this sitting; `fresh` makes an empty database in it. */
 export async function withPostgres<T>(
-  work: (fresh: () => Promise<Connection>, server: Connection) => Promise<T>,
+  work: (fresh: () => Promise<Connection>, server: Connection, processId: number) => Promise<T>,
 ): Promise<T> {
   const dataDirectory = await mkdtemp(join(tmpdir(), "signalbox-bench-"))
   const postgres = await startPrivatePostgres({ dataDirectory })
@@ -54,7 +54,7 @@ export async function withPostgres<T>(
     return { ...server, database }
   }
   try {
-    return await work(fresh, server)
+    return await work(fresh, server, postgres.processId)
   } finally {
     await postgres.stop()
     await rm(dataDirectory, { recursive: true, force: true })

@@ -22,6 +22,10 @@ export class AgentsDriver {
     })
   }
 
+  get processId(): number {
+    return this.#child.pid ?? 0
+  }
+
   do(call: Exclude<AgentsCall, { do: "tally" }>): Promise<void> {
     return this.#call(call) as Promise<void>
   }

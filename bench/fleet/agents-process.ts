@@ -1,7 +1,8 @@
 /** Many simulated agents in one process, told over IPC what to do. */
 import { Agent as HttpsAgent } from "node:https"
+import { setTimeout as delay } from "node:timers/promises"
 import { Pool } from "undici"
-import { SimulatedAgent, type Answers, type Tally } from "./simulated-agent.ts"
+import { SimulatedAgent, type Tally } from "./simulated-agent.ts"
 
 /** What the process is told; each call is answered once. */
 export type AgentsCall =
@@ -9,14 +10,17 @@ export type AgentsCall =
   | { readonly do: "enroll"; readonly url: string; readonly caPem?: string; readonly key: string }
   | { readonly do: "connect"; readonly url: string; readonly caPem?: string }
   | { readonly do: "terminate" }
-  | { readonly do: "tally"; readonly answers?: Answers; readonly reset?: boolean }
+  /** Answered once so many tasks have run since the last reset. */
+  | { readonly do: "run"; readonly count: number }
+  | { readonly do: "tally"; readonly timed?: boolean; readonly reset?: boolean }
 
+const lookMilliseconds = 2
 const enrolmentsAtOnce = 8
 const handshakesAtOnce = 32
 
 const agents: SimulatedAgent[] = []
 const tally: Tally = {
-  answers: "all",
+  timed: false,
   connected: 0,
   lost: 0,
   ran: 0,
@@ -72,9 +76,12 @@ async function carryOut(call: AgentsCall): Promise<unknown> {
     case "terminate":
       for (const agent of agents) agent.terminate()
       return undefined
+    case "run":
+      while (tally.ran < call.count) await delay(lookMilliseconds)
+      return undefined
     case "tally": {
       const now = structuredClone(tally)
-      if (call.answers) tally.answers = call.answers
+      tally.timed = call.timed ?? tally.timed
       if (call.reset) {
         Object.assign(tally, { ran: 0, repeated: 0, acknowledged: 0, finishedAt: 0 })
         tally.latencies.length = 0

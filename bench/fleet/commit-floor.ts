@@ -36,11 +36,20 @@ export async function commitLatencies(connection: Connection, count: number): Pr
   }
 }
 
-async function timeCommits(sql: Sql, fence: Parameters<typeof commitBatch>[1], count: number): Promise<number[]> {
+async function timeCommits(
+  sql: Sql,
+  fence: Omit<Parameters<typeof commitBatch>[1], "batches">,
+  count: number,
+): Promise<number[]> {
   const latencies: number[] = []
   for (let n = 0; n < count + warmUps; n++) {
     const begin = performance.now()
-    await commitBatch(sql, fence, batchOf(fence.id, n, count + warmUps) as unknown as Parameters<typeof commitBatch>[2])
+    const wished = await commitBatch(
+      sql,
+      { ...fence, batches: n },
+      batchOf(fence.id, n, count + warmUps) as unknown as Parameters<typeof commitBatch>[2],
+    )
+    if (!wished) throw new Error("a commit of the floor wrote nothing")
     if (n >= warmUps) latencies.push(performance.now() - begin)
   }
   return latencies

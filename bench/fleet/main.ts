@@ -8,10 +8,11 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
-import { percentile, round, runContender, withPostgres, type Connection } from "../measure.ts"
+import { figuresOf, percentile, round, runContender, withPostgres, type Connection } from "../measure.ts"
 import {
   callerOf,
   processorSeconds,
+  processorSecondsOfTree,
   residentMegabytes,
   startServerProcess,
   type Caller,
@@ -27,7 +28,9 @@ const argument = (name: string, otherwise: number): number => {
 }
 const agents = argument("agents", 10_000)
 const width = argument("width", 1_000)
-const rollouts = argument("runs", 3)
+/** From the fifth on they count, as those of `bench orchestrator` do: servers run for weeks, and the first is the compiler's. */
+const rollouts = argument("runs", 9)
+const warmFrom = Math.min(5, rollouts)
 const samples = argument("samples", 400)
 const tls = !process.argv.includes("--plain")
 const perProcess = 2_500
@@ -48,7 +51,11 @@ interface Execution {
 }
 
 /** Runs the workflow over targets; gives when it was asked for, and when it had ended. */
-async function rollOut(call: Call, targets: object, size: { count: number; width: number }) {
+async function rollOut(
+  call: Call,
+  targets: object,
+  size: { count: number; width: number; of: readonly AgentsDriver[] },
+) {
   const begin = preciseNow()
   const { id } = await call<Execution>("executions.create", {
     workflow: "noop",
@@ -57,13 +64,17 @@ async function rollOut(call: Call, targets: object, size: { count: number; width
     errorLimit: 0,
     targetsMax: size.count,
   })
+  // The store is asked once the last agent is done, as in `bench orchestrator`; asking all the time is what others do.
+  await Promise.all(size.of.map((driver, index) => driver.do({ do: "run", count: perDriver(size.count, index) })))
   for (;;) {
     const { state, counts } = await call<Execution>("executions.get", { execution: id })
     if (state === "succeeded" && counts.succeeded === size.count) return { id, begin, end: preciseNow() }
     if (["failed", "incomplete", "aborted", "succeeded"].includes(state)) throw new Error(`${id} ended ${state}`)
-    await delay(20)
+    await delay(5)
   }
 }
+
+const perDriver = (count: number, index: number): number => Math.min(perProcess, count - index * perProcess)
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
 
@@ -71,7 +82,7 @@ const flags = { "calls-per-second": "1000000" }
 const reachOf = (server: ServerProcess) => ({ url: server.url, ...(server.caPem ? { caPem: server.caPem } : {}) })
 const talliesOf = (drivers: readonly AgentsDriver[]) => Promise.all(drivers.map((driver) => driver.tally()))
 
-async function measure(connection: Connection, data: string) {
+async function measure(connection: Connection, data: string, postgres: number) {
   const drivers = Array.from({ length: Math.ceil(agents / perProcess) }, () => new AgentsDriver())
   const start = () => startServerProcess({ connection, flags, data, tls })
   let server = await start()
@@ -82,7 +93,12 @@ async function measure(connection: Connection, data: string) {
     server = await start()
     const connected = await connect(server, drivers)
     const { call, close } = callerOf(server)
-    const rolledOut = await rollOutOften(call, drivers)
+    const used = () => ({
+      server: processorSecondsOfTree(server.process.pid ?? 0),
+      database: processorSecondsOfTree(postgres),
+      agents: sum(drivers.map((driver) => processorSecondsOfTree(driver.processId))),
+    })
+    const rolledOut = await rollOutOften(call, drivers, used)
     const busyMegabytes = await residentMegabytes(server.process.pid ?? 0)
     const dispatched = await dispatchOneByOne(call, drivers, connection)
     const lost = sum((await talliesOf(drivers)).map((tally) => tally.lost))
@@ -98,7 +114,7 @@ async function measure(connection: Connection, data: string) {
 async function enroll(server: ServerProcess, drivers: readonly AgentsDriver[]): Promise<number> {
   const { call, close } = callerOf(server)
   for (const [index, driver] of drivers.entries()) {
-    const count = Math.min(perProcess, agents - index * perProcess)
+    const count = perDriver(agents, index)
     await driver.do({ do: "make", count, prefix: `agent-${index}` })
   }
   const begin = preciseNow()
@@ -135,28 +151,46 @@ async function connect(server: ServerProcess, drivers: readonly AgentsDriver[]) 
   return { connectSeconds, emptyMegabytes, fullMegabytes, settledMegabytes, idlePercent }
 }
 
+/** Seconds of processor time, or microseconds of it a task. */
+interface Processor {
+  readonly server: number
+  readonly database: number
+  readonly agents: number
+}
+
 /** Each run over all agents: seconds until the last agent was done, and until all of it was on record. */
-async function rollOutOften(call: Call, drivers: readonly AgentsDriver[]) {
+async function rollOutOften(call: Call, drivers: readonly AgentsDriver[], used: () => Processor) {
   const seconds: number[] = []
+  const processor: Processor[] = []
   const untilLast: number[] = []
   for (let run = 1; run <= rollouts; run++) {
-    await Promise.all(drivers.map((driver) => driver.tally({ reset: true, answers: "all" })))
-    const { begin, end } = await rollOut(call, { all: true }, { count: agents, width })
+    await Promise.all(drivers.map((driver) => driver.tally({ reset: true })))
+    const before = used()
+    const { begin, end } = await rollOut(call, { all: true }, { count: agents, width, of: drivers })
+    const after = used()
+    // Acknowledgements come with an agent's next order, or when it says that it lives.
     const tallies = await settled(drivers)
+    const perTask = (of: keyof Processor) => round(((after[of] - before[of]) * 1e6) / agents)
+    processor.push({ server: perTask("server"), database: perTask("database"), agents: perTask("agents") })
     const twice = sum(tallies.map((tally) => tally.repeated))
     if (sum(tallies.map((tally) => tally.ran)) !== agents || twice > 0) throw new Error("a task ran twice or never")
     seconds.push((end - begin) / 1000)
     untilLast.push((Math.max(...tallies.map((tally) => tally.finishedAt)) - begin) / 1000)
-    note(`run ${run}: the last agent done after ${round(untilLast.at(-1) ?? 0)} s`)
+    const { server, database, agents: ofAgents } = processor.at(-1) ?? {}
+    note(
+      `run ${run}: ${round(agents / (seconds.at(-1) ?? 0))} tasks/s, the last agent done after ${round(untilLast.at(-1) ?? 0)} s`,
+    )
+    note(`  microseconds of processor time a task: server ${server}, database ${database}, agents ${ofAgents}`)
   }
-  return { seconds, untilLast }
+  return { seconds, untilLast, processor }
 }
 
 /** One order after another: from a result sent to the next order received there is one decision and one commit. */
 async function dispatchOneByOne(call: Call, drivers: readonly AgentsDriver[], connection: Connection) {
-  await Promise.all(drivers.map((driver) => driver.tally({ reset: true, answers: "end" })))
+  await Promise.all(drivers.map((driver) => driver.tally({ reset: true, timed: true })))
   const floor = await commitLatencies(connection, samples)
-  await rollOut(call, { query: "process=p0" }, { count: Math.min(perProcess, agents), width: 1 })
+  const size = { count: perDriver(agents, 0), width: 1, of: drivers.slice(0, 1) }
+  await rollOut(call, { query: "process=p0" }, size)
   const latencies = (await talliesOf(drivers))[0]?.latencies.slice(50) ?? []
   return { latencies, floor: [...floor, ...(await commitLatencies(connection, samples))] }
 }
@@ -178,7 +212,7 @@ interface NatsSample {
 }
 
 const data = await mkdtemp(join(tmpdir(), "signalbox-bench-fleet-"))
-const ours = await withPostgres(async (fresh) => measure(await fresh(), data))
+const ours = await withPostgres(async (fresh, _server, processId) => measure(await fresh(), data, processId))
 await rm(data, { recursive: true, force: true })
 const withNats = spawnSync("nats-server", ["--version"]).status === 0
 if (!withNats) note("nats-server is missing, so NATS is left out: run bench/setup")
@@ -186,8 +220,9 @@ const nats = withNats
   ? await runContender<NatsSample>(new URL("nats.ts", import.meta.url), { connections: agents, perProcess })
   : undefined
 
-const rate = ours.seconds.map((value) => agents / value).toSorted((a, b) => a - b)
-const median = rate[Math.floor(rate.length / 2)] ?? 0
+const { median, min, max } = figuresOf(ours.seconds.slice(warmFrom - 1).map((value) => agents / value))
+const processorOf = (of: keyof Processor) =>
+  figuresOf(ours.processor.slice(warmFrom - 1).map((used) => used[of])).median
 const natsRate = nats ? agents / nats.requestSeconds : undefined
 const result = {
   bench: "fleet",
@@ -197,9 +232,15 @@ const result = {
   width,
   transport: tls ? "WebSocket over TLS" : "WebSocket, plain",
   ours: {
-    median: round(median),
-    min: round(rate[0] ?? 0),
-    max: round(rate.at(-1) ?? 0),
+    median,
+    min,
+    max,
+    first: round(agents / (ours.seconds[0] ?? 0)),
+    processorMicrosecondsPerTask: {
+      server: processorOf("server"),
+      database: processorOf("database"),
+      agents: processorOf("agents"),
+    },
     secondsToLastAgent: ours.untilLast.map((value) => round(value)),
     enrolmentsPerSecond: round(agents / ours.enrolSeconds),
     connectionsPerSecond: round(agents / ours.connectSeconds),

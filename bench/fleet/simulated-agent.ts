@@ -4,15 +4,14 @@
  */
 import { generateKeyPairSync, randomUUID, sign, type KeyObject } from "node:crypto"
 import type { Agent } from "node:http"
+import type { Duplex } from "node:stream"
 import type { AgentFrame, ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
 import { WebSocket } from "ws"
 
-/** `all`: started and finished, as a real agent does with one step that it can begin at once; `end`: only the result, so that one commit follows. */
-export type Answers = "all" | "end"
-
 /** What all agents of a process share. */
 export interface Tally {
-  answers: Answers
+  /** Orders come one after the other: their latencies are kept. */
+  timed: boolean
   connected: number
   lost: number
   ran: number
@@ -20,7 +19,7 @@ export interface Tally {
   acknowledged: number
   /** When the last result was sent: milliseconds since 1970, with fractions. */
   finishedAt: number
-  /** Milliseconds from sending the result before to receiving an order, for `end` alone. */
+  /** Milliseconds from sending the result before to receiving an order, where `timed`. */
   readonly latencies: number[]
 }
 
@@ -37,6 +36,7 @@ export class SimulatedAgent {
   #node = ""
   #account = ""
   #socket: WebSocket | undefined
+  #stream: Duplex | undefined
   #heartbeat: NodeJS.Timeout | undefined
   /** Resolves with the welcome. */
   #welcomed: (() => void) | undefined
@@ -66,6 +66,7 @@ export class SimulatedAgent {
       ...(agent ? { agent } : {}),
     })
     this.#socket = socket
+    socket.once("upgrade", (response) => (this.#stream = response.socket))
     socket.on("message", (data: Buffer) => this.#receive(JSON.parse(data.toString("utf8")) as ServerFrame))
     socket.on("close", () => {
       if (this.#heartbeat) this.#tally.lost += 1
@@ -118,21 +119,21 @@ export class SimulatedAgent {
   }
 
   #beat(): void {
+    this.#stream?.cork()
     this.#send({ type: "heartbeat", load: 0 })
     this.#socket?.ping()
+    this.#stream?.uncork()
   }
 
+  /** As a real agent with a task that is over within a tenth of a second: its end says that it began. */
   #run(key: string): void {
     const now = preciseNow()
     const tally = this.#tally
-    if (tally.answers === "end" && tally.finishedAt > 0) tally.latencies.push(now - tally.finishedAt)
+    if (tally.timed && tally.finishedAt > 0) tally.latencies.push(now - tally.finishedAt)
     if (this.#journal.has(key)) tally.repeated += 1
     else {
       tally.ran += 1
       this.#journal.set(key, "finished")
-      if (tally.answers === "all") {
-        this.#send({ type: "started", key, phase: "task", at: new Date().toISOString() })
-      }
     }
     const head = `done by ${this.#node}\n`
     const stdout = { head, tail: "", bytes: head.length, truncated: false }

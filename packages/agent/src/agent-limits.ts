@@ -67,6 +67,8 @@ export const agentRunLimits = {
   /** After such a session, or one whose server said that it goes away, the next try comes within this. */
   reconnectMillisecondsMax: 1_000,
   resendIntervalMilliseconds: 15_000,
+  /** A task that ends within this says nothing of its start. */
+  startHeldMilliseconds: 100,
 
   /** Handshakes in a row that were cut while plain calls got through; then exchanges carry the session. */
   socketCutsMax: 3,

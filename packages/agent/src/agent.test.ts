@@ -178,7 +178,9 @@ describe("kill", () => {
     const { server } = machine
     const key = newKey()
     server.start(key, orderOf([shell("sleep 300 & echo $! > child; wait"), shell("true")]))
-    const child = await eventually(() => existsSync(inRoot("child")) && readFileSync(inRoot("child"), "utf8").trim())
+    const child = await eventually(
+      () => existsSync(inRoot("child")) && (readFileSync(inRoot("child"), "utf8").trim() || false),
+    )
     server.send({ type: "kill", key, reason: "stopped by a person" })
     expect(await server.finished(key)).toMatchObject({
       state: "aborted",
@@ -237,7 +239,7 @@ describe("results", () => {
     // Orders are taken in their sequence, so this answer comes after the acknowledgement.
     const other = newKey()
     server.start(other, orderOf([shell("true")]))
-    await server.until(() => server.count("started", other) === 1)
+    await server.until(() => server.all("task-finished").some((frame) => frame.key === other))
     const sent = server.all("task-finished").filter((frame) => frame.key === key).length
     await server.until(() => server.all("task-finished").filter((frame) => frame.key === other).length >= 3)
     expect(server.all("task-finished").filter((frame) => frame.key === key).length).toBe(sent)
@@ -402,7 +404,9 @@ describe("session", () => {
     const { server } = machine
     const key = newKey()
     server.start(key, orderOf([shell("echo $$ > pid; sleep 300")]))
-    const pid = await eventually(() => existsSync(inRoot("pid")) && readFileSync(inRoot("pid"), "utf8").trim())
+    const pid = await eventually(
+      () => existsSync(inRoot("pid")) && (readFileSync(inRoot("pid"), "utf8").trim() || false),
+    )
     await agent.stop()
     expect(await server.finished(key)).toMatchObject({
       state: "interrupted",

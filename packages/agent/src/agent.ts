@@ -30,6 +30,7 @@ import { ServerSteps } from "./server-steps.ts"
 import { parseServerUrl } from "./server-transport.ts"
 import { signSessionToken } from "./session-token.ts"
 import { type OrderFrame, SessionKeeper } from "./session.ts"
+import { StartReports } from "./start-reports.ts"
 
 export const agentVersion = "0.1.0"
 
@@ -111,7 +112,8 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
 
   await mkdir(join(dataDirectory, "saved"), { recursive: true, mode: 0o700 })
   const journal = await Journal.open(join(dataDirectory, "journal"), clock)
-  const send = (frame: AgentFrame) => session.send(frame)
+  const starts = new StartReports((frame) => session.send(frame), limits.startHeldMilliseconds)
+  const send = (frame: AgentFrame) => starts.send(frame)
   const context: AttemptContext = {
     ...{ root, dataDirectory, journal, clock, random, logger, limits, serverNow, send, uptime: machineUptime },
     backedUp: () => session.bufferedBytes > limits.socketBufferedBytesMax,
@@ -245,7 +247,7 @@ function makeApprovalGuard(
 function startTimers(context: AttemptContext, executor: AttemptExecutor): NodeJS.Timeout[] {
   const { limits, logger } = context
   return [
-    setInterval(() => report(logger, "resend", executor.resend("finished")), limits.resendIntervalMilliseconds),
+    setInterval(() => report(logger, "resend", executor.resend("late")), limits.resendIntervalMilliseconds),
     setInterval(() => report(logger, "prune", pruneAttempts(context)), limits.pruneIntervalMilliseconds),
   ]
 }

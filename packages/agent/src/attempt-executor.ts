@@ -184,13 +184,15 @@ export class AttemptExecutor {
     }
   }
 
-  /** Sends every result again that the server has not acknowledged; to a new session also what is under way. */
-  async resend(which: "finished" | "all"): Promise<void> {
+  /** Sends again what the server has for long not acknowledged; to a new session all that is open. */
+  async resend(which: "late" | "all"): Promise<void> {
+    const { journal, clock, limits } = this.#context
     for (const { key, phase, state } of this.open()) {
-      const attempt = this.#context.journal.find(key)
-      if (attempt && isOpen(attempt, phase) && (which === "all" || state === "finished")) {
-        await this.#answer(attempt, phase)
-      }
+      const attempt = journal.find(key)
+      if (!attempt || !isOpen(attempt, phase)) continue
+      // The machine's time may have been set meanwhile.
+      const isLate = Math.abs(clock.now() - attempt.changedAt) >= limits.resendIntervalMilliseconds
+      if (which === "all" || (state === "finished" && isLate)) await this.#answer(attempt, phase)
     }
   }
 

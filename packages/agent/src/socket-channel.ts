@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http"
+import type { Duplex } from "node:stream"
 import { agentLimits, type AgentFrame } from "@signalbox/contracts/fleet/agent-protocol"
 import type { Random } from "@signalbox/kernel/random"
 import { WebSocket } from "ws"
@@ -53,7 +54,9 @@ export async function dialSocket(options: DialOptions): Promise<Dialled> {
     resolve({ kind: "lost" })
     socket.terminate()
   }
-  socket.once("open", () => resolve({ kind: "open", channel: new SocketChannel(socket, options) }))
+  let stream: Duplex | undefined
+  socket.once("upgrade", (response) => (stream = response.socket))
+  socket.once("open", () => resolve({ kind: "open", channel: new SocketChannel(socket, { ...options, stream }) }))
   socket.on("unexpected-response", (_request, response) => {
     void judgeResponse(response, options).then((kind) => {
       resolve({ kind })
@@ -86,13 +89,19 @@ async function judgeResponse(response: IncomingMessage, options: DialOptions): P
 /** The session over a WebSocket, one text message a frame. Owns the socket, its heartbeat and its silence timer. */
 export class SocketChannel implements ServerChannel {
   readonly #socket: WebSocket
+  /** Below the WebSocket. */
+  readonly #stream: Duplex | undefined
   readonly #random: Random
   readonly #logger: AgentLogger
   #heartbeat: NodeJS.Timeout | undefined
   #lastHeard = performance.now()
 
-  constructor(socket: WebSocket, { random, logger }: { random: Random; logger: AgentLogger }) {
+  constructor(
+    socket: WebSocket,
+    { stream, random, logger }: { stream: Duplex | undefined; random: Random; logger: AgentLogger },
+  ) {
     this.#socket = socket
+    this.#stream = stream
     this.#random = random
     this.#logger = logger
   }
@@ -129,7 +138,10 @@ export class SocketChannel implements ServerChannel {
     const silenceMilliseconds = Math.max(agentLimits.sessionSilenceSeconds, heartbeatSeconds * 3) * 1000
     const beat = () => {
       if (performance.now() - this.#lastHeard > silenceMilliseconds) return this.#socket.terminate()
+      // In one piece, as the server answers it.
+      this.#stream?.cork()
       if (this.send({ type: "heartbeat", load: load() })) this.#socket.ping()
+      this.#stream?.uncork()
     }
     this.#heartbeat = setInterval(beat, Math.max(1, heartbeatSeconds) * 1000)
   }

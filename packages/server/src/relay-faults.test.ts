@@ -94,6 +94,7 @@ class SimulatedServer {
   readonly executor: SessionExecutor
   readonly #relay: OrderRelay
   readonly #inbox: ReportInbox
+  readonly #tick: NodeJS.Timeout
   readonly sessions = new Map<string, AgentSession>()
   isAlive = true
 
@@ -110,6 +111,7 @@ class SimulatedServer {
       else this.#inbox.send(report)
     })
     this.#relay.start()
+    this.#tick = setInterval(() => this.isAlive && this.executor.flushAcknowledgements(), 100)
     this.#inbox.start({
       executions: () => (this.isAlive ? world.executionsOf(this) : []),
       hear: (report) => {
@@ -122,6 +124,7 @@ class SimulatedServer {
 
   async end(): Promise<void> {
     this.isAlive = false
+    clearInterval(this.#tick)
     this.sessions.clear()
     await Promise.all([this.#relay.stop(), this.#inbox.stop()])
   }
@@ -248,6 +251,7 @@ class World {
       this.#later(() => home.sessions.get(node.id) === session && this.#tell(node, frame as ToldFrame))
       return true
     }
+    session.gather = () => undefined
     node.home = home
     home.sessions.set(node.id, session)
     const open = [...node.journal].map(([key, state]) => ({

@@ -7,6 +7,7 @@ import type { AnyOperation } from "@signalbox/contracts/operation"
 import { pino } from "pino"
 import { expect, test } from "vitest"
 import WebSocket from "ws"
+import type { OpenedSocket } from "../router/handler.ts"
 import type { Router } from "../router/router.ts"
 import { systemClock, systemRandom } from "../system.ts"
 import { createEdge } from "./edge.ts"
@@ -19,7 +20,7 @@ test("a session keeps nothing of the request that opened it, and works on", asyn
   const router = {
     carryOut(call: { signal: AbortSignal }) {
       held = new WeakRef(call.signal)
-      const accept = (socket: WebSocket): void => void socket.on("message", (data: Buffer) => socket.send(data))
+      const accept = ({ socket }: OpenedSocket): void => void socket.on("message", (data: Buffer) => socket.send(data))
       return Promise.resolve({ effect: "session", accept })
     },
   } as unknown as Router

@@ -10,6 +10,7 @@ import { assert } from "@signalbox/kernel/assert"
 import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify"
 import type { WebSocket } from "ws"
+import type { OpenedSocket } from "../router/handler.ts"
 import { RawContent } from "../router/raw-content.ts"
 import type { CallReceiver } from "../router/forwarded-call.ts"
 import type { Router, RouterReply } from "../router/router.ts"
@@ -82,7 +83,7 @@ function addDocuments(app: FastifyInstance, documents: EdgeOptions["documents"])
 }
 
 interface Accepted {
-  readonly accept: (socket: WebSocket) => void
+  readonly accept: (opened: OpenedSocket) => void
   readonly response: ServerResponse
 }
 
@@ -115,8 +116,9 @@ function addSessions(app: FastifyInstance, options: EdgeOptions): void {
       wsHandler: (socket, request) => {
         const result = accepted.get(request.raw)
         if (!result) return socket.close()
-        releaseRequest(socket as unknown as WebSocket, request.raw, result.response)
-        result.accept(socket as unknown as WebSocket)
+        const opened = { socket: socket as unknown as WebSocket, stream: request.raw.socket }
+        releaseRequest(opened.socket, request.raw, result.response)
+        result.accept(opened)
       },
     })
   }

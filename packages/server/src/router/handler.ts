@@ -6,6 +6,7 @@ import type {
   OutputOf,
 } from "@signalbox/contracts/operation"
 import type { Permission, RoleName } from "@signalbox/contracts/identity/roles"
+import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
 import type { z } from "zod"
 import type { BackgroundTask, CronTask } from "../storage/background-queue.ts"
@@ -144,8 +145,14 @@ export type Handler =
   | {
       readonly operation: AnyOperation
       readonly effect: "session"
-      readonly run: (input: never, context: ReadContext, socket: WebSocket) => void
+      readonly run: (input: never, context: ReadContext, opened: OpenedSocket) => void
     }
+
+export interface OpenedSocket {
+  readonly socket: WebSocket
+  /** What the socket writes to. */
+  readonly stream: Duplex
+}
 
 type Declaration = OperationDeclaration<z.ZodObject, z.ZodType>
 
@@ -183,7 +190,7 @@ export function onStream<O extends Declaration>(
 
 export function onSession<O extends Declaration>(
   operation: O,
-  run: (input: InputOf<O>, context: ReadContext, socket: WebSocket) => void,
+  run: (input: InputOf<O>, context: ReadContext, opened: OpenedSocket) => void,
 ): Handler {
   return { operation, effect: "session", run } as unknown as Handler
 }

@@ -5,7 +5,6 @@ import { assert } from "@signalbox/kernel/assert"
 import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
-import type { WebSocket } from "ws"
 import type { Database } from "../storage/database.ts"
 import { anonymousCaller } from "./anonymous-caller.ts"
 import { digestOf } from "./call-digest.ts"
@@ -25,7 +24,7 @@ import { findRefusal } from "./find-refusal.ts"
 import type { Elsewhere, ForwardedCall, ForwardedReply } from "./forwarded-call.ts"
 import { followAnswer, type Started } from "./follow-stage.ts"
 import { checkApproval, findHold, planRouted } from "./gate-stage.ts"
-import type { Caller, Handler, ReadContext, StreamMessage, streamOpen } from "./handler.ts"
+import type { Caller, Handler, OpenedSocket, ReadContext, StreamMessage, streamOpen } from "./handler.ts"
 import type { GateFinder, HoldWishes } from "./gate-ports.ts"
 import type {
   Authenticator,
@@ -70,7 +69,7 @@ export type RouterReply =
   | ({ readonly effect: "read"; readonly value: unknown } & Notes)
   | ({ readonly effect: "change"; readonly reply: Reply<unknown>; readonly repeated: boolean } & Notes)
   | { readonly effect: "stream"; readonly messages: AsyncIterable<StreamMessage<unknown> | typeof streamOpen> }
-  | { readonly effect: "session"; readonly accept: (socket: WebSocket) => void }
+  | { readonly effect: "session"; readonly accept: (opened: OpenedSocket) => void }
 
 /** What rules had to do with a call, and which places of several did not carry it out. */
 interface Notes {
@@ -376,7 +375,7 @@ async function answer(options: RouterOptions, asked: Routed): Promise<RouterRepl
     case "stream":
       return { effect: "stream", messages: handler.run(input as never, context) }
     case "session":
-      return { effect: "session", accept: (socket) => handler.run(input as never, context, socket) }
+      return { effect: "session", accept: (opened) => handler.run(input as never, context, opened) }
     case "change":
       throw new Error("a change is carried out in a transaction")
   }

@@ -3,6 +3,7 @@
  * A tick that fails is logged and comes again.
  */
 import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
+import { acknowledgementLimits } from "./acknowledgements.ts"
 import { liveLimits } from "./live-reports.ts"
 import type { FleetParts } from "./parts.ts"
 import type { Presence, SessionFault } from "./presence.ts"
@@ -73,6 +74,7 @@ export function createFleetBackground(
       tickedAt = parts.clock.now()
       timers.push(setInterval(tickOnce, of.tickMilliseconds))
       timers.push(setInterval(() => executor.flushLive(), liveLimits.flushMilliseconds))
+      timers.push(setInterval(() => executor.flushAcknowledgements(), acknowledgementLimits.flushMilliseconds))
     },
     async stop() {
       for (const timer of timers.splice(0)) clearInterval(timer)

@@ -59,8 +59,9 @@ const start = (key: string, startBefore = clock.now() + 60_000): ExecutorOrder =
   startBefore,
   order,
 })
+const patiently = { timeout: 10_000, interval: 5 }
 const mine = () => server.reports.filter((report) => report.nodeId === machine.node)
-const waitForReport = (report: object) => vi.waitFor(() => expect(mine()).toContainEqual(report), { interval: 5 })
+const waitForReport = (report: object) => vi.waitFor(() => expect(mine()).toContainEqual(report), patiently)
 
 /** Everything that the server sent before now has arrived: it answers what came before in order. */
 async function settle(session: TestSession): Promise<void> {
@@ -70,7 +71,7 @@ async function settle(session: TestSession): Promise<void> {
     const at = session.frames.findIndex((frame) => frame.type === "acknowledge" && frame.key === key)
     expect(at).toBeGreaterThanOrEqual(0)
     session.frames.splice(at, 1)
-  })
+  }, patiently)
 }
 
 describe("orders", () => {

@@ -8,6 +8,8 @@ export interface FrameChannel {
   /** Called once, before anything else. */
   listen(receiver: FrameReceiver): void
   send(text: string): void
+  /** What is sent from now until the end of this turn may leave as one piece. */
+  gather(): void
   /** Asks for a sign of life, where the transport can. */
   ping(): void
   /** Takes no more frames until `resume`; those that were read already may still come. */

@@ -11,6 +11,7 @@ import type { Sql } from "../../storage/database.ts"
 import type { Notifier } from "../../storage/notifier.ts"
 import { Poller } from "../../storage/poller.ts"
 import { WriteBatches } from "../../storage/write-batches.ts"
+import type { Acknowledged } from "./acknowledgements.ts"
 import { untilOf, type OrderRow } from "./order-book.ts"
 import type { FleetLogger } from "./parts.ts"
 import { relayPlace } from "./sealed-relay.ts"
@@ -34,12 +35,6 @@ export interface OrderRelayParts {
   readonly sealer: Sealer
   readonly notifier: Pick<Notifier, "notify" | "subscribe">
   readonly serverId: string
-}
-
-export interface Acknowledged {
-  readonly nodeId: string
-  readonly key: string
-  readonly phase: "task" | "rollback"
 }
 
 /** What the relay asks of the server that it is part of. */

@@ -116,8 +116,8 @@ export function createFleetService(options: FleetOptions): FleetService {
 }
 
 function openSession(sessions: SessionRegistry): Handler {
-  return onSession(sessionsOpen, (_, { caller, cause }, socket) => {
-    sessions.accept(new SocketChannel(socket), { account: caller.account, nodeId: nodeOf(caller), cause })
+  return onSession(sessionsOpen, (_, { caller, cause }, opened) => {
+    sessions.accept(new SocketChannel(opened), { account: caller.account, nodeId: nodeOf(caller), cause })
   })
 }
 

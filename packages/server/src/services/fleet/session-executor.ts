@@ -7,9 +7,10 @@ import type { ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
 import { assert } from "@signalbox/kernel/assert"
 import { toInstant } from "@signalbox/kernel/clock"
 import type { Executor, ExecutorOrder, ExecutorReport, StepAnswer } from "../../router/ports.ts"
+import { acknowledgementLimits, Acknowledgements, type Acknowledged } from "./acknowledgements.ts"
 import { LiveReports } from "./live-reports.ts"
 import { OrderBook, type OrderRow } from "./order-book.ts"
-import type { Acknowledged, OrderRelay, RelayedOrders } from "./order-relay.ts"
+import type { OrderRelay, RelayedOrders } from "./order-relay.ts"
 import { RemovedNodes } from "./removed-nodes.ts"
 import type { FleetParts } from "./parts.ts"
 import type { AgentSession, HelloFrame, WorkFrame } from "./session.ts"
@@ -25,6 +26,7 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
   /** Left out where there is no other server. */
   readonly #relay: OrderRelay | undefined
   readonly #orders: OrderBook
+  readonly #acknowledgements: Acknowledgements
   readonly #live: LiveReports
   readonly #removed: RemovedNodes
   #listener: ((report: ExecutorReport) => void) | undefined
@@ -35,6 +37,7 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
     this.#relay = relay
     relay?.listen(this)
     this.#orders = new OrderBook((row) => relay?.over(row))
+    this.#acknowledgements = new Acknowledgements((nodeId) => sessions.find(nodeId))
     this.#live = new LiveReports((report) => this.#listener?.(report))
     this.#removed = new RemovedNodes({
       sql: parts.database,
@@ -57,7 +60,7 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
         continue
       }
       const session = this.#sessions.find(order.nodeId)
-      if (session) session.send(toFrame(order))
+      if (session) this.#give(session, order)
       else away.push(order)
       if (!session && order.type !== "kill" && startBefore !== undefined) this.#removed.check(order)
     }
@@ -69,8 +72,15 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
     this.#relay?.forget(executionId)
   }
 
+  /** Sessions are still open. */
   stop(): void {
+    this.#acknowledgements.flushSome(Infinity)
     this.#removed.stop()
+  }
+
+  #give(session: AgentSession, order: ExecutorOrder): void {
+    this.#acknowledgements.flush(order.nodeId)
+    session.send(toFrame(order))
   }
 
   acknowledge(reports: ReadonlyArray<{ nodeId: string; key: string; phase: "task" | "rollback" }>): void {
@@ -84,14 +94,14 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
     return this.#sessions.find(nodeId) !== undefined
   }
 
-  acknowledged({ nodeId, key, phase }: Acknowledged): void {
-    this.#sessions.find(nodeId)?.send({ type: "acknowledge", key, phase })
+  acknowledged(one: Acknowledged): void {
+    if (this.#sessions.find(one.nodeId)) this.#acknowledgements.add(one)
   }
 
   carry(order: ExecutorOrder, row: OrderRow): boolean {
     const session = this.#sessions.find(order.nodeId)
     if (!session || !this.#orders.add(order, this.#parts.clock.now(), row)) return false
-    session.send(toFrame(order))
+    this.#give(session, order)
     return true
   }
 
@@ -125,6 +135,7 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
   /** Orders stay: the node may come back, here or elsewhere. */
   closed(session: AgentSession): void {
     const { nodeId } = session.identity
+    this.#acknowledgements.forget(nodeId)
     const unconfirmed = this.#orders.withoutRow(nodeId, this.#parts.clock.now())
     if (unconfirmed.length > 0) this.#relay?.send(unconfirmed)
   }
@@ -142,16 +153,20 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
       case "task-finished":
         this.#orders.finished(nodeId, frame.key, "task")
         this.#live.flushAttempt(nodeId, frame.key)
+        if (this.#acknowledgements.answersRepeat({ nodeId, key: frame.key, phase: "task" })) return undefined
         return this.#forward({ type: frame.type, nodeId, key: frame.key, outcome: frame.outcome })
       case "rollback-finished":
         this.#orders.finished(nodeId, frame.key, "rollback")
         this.#live.flushAttempt(nodeId, frame.key)
+        if (this.#acknowledgements.answersRepeat({ nodeId, key: frame.key, phase: "rollback" })) return undefined
         return this.#forward({ type: frame.type, nodeId, key: frame.key, outcome: frame.outcome })
       case "step-request": {
         const { key, phase, step, values } = frame
         return this.#forward({ type: frame.type, nodeId, key, phase, step, try: frame.try, values })
       }
       case "heartbeat":
+        // It is answered, and so wakes the node's network anyway.
+        return this.#acknowledgements.flush(nodeId)
       case "inventory":
       case "probe-finished":
       case "metrics":
@@ -161,6 +176,10 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
 
   flushLive(): void {
     this.#live.flush()
+  }
+
+  flushAcknowledgements(): void {
+    this.#acknowledgements.flushSome(acknowledgementLimits.nodesPerTick)
   }
 
   expire(): void {

@@ -126,6 +126,11 @@ export class AgentSession {
     return true
   }
 
+  /** What is sent from now until the end of this turn may leave as one piece. */
+  gather(): void {
+    if (this.#state === "open") this.#channel.gather()
+  }
+
   /** Ends the session and tells the agent why; it may not come back before something was changed. */
   refuse(error: AppError): void {
     if (this.#state === "closed") return

@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream"
 import type { RawData, WebSocket } from "ws"
 import type { FrameChannel, FrameReceiver } from "./frame-channel.ts"
 
@@ -6,9 +7,12 @@ const closeGraceMilliseconds = 2_000
 /** A session's frames over a WebSocket, one text message each. Owns the socket. */
 export class SocketChannel implements FrameChannel {
   readonly #socket: WebSocket
+  readonly #stream: Duplex
+  #gathering = false
 
-  constructor(socket: WebSocket) {
+  constructor({ socket, stream }: { readonly socket: WebSocket; readonly stream: Duplex }) {
     this.#socket = socket
+    this.#stream = stream
   }
 
   get unsentBytes(): number {
@@ -24,6 +28,16 @@ export class SocketChannel implements FrameChannel {
 
   send(text: string): void {
     this.#socket.send(text)
+  }
+
+  gather(): void {
+    if (this.#gathering) return
+    this.#gathering = true
+    this.#stream.cork()
+    process.nextTick(() => {
+      this.#gathering = false
+      this.#stream.uncork()
+    })
   }
 
   ping(): void {
