@@ -83,7 +83,7 @@ async function carryOut(call: AgentsCall): Promise<unknown> {
       const now = structuredClone(tally)
       tally.timed = call.timed ?? tally.timed
       if (call.reset) {
-        Object.assign(tally, { ran: 0, repeated: 0, acknowledged: 0, finishedAt: 0 })
+        Object.assign(tally, { ran: 0, repeated: 0, finishedAt: 0 })
         tally.latencies.length = 0
       }
       return now

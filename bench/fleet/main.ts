@@ -168,8 +168,7 @@ async function rollOutOften(call: Call, drivers: readonly AgentsDriver[], used: 
     const before = used()
     const { begin, end } = await rollOut(call, { all: true }, { count: agents, width, of: drivers })
     const after = used()
-    // Acknowledgements come with an agent's next order, or when it says that it lives.
-    const tallies = await settled(drivers)
+    const tallies = await talliesOf(drivers)
     const perTask = (of: keyof Processor) => round(((after[of] - before[of]) * 1e6) / agents)
     processor.push({ server: perTask("server"), database: perTask("database"), agents: perTask("agents") })
     const twice = sum(tallies.map((tally) => tally.repeated))
@@ -182,6 +181,8 @@ async function rollOutOften(call: Call, drivers: readonly AgentsDriver[], used: 
     )
     note(`  microseconds of processor time a task: server ${server}, database ${database}, agents ${ofAgents}`)
   }
+  // A result is acknowledged with its agent's next order, in the run after this one, or when the agent says that it lives.
+  await acknowledged(drivers, agents * rollouts)
   return { seconds, untilLast, processor }
 }
 
@@ -195,13 +196,9 @@ async function dispatchOneByOne(call: Call, drivers: readonly AgentsDriver[], co
   return { latencies, floor: [...floor, ...(await commitLatencies(connection, samples))] }
 }
 
-/** Tallies once every result was acknowledged. */
-async function settled(drivers: readonly AgentsDriver[]) {
-  for (;;) {
-    const tallies = await talliesOf(drivers)
-    if (tallies.every((tally) => tally.acknowledged >= tally.ran)) return tallies
-    await delay(20)
-  }
+/** Resolves once so many results were acknowledged. */
+async function acknowledged(drivers: readonly AgentsDriver[], count: number): Promise<void> {
+  while (sum((await talliesOf(drivers)).map((tally) => tally.acknowledged)) < count) await delay(20)
 }
 
 interface NatsSample {

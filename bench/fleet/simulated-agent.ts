@@ -108,8 +108,8 @@ export class SimulatedAgent {
         this.#run(frame.key)
         break
       case "acknowledge":
+        if (this.#journal.get(frame.key) === "finished") this.#tally.acknowledged += 1
         this.#journal.set(frame.key, "acknowledged")
-        this.#tally.acknowledged += 1
         break
       case "refused":
         throw new Error(`${this.name} was refused: ${frame.code} ${frame.message}`)

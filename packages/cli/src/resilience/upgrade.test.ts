@@ -2,7 +2,7 @@ import { mkdir, readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { tasksGet } from "@signalbox/contracts/workflows/operations"
 import { Ajv2020 as Ajv } from "ajv/dist/2020.js"
-import { afterAll, beforeAll, expect, test } from "vitest"
+import { afterAll, beforeAll, expect, test, vi } from "vitest"
 import { TestInstallation } from "./processes.fixture.ts"
 import { getRun, startRun, waitForRunEnd } from "./run-evidence.fixture.ts"
 import { startRecordingRelay } from "./recording-relay.fixture.ts"
@@ -56,12 +56,12 @@ test("X6: an agent's data directory of the version before goes on: same node, ne
   const run = await startRun(installation, { document, concurrency: 1, errorLimit: 0, nodes: [node] })
   expect(await waitForRunEnd(installation, run)).toMatchObject({ state: "succeeded", counts: { succeeded: 1 } })
   expect(await readFile(join(root, "new.txt"), "utf8")).toBe("new\n")
+  const types = () => relay.fromServer.map((frame) => (frame as { type: string }).type)
+  await vi.waitFor(() => expect(types()).toContain("acknowledge"), { timeout: 30_000 })
   await installation.node(node).agent.end("SIGTERM")
   await relay.stop()
   // What the server said would have been understood by the agent of then.
   const isUnderstood = new Ajv({ strict: false }).compile(archive.serverFrameSchema)
-  expect(relay.fromServer.map((frame) => (frame as { type: string }).type)).toEqual(
-    expect.arrayContaining(["welcome", "start", "acknowledge"]),
-  )
+  expect(types()).toEqual(expect.arrayContaining(["welcome", "start", "acknowledge"]))
   expect(relay.fromServer.filter((frame) => !isUnderstood(frame))).toEqual([])
 })
