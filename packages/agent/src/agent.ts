@@ -112,8 +112,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
 
   await mkdir(join(dataDirectory, "saved"), { recursive: true, mode: 0o700 })
   const journal = await Journal.open(join(dataDirectory, "journal"), clock)
-  const starts = new StartReports((frame) => session.send(frame), limits.startHeldMilliseconds)
-  const send = (frame: AgentFrame) => starts.send(frame)
+  const { send } = new StartReports((frame) => session.send(frame), limits.startHeldMilliseconds)
   const context: AttemptContext = {
     ...{ root, dataDirectory, journal, clock, random, logger, limits, serverNow, send, uptime: machineUptime },
     backedUp: () => session.bufferedBytes > limits.socketBufferedBytesMax,

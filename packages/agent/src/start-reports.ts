@@ -15,7 +15,7 @@ export class StartReports {
   }
 
   /** As the session's own: false where none is open. */
-  send(frame: AgentFrame): boolean {
+  readonly send = (frame: AgentFrame): boolean => {
     if (frame.type === "started" && frame.phase === "task") return this.#hold(frame)
     if (this.#held.size > 0 && "key" in frame) {
       if (frame.type === "task-finished") this.#take(frame.key)
@@ -24,14 +24,9 @@ export class StartReports {
     return this.#send(frame)
   }
 
-  /** Nothing is said any more. */
-  stop(): void {
-    for (const key of this.#held.keys()) this.#take(key)
-  }
-
   #hold(frame: Extract<AgentFrame, { type: "started" }>): true {
     this.#take(frame.key)
-    const timer = setTimeout(() => this.#release(frame.key), this.#holdMilliseconds)
+    const timer = setTimeout(() => this.#release(frame.key), this.#holdMilliseconds).unref()
     this.#held.set(frame.key, { frame, timer })
     return true
   }
