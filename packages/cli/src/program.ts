@@ -18,6 +18,7 @@ import { addLogin } from "./commands/login.ts"
 import { addNodesImport } from "./commands/nodes-import.ts"
 import { addNodesInstall } from "./commands/nodes-install.ts"
 import { addPushArtifact } from "./commands/push-artifact.ts"
+import { addRulesTest } from "./commands/rules-test.ts"
 import { addRun } from "./commands/run.ts"
 import { addServe } from "./commands/serve.ts"
 import { addWait } from "./commands/wait.ts"
@@ -41,6 +42,7 @@ export function createProgram(frame: CommandFrame, version: string): Command {
   addApprovalVerify(nounCommand(program, "approvals"), frame)
   addPushArtifact(nounCommand(program, "artifacts"), frame)
   addCalendarsImport(nounCommand(program, "calendars"), frame)
+  addRulesTest(nounCommand(program, "rules"), frame)
   for (const add of [addNodesInstall, addNodesImport]) add(nounCommand(program, "nodes"), frame)
   program.commandsGroup("Log in:")
   for (const add of [addLogin, addContexts, addWhoami, addChangePassword]) add(program, frame)

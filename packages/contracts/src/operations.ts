@@ -9,6 +9,7 @@ import { identityOperations } from "./identity/operations.ts"
 import { notificationsOperations } from "./notifications/operations.ts"
 import type { AnyOperation } from "./operation.ts"
 import { routingOperations } from "./routing/operations.ts"
+import { rulesOperations } from "./rules/operations.ts"
 import { masterKeyOperations } from "./secrets/master-key.ts"
 import { secretsOperations } from "./secrets/operations.ts"
 import { triggersOperations } from "./triggers/operations.ts"
@@ -30,6 +31,7 @@ export const operations: readonly AnyOperation[] = [
   ...catalogOperations,
   ...gatewayOperations,
   ...triggersOperations,
+  ...rulesOperations,
 ]
 
 const byName = new Map(operations.map((operation) => [operation.name, operation]))

@@ -48,6 +48,7 @@ export const idPrefixes = {
   hookMessage: "hkm",
   trigger: "trg",
   triggerFiring: "tfr",
+  rule: "rul",
 } as const
 
 export type IdKind = keyof typeof idPrefixes

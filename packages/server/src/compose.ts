@@ -19,7 +19,6 @@ import {
   type StandingRecord,
 } from "./router/ports.ts"
 import { createRouter, type Router } from "./router/router.ts"
-import { noRules } from "./router/rule-ports.ts"
 import { createApprovalsService, sealedInputs } from "./services/approvals/service.ts"
 import { createArtifactsService } from "./services/artifacts/service.ts"
 import { createAuditService } from "./services/audit/service.ts"
@@ -35,6 +34,7 @@ import {
   type NotificationsOptions,
 } from "./services/notifications/service.ts"
 import { createCallWire, createRoutingService, makeFirstMap } from "./services/routing/service.ts"
+import { createRulesService } from "./services/rules/service.ts"
 import { createSecretsService, type SecretsOptions } from "./services/secrets/service.ts"
 import { createTriggersService, sealedHookSecrets } from "./services/triggers/service.ts"
 import { createWorkflowsService } from "./services/workflows/service.ts"
@@ -142,7 +142,8 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     configurationChanged: parts.configurationChanged,
   })
   const metering = createMeteringService({ database, clock, logger })
-  const { approvals, triggers, outer } = makeOuterServices(options, parts, { late, egress, secrets, notifier })
+  const outerParts = makeOuterServices(options, parts, { late, operations, egress, secrets, notifier })
+  const { approvals, triggers, rules, outer } = outerParts
   const services = [...parts.services, secrets.service, artifacts.service, gateway.service, metering.service, ...outer]
   for (const expander of services.flatMap((service) => service.expanders ?? [])) expanders.set(expander.type, expander)
   parts.handlers.push(...services.flatMap((service) => service.handlers))
@@ -151,7 +152,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     listeners: [
       ...parts.listeners,
       ...approvals.directory.listeners,
-      ...[parts.table, parts.windows, secrets.listener, gateway.listener, triggers.listener],
+      ...[parts.table, parts.windows, secrets.listener, gateway.listener, triggers.listener, rules.listener],
     ],
     onError: (error) => logger.warn({ err: error }, "loading configuration failed"),
   })
@@ -161,7 +162,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     ...{ database, clock, random, operations },
     map: () => parts.table.current(),
     authenticators: [...parts.authenticators, approvals.authenticator, triggers.authenticator],
-    rules: noRules,
+    rules: rules.matcher,
     gates: approvals.gates,
     elsewhere: { remote: wire.remote, guards: approvals.guards },
     uses: metering.uses,
@@ -270,6 +271,7 @@ function makeOuterServices(
   parts: ReturnType<typeof makeServices>,
   given: {
     readonly late: LateParts
+    readonly operations: ReadonlyMap<string, AnyOperation>
     readonly egress: Egress
     readonly secrets: Awaited<ReturnType<typeof createSecretsService>>
     readonly notifier: Notifier
@@ -311,7 +313,12 @@ function makeOuterServices(
     sealer: secrets.sealerFor(sealedHookSecrets),
     configurationChanged: parts.configurationChanged,
   })
-  return { approvals, triggers, outer: [notifications.service, approvals.service, catalog, triggers.service] }
+  const rules = createRulesService({
+    ...{ database, clock, random, logger, operations: given.operations, expanders: parts.expanders },
+    ...{ caller: lateCaller(late), principals: parts.people, configurationChanged: parts.configurationChanged },
+  })
+  const outer = [notifications.service, approvals.service, catalog, triggers.service, rules.service]
+  return { approvals, triggers, rules, outer }
 }
 
 function lateExternal(late: LateParts): Pick<ExternalServices, "list"> {

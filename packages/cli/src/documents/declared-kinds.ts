@@ -29,6 +29,8 @@ import {
 } from "@signalbox/contracts/notifications/operations"
 import { changeFields, mapFields } from "@signalbox/contracts/routing/map-document"
 import { routesApply, routesExport } from "@signalbox/contracts/routing/operations"
+import { rulesGet, rulesPut } from "@signalbox/contracts/rules/operations"
+import { ruleFields } from "@signalbox/contracts/rules/rule-document"
 import { limits, resourceName } from "@signalbox/contracts/schemas"
 import type { Client } from "@signalbox/sdk/client"
 import { z } from "zod"
@@ -41,6 +43,7 @@ import { groupText } from "./group-text.ts"
 import { identityProviderText } from "./identity-provider-text.ts"
 import { routingMapText } from "./routing-map-text.ts"
 import { triggerKinds } from "./trigger-kinds.ts"
+import { ruleText } from "./rule-text.ts"
 import { scheduleText } from "./schedule-text.ts"
 import { readApiDocument, serviceDocument, serviceText } from "./service-text.ts"
 import { windowText } from "./window-text.ts"
@@ -77,6 +80,8 @@ const template = z.strictObject({ kind: z.literal("ApprovalTemplate"), ...templa
 const association = z.strictObject({ kind: z.literal("Association"), ...associationFields }).transform(withoutKind)
 const product = z.strictObject({ kind: z.literal("Product"), ...productFields }).transform(withoutKind)
 const portfolio = z.strictObject({ kind: z.literal("Portfolio"), ...portfolioFields }).transform(withoutKind)
+
+const rule = z.strictObject({ kind: z.literal("Rule"), ...ruleFields }).transform(withoutKind)
 
 const routingMap = z
   .strictObject({ kind: z.literal("RoutingMap"), ...mapFields, ...changeFields })
@@ -209,6 +214,17 @@ export const declaredKinds: Readonly<Record<string, DeclaredKind>> = {
       return stored && portfolioText(stored)
     },
     apply: async (client, value) => outcomeOf(await client.call(portfoliosApply, value)),
+  }),
+  Rule: declare<z.output<typeof rule>>({
+    noun: "rule",
+    schema: rule,
+    text: ruleText,
+    async findText(client, { name, enabled }) {
+      const stored = await findUnless(client.call(rulesGet, { name }), "rules.rule-not-found")
+      return stored && ruleText({ ...stored, enabled: enabled === undefined ? undefined : stored.enabled })
+    },
+    // Sent even where the text is the same: who applies a rule is the one in whose name it acts.
+    apply: async (client, value) => outcomeOf(await client.call(rulesPut, value)),
   }),
   RoutingMap: declare<z.output<typeof routingMap>>({
     noun: "routing map",

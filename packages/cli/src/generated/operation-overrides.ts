@@ -15,6 +15,7 @@ import { renderEvent } from "../output/render-event.ts"
 import { renderInbox } from "../output/render-inbox.ts"
 import { renderPlan } from "../output/render-plan.ts"
 import { renderTask } from "../output/render-task.ts"
+import { renderVerdict } from "../output/render-verdict.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { print } from "../io.ts"
 import { voteOverride } from "../commands/approval-vote.ts"
@@ -107,6 +108,8 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "nodes.resolve": { shorts: { query: "t", group: "g" } },
   "routes.diff": { positionals: ["from", "to"] },
   "routes.rollback": { positionals: ["to"] },
+  "rules.explain": { render: renderVerdict },
+  "rules.remove": { aliases: ["delete"] },
   "secrets.put": {
     file: "value",
     // What editors and `echo` end a file with is hardly ever part of a password.
@@ -165,6 +168,9 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
   "signals.put": "`signalbox apply -f` calls it: metrics and thresholds don't fit into options",
   "step-approvals.ask": "the server calls it where a step waits for people",
   "step-approvals.cancel": "the server calls it where no task waits any more",
+  "rules.put": "`signalbox apply -f` calls it: triggers and actions don't fit into options",
+  "rules.replay": "`signalbox rules replay` calls it",
+  "rules.test": "`signalbox rules test` calls it",
   "routes.apply": "`signalbox apply -f` calls it: a map doesn't fit into options",
   "templates.apply": "`signalbox apply -f` calls it: levels don't fit into options",
   "why.explain": "`signalbox why` calls it",
@@ -210,6 +216,7 @@ export const nounSummaries: Readonly<Record<string, string>> = {
   "provisioning-orders": "What provisioners of products are to do",
   resources: "Targets without an agent",
   routes: "The routing map",
+  rules: "What happens before and after calls, and because of events",
   schedules: "What is called in time",
   secrets: "Values that steps use and that nothing shows",
   services: "Services outside, called through Signalbox",

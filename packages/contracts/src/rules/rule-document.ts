@@ -13,7 +13,11 @@ export const rulesLimits = {
   conditionLengthMax: 4_096,
   inputBytesMax: 64 * 1024,
   reasonLengthMax: 500,
-  delaySecondsMax: 30 * 86_400,
+  delayMillisecondsMax: 30 * 86_400_000,
+  /** Events of one page of a replay. */
+  replayEventsMax: 1_000,
+  /** Expressions of one rule together, in conditions, groupings and inputs. */
+  expressionsMax: 200,
   countMax: 1_000_000,
   /** Events that a threshold counts: their times are kept, for each group. */
   thresholdCountMax: 1_000,

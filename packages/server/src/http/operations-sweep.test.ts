@@ -29,6 +29,11 @@ const schedule = { every: "30d", call: { input: { workflow: "own", targets: { al
 const calendar = "BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n"
 const channel = { via: "webhook", url: "http://127.0.0.1:9/secret-url-of-one", signingSecret: "own-key" }
 const subscription = { channel: "own", events: ["key.*"], description: "secret-subscription-of-one" }
+const rule = {
+  on: [{ operation: "windows.apply", phase: "before" }],
+  do: [{ deny: { reason: "stolen" } }],
+  enabled: false,
+}
 const provider = { issuer: "https://one.example.org", clientId: "secret-provider-of-one" }
 const approvalGroup = { members: [{ mail: "secret-member-of-one@example.org" }] }
 const approvalTemplate = { levels: [{ name: "only", group: "own", strategy: { kind: "any" } }] }
@@ -68,6 +73,7 @@ const secretsOfOne = [
   "silence",
   "hook",
   "trigger",
+  "rule",
 ].map((what) => `secret-${what}-of-one`)
 
 let server: ServerFixture
@@ -188,6 +194,8 @@ async function addVoteKey(key: string): Promise<string> {
 }
 
 async function fillCatalog(key: string): Promise<Record<string, string>> {
+  const kept = { ...rule, description: "secret-rule-of-one" }
+  expect((await server.call(key, "PUT", "/v1/rules/own", kept)).status).toBe(200)
   const described = { description: "secret-product-of-one", provisioner: "own" }
   expect((await server.call(key, "PUT", "/v1/products/own", described)).status).toBe(200)
   const portfolio = { products: { own: {} }, description: "secret-portfolio-of-one" }
@@ -196,7 +204,8 @@ async function fillCatalog(key: string): Promise<Record<string, string>> {
   const launched = await server.call(key, "POST", "/v1/instances", launch)
   expect(launched.status, JSON.stringify(launched.body)).toBe(200)
   const instance = String(launched.body["id"])
-  return { instance, order: `${instance.replace("ins_", "ord_")}_1` }
+  const { items } = (await server.call(key, "GET", "/v1/events?limit=1")).body as { items?: Array<{ id: string }> }
+  return { event: items?.[0]?.id ?? "evt_none", instance, order: `${instance.replace("ins_", "ord_")}_1` }
 }
 
 async function fillTriggers(key: string): Promise<void> {
@@ -283,6 +292,7 @@ const bodies: Record<string, unknown> = {
   "templates.preview": {},
   "held-operations.edit": { revision: 1, newInput: {} },
   "products.apply": { provisioner: "own" },
+  "rules.put": rule,
   "portfolios.apply": { import: { account: "one", portfolio: "own" } },
   "services.put": externalService,
   "catalog.update": {},
@@ -368,7 +378,7 @@ describe("X2: every operation is refused", () => {
         name === "workflows.apply" ||
         name === "products.apply" ||
         name === "services.put" ||
-        /^(?:schedules|windows|channels|subscriptions|identity-providers|approval-groups|calendars)\.(?:apply|get|remove|test)$/.test(
+        /^(?:schedules|windows|channels|subscriptions|identity-providers|approval-groups|calendars|rules)\.(?:apply|put|get|remove|test)$/.test(
           name,
         ) ||
         /^(?:signals|silences|hooks|triggers)\.(?:put|get|remove)$/.test(name) ||
@@ -444,6 +454,7 @@ async function snapshot(): Promise<unknown> {
     database.query("select id, version from approval_delegations where account = 'one'"),
     database.query("select id, version from vote_keys where account = 'one'"),
     database.query("select name, version from catalog_products where account = 'one'"),
+    database.query("select name, version from rules where account = 'one'"),
     database.query("select name, version from catalog_portfolios where account = 'one'"),
     database.query("select id, version from catalog_instances where account = 'one'"),
     database.query("select version, document from routing_map_versions order by version"),

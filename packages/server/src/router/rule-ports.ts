@@ -55,6 +55,7 @@ export interface RuleEvent {
   readonly time: number
   readonly cause: string
   readonly depth: number
+  readonly principal: string
   readonly data: unknown
 }
 

@@ -1,0 +1,29 @@
+import type { Clock } from "@signalbox/kernel/clock"
+import type { Random } from "@signalbox/kernel/random"
+import type { Logger } from "pino"
+import type { OperationCaller, PrincipalDirectory } from "../../router/ports.ts"
+import type { Database } from "../../storage/database.ts"
+import type { Expanders } from "../../storage/outbox.ts"
+import type { Operations } from "./operation-pattern.ts"
+import type { RuleDirectory } from "./rule-directory.ts"
+
+/** What the service is given. */
+export interface RulesOptions {
+  readonly database: Database
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  /** All that this program declares: what conditions and inputs are checked against. */
+  readonly operations: Operations
+  /** How other services are asked. */
+  readonly caller: OperationCaller
+  readonly principals: PrincipalDirectory
+  /** How to read events that stand for a batch. */
+  readonly expanders: Expanders
+  readonly configurationChanged: () => void | Promise<void>
+}
+
+/** What its parts are given. */
+export interface RulesContext extends RulesOptions {
+  readonly directory: RuleDirectory
+}
