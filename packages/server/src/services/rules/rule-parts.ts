@@ -98,13 +98,9 @@ export function brokenParts(firing: Firing, on: readonly RuleTrigger[] | undefin
   }
   const triggers: Trigger[] =
     on === undefined ? [{ on: "before", name: "*" }] : gating.map((trigger) => toTrigger(trigger, firing.rule))
-  return {
-    before: {
-      ...{ id: firing.rule, version: firing.version, triggers, variables: {}, gating: true },
-      condition: { text: "", evaluate: fail },
-    },
-    members: [],
-  }
+  const about = { id: firing.rule, version: firing.version, triggers, variables: {}, gating: true }
+  const failing = compileRule({ ...about, when: "int('broken') == 0" })
+  return { before: { ...failing, condition: { text: "", evaluate: fail } }, members: [] }
 }
 
 function makeGate(definition: RuleDefinition, variables: CompiledRule["variables"]): Gate {

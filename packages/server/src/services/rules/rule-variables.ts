@@ -2,7 +2,7 @@
 import type { AnyOperation } from "@signalbox/contracts/operation"
 import type { VariableType } from "@signalbox/expressions/variable-type"
 import { toInstant } from "@signalbox/kernel/clock"
-import type { RuleData } from "@signalbox/rules/rule-set"
+import type { RuleData } from "@signalbox/rules/evaluate-rules"
 import type { RuleCall, RuleEvent } from "../../router/rule-ports.ts"
 import { isOptionalAt, shapeOfAny, typeOf } from "./operation-shapes.ts"
 
