@@ -11,7 +11,7 @@ import { TextFinder, TextTrie } from "./text-trie.ts"
 const checksMax = 4
 const nestingMax = 6
 /** From so many keys on, a map is asked only for those that its filter lets pass. */
-const filteredMin = 64
+const filteredMin = 8
 
 /** An index of these; those that have no test to stand at are left over. */
 export function buildIndex(
@@ -132,7 +132,10 @@ class ValueDraft {
       parts: contains.size === 0 ? undefined : new TextFinder(made(contains)),
       flags: flags.size === 0 ? undefined : made(flags),
       items: items.length === 0 ? undefined : buildItems(items, nesting),
-      ...{ needNumber: this.needNumber, needText: this.needText, needFlag: this.needFlag, needItems: this.needItems },
+      needNumber: unlessEmpty(this.needNumber),
+      needText: unlessEmpty(this.needText),
+      needFlag: unlessEmpty(this.needFlag),
+      needItems: unlessEmpty(this.needItems),
       dependent: this.dependent,
     }
   }
@@ -244,6 +247,11 @@ function pathNode(step: string | number): PathNode {
 
 function noSuspects(): Suspects {
   return { entries: [], mark: 0 }
+}
+
+/** What nobody needs isn't even looked at. */
+function unlessEmpty(suspects: Suspects): Suspects | undefined {
+  return suspects.entries.length === 0 ? undefined : suspects
 }
 
 function push<K>(group: Group<K>, key: K, alternative: Alternative): void {

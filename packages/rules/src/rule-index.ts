@@ -90,9 +90,9 @@ export interface ValueIndex {
   readonly flags: ReadonlyMap<boolean, Bucket> | undefined
   readonly items: IndexNode | undefined
   /** Who has no result where the value isn't a number, a text, a bool, a list or a map. */
-  readonly needNumber: Suspects
-  readonly needText: Suspects
-  readonly needFlag: Suspects
-  readonly needItems: Suspects
+  readonly needNumber: Suspects | undefined
+  readonly needText: Suspects | undefined
+  readonly needFlag: Suspects | undefined
+  readonly needItems: Suspects | undefined
   readonly dependent: Suspects
 }

@@ -87,3 +87,31 @@ describe("why a rule matched or not", () => {
     expect(explainRule(rule("r"), [{ on: "event", name: "x" }], {}).outcome).toBe("not-triggered")
   })
 })
+
+describe("a set of many rules at one test", () => {
+  const many = Array.from({ length: 40 }, (_, at) => {
+    const own = at % 2 === 0 ? `event.data.n == ${at}` : `event.data.items.exists(i, i.k == "k${at}" || i.n == ${at})`
+    return rule(`r${String(at).padStart(2, "0")}`, `event.data.kind == "a" && ${own}`)
+  })
+  const set = createRuleSet(many)
+  const ids = (data: unknown) => set.match([finished], event(data)).matched.map((each) => each.id)
+
+  test("looks on for what else they ask", () => {
+    expect(
+      ids({
+        kind: "a",
+        n: 4,
+        items: [
+          { k: "k7", n: 0 },
+          { k: "", n: 9 },
+        ],
+      }),
+    ).toEqual(["r04", "r07", "r09"])
+    expect(ids({ kind: "b", n: 4, items: [{ k: "k7" }] })).toEqual([])
+  })
+
+  test("knows those of them that have no result", () => {
+    const { faults } = set.match([finished], event({ kind: "a", items: [] }))
+    expect(faults).toHaveLength(20)
+  })
+})

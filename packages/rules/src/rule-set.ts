@@ -116,7 +116,7 @@ class SearchMatches implements RuleMatches {
   }
 
   #findFaults(): readonly RuleFault[] {
-    const { data, faults, suspects } = this.#search
+    const { data, faults = [], suspects = [] } = this.#search
     const found = new Map(faults.map((fault) => [fault.rule, fault]))
     const seen = new Set<CompiledRule>()
     for (const { entries, removed } of suspects) {

@@ -29,6 +29,8 @@ export interface RuleSource {
 /** A rule ready to match: may be kept and shared by any number of sets. */
 export interface CompiledRule extends RuleSource {
   readonly condition: Expression | undefined
+  /** About how many characters and items the condition looks at, at worst. */
+  readonly cost: number
   /** What the index takes of it. */
   readonly tests: Condition
 }

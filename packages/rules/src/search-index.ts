@@ -16,17 +16,19 @@ const lookupsMax = 16
 
 let searches = 0
 
+/** Buckets on their way, of one search at a time: a search gives way to nothing. */
+const found: Bucket[] = []
+
 /** Owns: one event's way through the indexes of one set. What it finds is complete; nothing else is evaluated. */
 export class IndexSearch {
   readonly data: RuleData
   readonly matched: CompiledRule[] = []
-  readonly faults: RuleFault[] = []
+  faults: RuleFault[] | undefined
   /** With the rules that were removed from the set at the time. */
-  readonly suspects: Array<{ readonly entries: readonly Entry[]; readonly removed: IndexSearch["removed"] }> = []
+  suspects: Array<{ readonly entries: readonly Entry[]; readonly removed: IndexSearch["removed"] }> | undefined
   /** Rules that are in the index still and not in the set any more. */
   removed: ReadonlySet<CompiledRule> | undefined
   readonly #mark = ++searches
-  readonly #found: Bucket[] = []
   readonly #last: LastRead = { path: undefined, scope: undefined, value: undefined }
   #frame: Frame | undefined
 
@@ -70,12 +72,13 @@ export class IndexSearch {
     if (this.removed?.has(entry.rule) === true) return
     const result = evaluateRule(entry.rule, this.data)
     if (result === true) this.matched.push(entry.rule)
-    else if (result !== false) this.faults.push(result)
+    else if (result !== false) (this.faults ??= []).push(result)
   }
 
-  #suspect(suspects: Suspects): void {
-    if (suspects.mark === this.#mark || suspects.entries.length === 0) return
+  #suspect(suspects: Suspects | undefined): void {
+    if (suspects === undefined || suspects.mark === this.#mark || suspects.entries.length === 0) return
     suspects.mark = this.#mark
+    this.suspects ??= []
     this.suspects.push({ entries: suspects.entries, removed: this.removed })
   }
 
@@ -163,7 +166,6 @@ export class IndexSearch {
 
   #visitNumber(index: ValueIndex, value: number, scope: unknown): void {
     if (index.ranges === undefined) return
-    const found = this.#found
     const from = found.length
     index.ranges.find(value, found)
     const to = found.length
@@ -217,10 +219,10 @@ export class IndexSearch {
     }
   }
 
-  #visitItems(items: IndexNode, value: unknown, dependent: Suspects): void {
+  #visitItems(items: IndexNode, value: unknown, dependent: Suspects | undefined): void {
     if (!Array.isArray(value) && !isMap(value)) return this.#suspect(dependent)
     const list: readonly unknown[] = Array.isArray(value) ? value : Object.keys(value)
-    if (list.length > itemsMax) return dependent.entries.forEach((entry) => this.#evaluate(entry))
+    if (list.length > itemsMax) return dependent?.entries.forEach((entry) => this.#evaluate(entry))
     for (const item of list) this.visit(items, item)
   }
 }
