@@ -74,6 +74,11 @@ const responseHeaders = {
     description: "`true` where this is the first reply to the same Idempotency-Key again",
     schema: { type: "string", const: "true" },
   },
+  Started: {
+    description:
+      "The runs that rules have started because of this call, as paths separated by commas; absent where none",
+    schema: { type: "string" },
+  },
   RequestId: { description: "Names this call in the log, the audit record and `why`", schema: { type: "string" } },
 } as const
 
@@ -215,6 +220,7 @@ function writeSuccess(operation: AnyOperation, writer: SchemaWriter): Readonly<R
   const headers = {
     "X-Request-Id": headerReference("RequestId"),
     ...(operation.effect === "change" ? { "Idempotency-Replayed": headerReference("IdempotencyReplayed") } : {}),
+    "Signalbox-Started": headerReference("Started"),
   }
   const done = { description: "Done", headers, content: { "application/json": { schema } } }
   if (operation.effect === "read") return { "200": done }

@@ -96,6 +96,8 @@ export type OutputOf<O> = O extends OperationDeclaration<z.ZodObject, infer R> ?
 export interface Done<T> {
   readonly status: "done"
   readonly value: T
+  /** Where the runs of actions can be read that rules have started because of it: paths. Absent where there are none. */
+  readonly started?: readonly string[]
 }
 export interface Held {
   readonly status: "held"

@@ -1,3 +1,4 @@
+import { actionsOperations } from "./actions/operations.ts"
 import { approvalsOperations } from "./approvals/operations.ts"
 import { artifactsOperations } from "./artifacts/operations.ts"
 import { auditOperations } from "./audit/operations.ts"
@@ -32,6 +33,7 @@ export const operations: readonly AnyOperation[] = [
   ...gatewayOperations,
   ...triggersOperations,
   ...rulesOperations,
+  ...actionsOperations,
 ]
 
 const byName = new Map(operations.map((operation) => [operation.name, operation]))

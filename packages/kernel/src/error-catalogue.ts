@@ -763,6 +763,37 @@ export const errorCatalogue = {
     "Make the data fit the trigger's schema; `signalbox triggers get` shows it.",
   ),
   "triggers.too-many": entry("conflict", "Remove what is not needed any more; the limit is named in the message."),
+  // What rules set going
+  "actions.not-found": entry(
+    "not-found",
+    "Check the run's id with `signalbox actions list`; runs are kept for 30 days after their end.",
+  ),
+  "actions.wrong-state": entry(
+    "conflict",
+    "`signalbox actions get` shows the run's state: only some of them allow this.",
+  ),
+  "actions.queue-full": entry(
+    "limited",
+    "Too many runs wait; see what holds them up with `signalbox actions list --state failed`, or give the rule a limit.",
+    true,
+  ),
+  "actions.author-refused": entry(
+    "forbidden",
+    "The rule's author was disabled, revoked or has expired: put the rule again as somebody who may do what it does.",
+  ),
+  "actions.rule-removed": entry("conflict", "The rule was removed after it fired; nothing has to be done."),
+  "actions.loop-stopped": entry(
+    "conflict",
+    "Rules set each other going: `signalbox why` with the run's id shows the chain; narrow a condition of one of them.",
+  ),
+  "actions.cancelled": entry(
+    "conflict",
+    "Somebody cancelled the run before its call was made; nothing has to be done.",
+  ),
+  "actions.not-approved": entry(
+    "conflict",
+    "The call that waited for an approval was denied, cancelled or has expired.",
+  ),
 
   // Calls to the outside
   "egress.invalid-url": entry("invalid", "Give an http: or https: URL with a host and without user and password."),

@@ -49,6 +49,7 @@ export const idPrefixes = {
   trigger: "trg",
   triggerFiring: "tfr",
   rule: "rul",
+  action: "act",
 } as const
 
 export type IdKind = keyof typeof idPrefixes
@@ -66,6 +67,20 @@ export function encodeBase32(bytes: Uint8Array): string {
     value &= 31
   }
   return text
+}
+
+/** The 16 bytes of such a text; undefined where it is none. */
+export function decodeBase32(text: string): Uint8Array | undefined {
+  if (text.length !== 26) return undefined
+  let value = 0n
+  for (const character of text) {
+    const digit = alphabet.indexOf(character)
+    if (digit === -1) return undefined
+    value = (value << 5n) | BigInt(digit)
+  }
+  const bytes = new Uint8Array(16)
+  for (let index = 15; index >= 0; index--, value >>= 8n) bytes[index] = Number(value & 255n)
+  return value === 0n ? bytes : undefined
 }
 
 /**

@@ -18,6 +18,7 @@ interface Answer {
   readonly status: number
   readonly body: string
   readonly location: string | undefined
+  readonly started: string | undefined
   readonly retryAfterSeconds: number | undefined
 }
 
@@ -56,6 +57,7 @@ async function attemptCall(
       status: response.statusCode ?? 0,
       body: await readText(response),
       location: header(response, "location"),
+      started: header(response, "signalbox-started"),
       retryAfterSeconds: Number.isFinite(retryAfter) && retryAfter > 0 ? retryAfter : undefined,
     }
   } catch (error) {
@@ -80,7 +82,8 @@ function readValue(answer: Answer, url: URL): unknown {
 
 function readReply(answer: Answer, url: URL): unknown {
   const value = readValue(answer, url)
-  if (answer.status !== 202) return { status: "done", value }
+  if (answer.status !== 202)
+    return { status: "done", value, ...(answer.started ? { started: answer.started.split(/,\s*/) } : {}) }
   const body = value as { requestUrl?: unknown }
   return { status: "held", requestUrl: typeof body.requestUrl === "string" ? body.requestUrl : (answer.location ?? "") }
 }

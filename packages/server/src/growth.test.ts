@@ -12,6 +12,7 @@ import { rulesLimits } from "@signalbox/contracts/rules/rule-document"
 import { limits } from "@signalbox/contracts/schemas"
 import { secretLimits } from "@signalbox/contracts/secrets/operations"
 import { triggerLimits } from "@signalbox/contracts/triggers/trigger-limits"
+import { stormGroupsMax } from "@signalbox/rules/storm-control"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { startServerFixture, type ServerFixture } from "./http/edge.fixture.ts"
 import { packageChangesKeptMax } from "./services/fleet/package-change-store.ts"
@@ -33,6 +34,10 @@ const fewRows = "a few rows for the installation, which no call adds to"
 
 const bounds: Readonly<Record<string, Bound>> = {
   accounts: { because: "no operation makes accounts: the installation's first start does" },
+  action_groups: { most: stormGroupsMax },
+  action_inbox: { task: "actions.retention" },
+  action_rules: { task: "actions.retention" },
+  action_runs: { task: "actions.retention" },
   agent_inbox: { task: "workflows.inbox-retention" },
   agent_outbox: { task: "fleet.relay-retention" },
   agent_probes: { task: "fleet.relay-retention" },

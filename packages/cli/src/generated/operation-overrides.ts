@@ -53,6 +53,7 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "associations.remove": { aliases: ["delete"] },
   "approval-groups.remove": { aliases: ["delete"] },
   "templates.remove": { aliases: ["delete"] },
+  "actions.get": { aliases: ["show"] },
   "auth.can": {
     positionals: ["operation"],
     aliases: ["can-i"],
@@ -144,6 +145,7 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
 
 /** Operations that no person calls by hand, and why. */
 export const operationsWithoutCommand: Readonly<Record<string, string>> = {
+  "actions.perform": "the router hands over by it what rules ask for",
   "approval-groups.apply": "`signalbox apply -f` calls it: members don't fit into options",
   "artifacts.begin": "`signalbox artifacts push` calls it",
   "artifacts.download": "agents fetch it; it answers with bytes",
@@ -187,6 +189,7 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
 /** What each noun is, for help. */
 export const nounSummaries: Readonly<Record<string, string>> = {
   accounts: "Tenants of this installation",
+  actions: "What rules have set going: runs of their actions, and what storm control held back",
   "approval-groups": "Who answers at a level of an approval",
   "approval-results": "What a backend sees of its own requests",
   approvals: "Requests that wait for a yes, and their votes",

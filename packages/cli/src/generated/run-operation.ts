@@ -1,4 +1,4 @@
-import { type AnyOperation, type Reply, secretShownOnce } from "@signalbox/contracts/operation"
+import { type AnyOperation, type Done, type Reply, secretShownOnce } from "@signalbox/contracts/operation"
 import type { Client } from "@signalbox/sdk/client"
 import type { CommandContext } from "../command.ts"
 import { exitCodes } from "../exit-codes.ts"
@@ -24,13 +24,25 @@ export async function runOperation(context: CommandContext, operation: AnyOperat
   if (operation.effect === "change") {
     const reply = (await client.call(operation, run.input)) as unknown as Reply<unknown>
     if (reply.status === "held") return await showHeld(context, reply.requestUrl)
-    return await showValue(context, operation, { value: reply.value, run })
+    return await showDone(context, operation, { ...reply, run })
   }
   return await showValue(context, operation, { value: await client.call(operation, run.input), run })
 }
 
 export function isPaged(operation: AnyOperation): boolean {
   return operation.effect === "read" && "cursor" in operation.input.shape
+}
+
+/** With the runs that rules have started because of it. */
+async function showDone(
+  context: CommandContext,
+  operation: AnyOperation,
+  { value, started = [], run }: Done<unknown> & { readonly run: OperationRun },
+): Promise<number> {
+  const isNamed = context.json && started.length > 0 && typeof value === "object" && value !== null
+  const code = await showValue(context, operation, { value: isNamed ? { ...value, started } : value, run })
+  if (!context.json) for (const path of started) await printLine(context.io.stderr, `a rule started ${path}`)
+  return code
 }
 
 async function showValue(

@@ -81,6 +81,9 @@ export const permissions = [
   "triggers.read",
   "triggers.write",
   "triggers.fire",
+  "actions.read",
+  "actions.control",
+  "actions.perform",
 ] as const
 
 export type Permission = (typeof permissions)[number]
@@ -107,6 +110,7 @@ const viewer: readonly Permission[] = [
   "signals.read",
   "hooks.read",
   "triggers.read",
+  "actions.read",
 ]
 const operator: readonly Permission[] = [
   ...viewer,
@@ -128,6 +132,7 @@ const operator: readonly Permission[] = [
   "signals.write",
   "triggers.write",
   "triggers.fire",
+  "actions.control",
 ]
 const admin: readonly Permission[] = [
   ...operator,
@@ -179,6 +184,8 @@ export const roles = {
   agent: ["sessions.open", "artifacts.download", "executions.evidence"],
   /** Held by the gate stage: keeps calls until they are approved, records those that skip calendars. */
   gate: ["approvals.hold", "calendars.break-glass"],
+  /** Held by the router where it hands over what rules ask for. */
+  performer: ["actions.perform"],
   /** Held by services that tell somebody of what they do. */
   notifier: ["notifications.deliver"],
   /** Held by the address of a calendar feed. */

@@ -59,6 +59,7 @@ export interface ServerFixtureOptions extends Partial<
     | "destination"
     | "signingKey"
     | "trustedSigners"
+    | "rules"
   >
 > {
   readonly callsPerSecondMax?: number
@@ -106,12 +107,8 @@ async function startServerOn(
     : pino({ level: process.env["TEST_LOG"] ?? "silent" }, pino.destination(2))
   let platformKey = knownKey
   const composition = await compose({
-    database: test.database,
-    connection: test.connection,
-    clock,
-    random: systemRandom,
-    logger,
-    serverId: id,
+    ...{ database: test.database, connection: test.connection },
+    ...{ clock, random: systemRandom, logger, serverId: id },
     publicUrl: "http://127.0.0.1",
     blobs: { store, bytesMax: blobsBytesMax },
     masterKey: masterKeyInMemory,

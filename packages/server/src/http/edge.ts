@@ -13,6 +13,7 @@ import type { WebSocket } from "ws"
 import type { OpenedSocket } from "../router/handler.ts"
 import { RawContent } from "../router/raw-content.ts"
 import type { CallReceiver } from "../router/forwarded-call.ts"
+import type { Started } from "../router/follow-stage.ts"
 import type { Router, RouterReply } from "../router/router.ts"
 import { addAnswerPages } from "./answer-pages.ts"
 import { bearerOf } from "./bearer.ts"
@@ -40,6 +41,8 @@ export interface EdgeOptions extends ListenerOptions {
   /** Documents that anybody may read: the OpenAPI file, schemas, the CA certificate, health. */
   readonly documents: ReadonlyMap<string, PublicDocument>
 }
+
+const startedShownMax = 50
 
 export interface PublicDocument {
   readonly mediaType: string
@@ -171,6 +174,7 @@ async function respond(
     void reply.header("signalbox-rules", result.ruledBy.map(({ rule, version }) => `${rule}@${version}`).join(", "))
   if ("partial" in result && result.partial)
     void reply.header("signalbox-partial", result.partial.map(({ place, code }) => `${place}=${code}`).join(", "))
+  if ("started" in result && result.started) setStarted(reply, result.started)
   switch (result.effect) {
     case "read":
       if (result.value instanceof RawContent) {
@@ -189,6 +193,14 @@ async function respond(
     case "session":
       throw new AppError("request.invalid-input", `${call.operation} needs a WebSocket upgrade`)
   }
+}
+
+/** The runs that rules have started; of very many the first, and where all are listed: clients bound their headers. */
+function setStarted(reply: FastifyReply, { event, runs }: Started): void {
+  if (runs.length === 0) return
+  const shown = runs.slice(0, startedShownMax).map((id) => `/v1/actions/${id}`)
+  const all = runs.length > startedShownMax ? [`/v1/actions?trigger=${event}`] : []
+  void reply.header("signalbox-started", [...shown, ...all].join(", "))
 }
 
 /** Waits as long as the caller prefers: then the answer is the call's own, and 202 where it is still held. */

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto"
 import { signVoteKeyClaim } from "@signalbox/attestation/member-vote"
 import { findVoteKey, newVoteKeyPem } from "@signalbox/attestation/vote-key"
+import { actionsPerform } from "@signalbox/contracts/actions/operations"
 import { breakGlassReviewsOpen } from "@signalbox/contracts/calendars/break-glass-reviews"
 import { operations } from "@signalbox/contracts/operations"
 import { pathFields, type AnyOperation } from "@signalbox/contracts/operation"
@@ -74,6 +75,7 @@ const secretsOfOne = [
   "hook",
   "trigger",
   "rule",
+  "action",
 ].map((what) => `secret-${what}-of-one`)
 
 let server: ServerFixture
@@ -234,7 +236,15 @@ async function fillCalendars(key: string): Promise<Record<string, string>> {
     },
     { account: "one", service: "approvals", roles: ["gate"], cause: "req_1", depth: 0 },
   )
-  return { feed: feed.body["id"] as string, review: review.id }
+  const action = await server.composition.router.call(
+    actionsPerform,
+    {
+      ...{ rule: "own", operation: "groups.put", author: "key:x", input: { name: "secret-action-of-one" } },
+      trigger: { id: "evt_1", type: "node.enrolled", subject: "x" },
+    },
+    { account: "one", service: "router", roles: ["performer"], cause: "req_1", depth: 0 },
+  )
+  return { feed: feed.body["id"] as string, review: review.id, action: action.id }
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
@@ -328,6 +338,8 @@ const bodies: Record<string, unknown> = {
   "executions.resize": { concurrency: 2 },
   "executions.retry": {},
   "executions.rollback": {},
+  "actions.cancel": {},
+  "actions.redrive": {},
 }
 
 describe("X2: every operation is refused", () => {
@@ -457,6 +469,7 @@ async function snapshot(): Promise<unknown> {
     database.query("select name, version from rules where account = 'one'"),
     database.query("select name, version from catalog_portfolios where account = 'one'"),
     database.query("select id, version from catalog_instances where account = 'one'"),
+    database.query("select id, redrives from action_runs where account = 'one'"),
     database.query("select version, document from routing_map_versions order by version"),
     database.query("select name, version from external_services where account = 'one'"),
     database.query("select name, version from signals where account = 'one'"),

@@ -3,6 +3,7 @@ import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Database } from "../storage/database.ts"
 import { appendEvents } from "../storage/outbox.ts"
+import { actionRunId } from "./action-run-id.ts"
 import { withoutSecrets } from "./call-digest.ts"
 import type { NewEvent } from "./handler.ts"
 import { RawContent } from "./raw-content.ts"
@@ -24,6 +25,11 @@ export interface Started {
   /** The event that the firings' actions come from. */
   readonly event: string
   readonly firings: readonly Firing[]
+  /**
+   * The runs of their actions, by id: they are queued in a moment. Not those of rules with a limit, since only the events
+   * before and after decide whether they fire.
+   */
+  readonly runs: readonly string[]
 }
 
 interface FollowOptions {
@@ -52,7 +58,7 @@ export async function followChange(
   const { operation, caller, input } = call
   const data: OperationDone = { operation, caller, input, output: fitting(output), firings }
   return {
-    started: { event: id, firings },
+    started: { event: id, firings, runs: await findRuns(options.rules, context.account, { event: id, firings }) },
     event: {
       id,
       aggregate: context.requestId,
@@ -62,6 +68,21 @@ export async function followChange(
       data: { ...data },
     },
   }
+}
+
+async function findRuns(
+  rules: RuleMatcher,
+  account: string,
+  { event, firings }: Pick<Started, "event" | "firings">,
+): Promise<string[]> {
+  const found = await Promise.all(firings.map((firing) => rules.find(account, firing)))
+  return found.flatMap((published) => {
+    if (!published || published.definition.limit) return []
+    const { rule, definition } = published
+    return definition.do.flatMap((action, number) =>
+      action.operation === undefined ? [] : [actionRunId(event, { rule, number })],
+    )
+  })
 }
 
 /** After a call that changed nothing here: a small transaction of its own. */

@@ -35,7 +35,7 @@ export interface ForwardedOnce {
 export interface ForwardedReply {
   readonly value: unknown
   readonly repeated: boolean
-  readonly started?: { readonly event: string; readonly firings: readonly Firing[] }
+  readonly started?: { readonly event: string; readonly firings: readonly Firing[]; readonly runs: readonly string[] }
 }
 
 /** Sends calls to other processes. */

@@ -225,19 +225,16 @@ class Worker {
     const [only, ...others] = events
     if (only !== undefined && others.length === 0) return await this.#handle(consumer, only, helpers)
     const context = this.#contextOf(helpers)
-    const failed = await mapBounded(events, eventsAtOnceMax, (event) =>
-      consumer.handle(event, context).then(
-        () => [],
-        (error: unknown) => {
-          const { name } = consumer
-          this.#options.logger?.warn(
-            { consumer: name, event: event.id, reason: String(error) },
-            "handling an event failed",
-          )
-          return [event]
-        },
-      ),
-    )
+    const failing = (failed: readonly DeliveredEvent[]) => (error: unknown) => {
+      const about = { consumer: consumer.name, event: failed[0]?.id, count: failed.length, reason: String(error) }
+      this.#options.logger?.warn(about, "handling events failed")
+      return failed
+    }
+    const failed = consumer.handleTogether
+      ? [await consumer.handleTogether(events, context).then(() => [], failing(events))]
+      : await mapBounded(events, eventsAtOnceMax, (event) =>
+          consumer.handle(event, context).then(() => [], failing([event])),
+        )
     await addEventJobs(
       this.#options.database,
       failed.flat().map((event) => eventJob(consumer, [event], failedEventMilliseconds)),

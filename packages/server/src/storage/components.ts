@@ -17,4 +17,5 @@ export const components = [
   "gateway",
   "metering",
   "triggers",
+  "actions",
 ] as const

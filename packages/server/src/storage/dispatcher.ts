@@ -23,6 +23,8 @@ export interface Consumer {
    */
   readonly eventsPerJobMax?: number
   handle(event: DeliveredEvent, context: ConsumerContext): Promise<void>
+  /** In the place of `handle`, where the events of a job are cheaper together: where it fails all of them have failed. */
+  handleTogether?(events: readonly DeliveredEvent[], context: ConsumerContext): Promise<void>
 }
 
 export interface ConsumerContext {

@@ -1,3 +1,4 @@
+import { actionSentence } from "./action-sentence.ts"
 import { approvalSentence } from "./approval-sentence.ts"
 
 /** A call that changed something, or was refused for lack of authority. */
@@ -82,7 +83,7 @@ export function tellStory(
 }
 
 export function sentence(event: StoryEvent): string {
-  const told = approvalSentence(event)
+  const told = approvalSentence(event) ?? actionSentence(event)
   if (told !== undefined) return told
   const [noun = "", happened = ""] = event.type.split(".")
   const data = record(event.data)

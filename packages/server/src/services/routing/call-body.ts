@@ -60,5 +60,5 @@ export const callAnswer = z.object({
   requestId: z.string(),
   value: z.unknown(),
   repeated: z.boolean(),
-  started: z.object({ event: z.string(), firings: z.array(firing) }).optional(),
+  started: z.object({ event: z.string(), firings: z.array(firing), runs: z.array(z.string()).default([]) }).optional(),
 })

@@ -1,0 +1,120 @@
+/** What a published rule's firing comes to: its limits and its actions, compiled once for each version. */
+import type { RuleDefinition } from "@signalbox/contracts/rules/rule-document"
+import { compileExpression, type Expression } from "@signalbox/expressions/compile-expression"
+import type { VariableType } from "@signalbox/expressions/variable-type"
+import { canonicalJson } from "@signalbox/kernel/canonical-json"
+import { toInstant } from "@signalbox/kernel/clock"
+import { getDuration } from "@signalbox/kernel/duration"
+import type { Correlation } from "@signalbox/rules/correlation"
+import { compileInputTemplate, type InputTemplate } from "@signalbox/rules/input-template"
+import type { FiringBudget } from "@signalbox/rules/storm-budget"
+import type { StormLimit } from "@signalbox/rules/storm-control"
+import { createHash } from "node:crypto"
+import { operationDoneType, type OperationDone, type PublishedRule } from "../../router/rule-ports.ts"
+import { performingLimits } from "./action-limits.ts"
+import type { TakenEvent } from "./taken-event.ts"
+
+export interface PlannedAction {
+  /** Its place in the rule's `do`. */
+  readonly number: number
+  readonly operation: string
+  /** @throws expressions.invalid where this server does not understand it */
+  readonly template: () => InputTemplate
+}
+
+export interface RulePlan {
+  readonly rule: string
+  readonly version: number
+  readonly author: string
+  readonly limit: StormLimit | undefined
+  readonly correlation: Correlation | undefined
+  readonly budget: FiringBudget
+  readonly actions: readonly PlannedAction[]
+  /** The group that an event belongs to. @throws expressions.invalid, expressions.evaluation-failed */
+  groupOf(event: TakenEvent): string
+}
+
+/** What groupings and inputs may use; which of them there are depends on what set the rule going. */
+const variables: Readonly<Record<string, VariableType>> = {
+  event: {
+    fields: {
+      id: "string",
+      type: "string",
+      subject: "string",
+      time: "timestamp",
+      cause: "string",
+      depth: "int",
+      principal: "string",
+      data: "dyn",
+    },
+  },
+  operation: "string",
+  input: "dyn",
+  output: "dyn",
+  caller: "dyn",
+}
+
+const expressions = new Map<string, Expression>()
+const templates = new Map<string, InputTemplate>()
+
+export function planRule({ rule, version, author, definition }: PublishedRule): RulePlan {
+  const by = definition.limit?.by ?? definition.correlate?.by ?? []
+  return {
+    ...{ rule, version, author },
+    limit: limitOf(definition),
+    correlation: correlationOf(definition),
+    budget: { firings: definition.budget.firings, withinMilliseconds: getDuration(definition.budget.within) },
+    actions: definition.do.flatMap(({ operation, input }, number) =>
+      operation === undefined ? [] : [{ number, operation, template: () => templateOf(input ?? {}) }],
+    ),
+    groupOf(event) {
+      if (by.length === 0) return ""
+      const data = dataOf(event)
+      const values = by.map((text) => expressionOf(text).evaluate(data))
+      return createHash("sha256").update(canonicalJson(values)).digest("base64url")
+    },
+  }
+}
+
+/** What the expressions of a rule see of an event; of a call that was carried out also the call. */
+export function dataOf(event: TakenEvent): Readonly<Record<string, unknown>> {
+  const shown = { ...event, time: toInstant(event.time) }
+  if (event.type !== operationDoneType) return { event: shown }
+  const { operation, input, output, caller } = event.data as OperationDone
+  return { event: shown, operation, input, output, caller }
+}
+
+function limitOf({ limit }: RuleDefinition): StormLimit | undefined {
+  if (limit?.onceWithin !== undefined) return { kind: "once-within", withinMilliseconds: getDuration(limit.onceWithin) }
+  if (limit?.onceAfter !== undefined) return { kind: "once-after", quietMilliseconds: getDuration(limit.onceAfter) }
+  if (limit?.threshold === undefined) return undefined
+  const { count, within } = limit.threshold
+  return { kind: "threshold", count, withinMilliseconds: getDuration(within) }
+}
+
+function correlationOf({ correlate }: RuleDefinition): Correlation | undefined {
+  if (!correlate) return undefined
+  const kind = correlate.all ? "all" : correlate.any ? "any" : "none"
+  return {
+    kind,
+    membersCount: correlate.all?.length ?? 0,
+    withinMilliseconds: getDuration(correlate.within),
+  }
+}
+
+function expressionOf(text: string): Expression {
+  return kept(expressions, text, () => compileExpression(text, { variables, resultType: "any" }))
+}
+
+function templateOf(input: unknown): InputTemplate {
+  return kept(templates, JSON.stringify(input), () => compileInputTemplate(input, variables))
+}
+
+function kept<T>(all: Map<string, T>, key: string, make: () => T): T {
+  const known = all.get(key)
+  if (known !== undefined) return known
+  const made = make()
+  if (all.size >= performingLimits.compiledMax) all.clear()
+  all.set(key, made)
+  return made
+}

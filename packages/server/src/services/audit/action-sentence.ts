@@ -1,0 +1,22 @@
+import type { StoryEvent } from "./model.ts"
+
+const endings: Readonly<Record<string, string>> = {
+  "action.finished": "succeeded",
+  "action.held": "waits for an approval",
+  "action.dead": "was given up",
+  "action.cancelled": "was cancelled",
+  "action.redriven": "is tried again",
+  "action.stopped": "was stopped",
+}
+
+/** What happened to a run of a rule's action, in words; undefined for other events. */
+export function actionSentence({ type, data }: Pick<StoryEvent, "type" | "data">): string | undefined {
+  if (!type.startsWith("action.") || typeof data !== "object" || data === null) return undefined
+  const texts = Object.entries(data).filter((entry): entry is [string, string] => typeof entry[1] === "string")
+  const { rule, operation, eventType, started, requestUrl, reason } = Object.fromEntries<string | undefined>(texts)
+  if (type === "action.started") return `the rule "${rule ?? ""}" acts on ${eventType ?? ""}: ${operation ?? ""}`
+  const ending = endings[type]
+  if (ending === undefined) return undefined
+  const detail = started ?? requestUrl ?? reason ?? ""
+  return `the action ${operation ?? ""} of the rule "${rule ?? ""}" ${ending}${detail === "" ? "" : `: ${detail}`}`
+}
