@@ -1,0 +1,267 @@
+/**
+ * wrk on an upstream of 200-byte replies, through the router with everything on (key, rules, use) and through proxies that do
+ * less. One contender at a time, in turns; beside requests a second the processor time that each request costs the proxy,
+ * which is what a busy machine can't change.
+ *
+ * `--realtime` runs everything ahead of whatever else the machine does (chrt, as root): with `--once`, for about a minute.
+ */
+import { spawn, spawnSync, type ChildProcess } from "node:child_process"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { connect } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { figuresOf, round, withPostgres, type Connection } from "../measure.ts"
+import { callerOf, processorSecondsOfTree, startServerProcess } from "../server-process.ts"
+
+const connections = 64
+const secondsPerRun = 5
+const warmSeconds = 2
+const runs = process.argv.includes("--once") ? 1 : 5
+const rulesCount = 1_000
+const isRealtime = process.argv.includes("--realtime")
+const ports = { upstream: 18_080, authenticator: 18_081, proxy: 18_090 }
+const reply = "x".repeat(200)
+
+interface Sample {
+  readonly perSecond: number
+  readonly p99Milliseconds: number
+  readonly microsecondsPerRequest: number
+}
+
+/** Something that answers, to be measured: whose processor time counts, and where. */
+interface Target {
+  readonly processId: number
+  readonly url: string
+  readonly header?: string
+  stop(): Promise<void>
+}
+
+function prefixed(command: string, args: readonly string[]): [string, string[]] {
+  return isRealtime ? ["chrt", ["-f", "1", command, ...args]] : [command, [...args]]
+}
+
+function start(command: string, args: readonly string[]): ChildProcess {
+  const [program, all] = prefixed(command, args)
+  return spawn(program, all, { stdio: ["ignore", "ignore", "inherit"] })
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return
+  const ended = new Promise((resolve) => child.once("exit", resolve))
+  child.kill("SIGTERM")
+  await ended
+}
+
+async function untilOpen(port: number): Promise<void> {
+  for (const end = Date.now() + 30_000; Date.now() < end;) {
+    const isOpen = await new Promise<boolean>((resolve) => {
+      const socket = connect(port, "127.0.0.1", () => resolve(true))
+      socket.once("error", () => resolve(false))
+      socket.once("connect", () => socket.destroy())
+    })
+    if (isOpen) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  throw new Error(`nothing listens on port ${port}`)
+}
+
+function nginx(directory: string, name: string, server: string): { args: string[]; write: () => Promise<void> } {
+  const path = join(directory, `${name}.conf`)
+  const text = `daemon off; worker_processes 1; pid ${directory}/${name}.pid; error_log ${directory}/${name}.err;
+events { worker_connections 4096; }
+http { access_log off; keepalive_requests 100000000; client_body_temp_path ${directory}; proxy_temp_path ${directory};
+fastcgi_temp_path ${directory}; uwsgi_temp_path ${directory}; scgi_temp_path ${directory};
+${server} }
+`
+  return { args: ["-c", path, "-p", directory], write: () => writeFile(path, text) }
+}
+
+const pass = `proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection "";`
+const upstreamBlock = `upstream up { server 127.0.0.1:${ports.upstream}; keepalive 256; keepalive_requests 100000000; }`
+
+const nginxConfigurations = {
+  nginx: `${upstreamBlock} server { listen 127.0.0.1:${ports.proxy}; location / { ${pass} } }`,
+  "nginx with auth_request, limit_req and access log": (directory: string) => `${upstreamBlock}
+upstream auth { server 127.0.0.1:${ports.authenticator}; keepalive 256; keepalive_requests 100000000; }
+limit_req_zone $http_authorization zone=calls:10m rate=1000000r/s;
+log_format full '$remote_addr $request $status $body_bytes_sent $request_time';
+server { listen 127.0.0.1:${ports.proxy}; access_log ${directory}/access.log full buffer=64k flush=1s;
+location = /auth { internal; proxy_pass http://auth; proxy_http_version 1.1; proxy_set_header Connection "";
+  proxy_pass_request_body off; proxy_set_header Content-Length ""; }
+location / { auth_request /auth; limit_req zone=calls burst=100000 nodelay; ${pass} } }`,
+}
+
+async function startNginx(directory: string, name: string, server: string): Promise<Target> {
+  const { args, write } = nginx(directory, name, server)
+  await write()
+  const child = start("nginx", args)
+  await untilOpen(ports.proxy)
+  return { processId: child.pid ?? 0, url: `http://127.0.0.1:${ports.proxy}/things`, stop: () => stop(child) }
+}
+
+async function startHaproxy(directory: string): Promise<Target> {
+  const path = join(directory, "haproxy.cfg")
+  const lines = [
+    "global",
+    "  nbthread 1",
+    "  maxconn 4096",
+    "defaults",
+    "  mode http",
+    "  timeout connect 5s",
+    "  timeout client 60s",
+    "  timeout server 60s",
+    "  http-reuse always",
+    "frontend in",
+    `  bind 127.0.0.1:${ports.proxy}`,
+    "  default_backend up",
+    "backend up",
+    `  server one 127.0.0.1:${ports.upstream}`,
+  ]
+  await writeFile(path, `${lines.join("\n")}\n`)
+  const child = start("haproxy", ["-f", path])
+  await untilOpen(ports.proxy)
+  return { processId: child.pid ?? 0, url: `http://127.0.0.1:${ports.proxy}/things`, stop: () => stop(child) }
+}
+
+async function startNodeProxy(kind: string): Promise<Target> {
+  const script = fileURLToPath(new URL("proxies.ts", import.meta.url))
+  const child = start(process.execPath, [script, kind, String(ports.proxy), `http://127.0.0.1:${ports.upstream}`])
+  await untilOpen(ports.proxy)
+  return { processId: child.pid ?? 0, url: `http://127.0.0.1:${ports.proxy}/things`, stop: () => stop(child) }
+}
+
+const thingsDocument = {
+  openapi: "3.1.0",
+  info: { title: "Things", version: "1" },
+  paths: { "/things": { get: { operationId: "listThings", responses: { 200: { description: "ok" } } } } },
+}
+
+/** With the key checked, 1,000 rules of which none matches, and each call's use written down. */
+async function startOurs(connection: Connection): Promise<Target> {
+  const flags = { "calls-per-second": "1000000", "egress-allow": "127.0.0.1" }
+  const server = await startServerProcess({ connection, flags })
+  const { call, close } = callerOf(server)
+  await call("services.put", {
+    name: "bench",
+    document: thingsDocument,
+    upstreams: [{ url: `http://127.0.0.1:${ports.upstream}` }],
+  })
+  const { items } = await call<{ items: ReadonlyArray<{ name: string }> }>("operations.list", {})
+  if (items.some(({ name }) => name === "rules.put")) {
+    for (let n = 0; n < rulesCount; n++) {
+      const on = [{ operation: n % 2 === 0 ? "ext.bench.other" : "ext.bench.listThings", phase: "before" }]
+      const when = `size(caller.roles) > ${1_000 + n}`
+      await call("rules.put", { name: `rule-${n}`, on, when, do: [{ deny: { reason: "never" } }] })
+    }
+  } else process.stderr.write("this program has no rules yet: none are asked\n")
+  await close()
+  const processId = server.process.pid ?? 0
+  if (isRealtime) spawnSync("chrt", ["-f", "-a", "-p", "1", String(processId)])
+  return {
+    processId,
+    url: `${server.url}/x/bench/things`,
+    header: `Authorization: Bearer ${server.key}`,
+    stop: () => server.stop(),
+  }
+}
+
+function wrk(target: Pick<Target, "url" | "header">, seconds: number): { requests: number; p99: number; perSecond: number } {
+  const header = target.header === undefined ? [] : ["-H", target.header]
+  const args = ["-t1", `-c${connections}`, `-d${seconds}s`, "--latency", ...header, target.url]
+  const { stdout } = spawnSync(...prefixed("wrk", args), { encoding: "utf8" })
+  const requests = Number(/(\d+) requests in/.exec(stdout)?.[1] ?? 0)
+  const perSecond = Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1] ?? 0)
+  const [, value = "0", unit = "ms"] = /99%\s+([\d.]+)(us|ms|s)/.exec(stdout) ?? []
+  const milliseconds = Number(value) * ({ us: 0.001, ms: 1, s: 1000 }[unit] ?? 1)
+  if (/Non-2xx|Socket errors/.test(stdout) || requests === 0) throw new Error(`${target.url}: ${stdout}`)
+  return { requests, p99: milliseconds, perSecond }
+}
+
+function measure(target: Target): Sample {
+  wrk(target, warmSeconds)
+  const before = processorSecondsOfTree(target.processId)
+  const { requests, p99, perSecond } = wrk(target, secondsPerRun)
+  const seconds = processorSecondsOfTree(target.processId) - before
+  return { perSecond, p99Milliseconds: p99, microsecondsPerRequest: (seconds / requests) * 1e6 }
+}
+
+const directory = await mkdtemp(join(tmpdir(), "signalbox-bench-gateway-"))
+const answering = (port: number) => `server { listen 127.0.0.1:${port}; location / { return 200 "${reply}"; } }`
+const upstreamServer = nginx(directory, "upstream", answering(ports.upstream) + answering(ports.authenticator))
+await upstreamServer.write()
+const upstream = start("nginx", upstreamServer.args)
+const samples = new Map<string, Sample[]>()
+try {
+  await untilOpen(ports.upstream)
+  await withPostgres(async (fresh) => {
+    const contenders: Array<[name: string, start: () => Promise<Target>]> = [
+      ["ours", async () => startOurs(await fresh())],
+      ["bare undici proxy", () => startNodeProxy("undici")],
+      ["@fastify/http-proxy", () => startNodeProxy("fastify")],
+      ["http-proxy-middleware", () => startNodeProxy("middleware")],
+      ["HAProxy", () => startHaproxy(directory)],
+      ["nginx", () => startNginx(directory, "nginx", nginxConfigurations.nginx)],
+      [
+        "nginx with auth_request, limit_req and access log",
+        () =>
+          startNginx(directory, "full", nginxConfigurations["nginx with auth_request, limit_req and access log"](directory)),
+      ],
+      [
+        "upstream alone",
+        () =>
+          Promise.resolve({
+            processId: upstream.pid ?? 0,
+            url: `http://127.0.0.1:${ports.upstream}/things`,
+            stop: () => Promise.resolve(),
+          }),
+      ],
+    ]
+    for (let run = 0; run < runs; run++) {
+      for (const [name, startContender] of contenders) {
+        const target = await startContender()
+        const sample = measure(target)
+        await target.stop()
+        samples.set(name, [...(samples.get(name) ?? []), sample])
+        const { perSecond, microsecondsPerRequest, p99Milliseconds } = sample
+        process.stderr.write(
+          `run ${run + 1}: ${name}: ${round(perSecond)}/s, ${round(microsecondsPerRequest)} us of processor time a request, p99 ${round(p99Milliseconds)} ms\n`,
+        )
+      }
+    }
+  })
+} finally {
+  await stop(upstream)
+  await rm(directory, { recursive: true, force: true })
+}
+
+function rowOf(name: string) {
+  const all = samples.get(name) ?? []
+  const of = (member: keyof Sample) => figuresOf(all.map((sample) => sample[member]))
+  return {
+    ...of("perSecond"),
+    microsecondsPerRequest: of("microsecondsPerRequest"),
+    p99Milliseconds: of("p99Milliseconds").median,
+  }
+}
+const ours = rowOf("ours")
+const bare = rowOf("bare undici proxy")
+const fastify = rowOf("@fastify/http-proxy")
+const peers = [...samples.keys()].filter((name) => name !== "ours" && name !== "upstream alone")
+const floor = rowOf("upstream alone")
+process.stdout.write(
+  `${JSON.stringify({
+    bench: "gateway",
+    runs,
+    unit: "requests/s",
+    connections,
+    realtime: isRealtime,
+    ours,
+    peers: peers.map((name) => ({ name, ...rowOf(name) })),
+    floor: { name: "the upstream alone: what no proxy can exceed", ...floor },
+    ratioToFastifyHttpProxy: round(ours.median / fastify.median),
+    processorTimeToBareUndici: round(ours.microsecondsPerRequest.median / bare.microsecondsPerRequest.median),
+    addedP99Milliseconds: round(ours.p99Milliseconds - floor.p99Milliseconds),
+  })}\n`,
+)
+process.exit(0)
