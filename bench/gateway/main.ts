@@ -166,7 +166,10 @@ async function startOurs(connection: Connection): Promise<Target> {
   }
 }
 
-function wrk(target: Pick<Target, "url" | "header">, seconds: number): { requests: number; p99: number; perSecond: number } {
+function wrk(
+  target: Pick<Target, "url" | "header">,
+  seconds: number,
+): { requests: number; p99: number; perSecond: number } {
   const header = target.header === undefined ? [] : ["-H", target.header]
   const args = ["-t1", `-c${connections}`, `-d${seconds}s`, "--latency", ...header, target.url]
   const { stdout } = spawnSync(...prefixed("wrk", args), { encoding: "utf8" })
@@ -205,7 +208,11 @@ try {
       [
         "nginx with auth_request, limit_req and access log",
         () =>
-          startNginx(directory, "full", nginxConfigurations["nginx with auth_request, limit_req and access log"](directory)),
+          startNginx(
+            directory,
+            "full",
+            nginxConfigurations["nginx with auth_request, limit_req and access log"](directory),
+          ),
       ],
       [
         "upstream alone",
@@ -220,8 +227,9 @@ try {
     for (let run = 0; run < runs; run++) {
       for (const [name, startContender] of contenders) {
         const target = await startContender()
-        const sample = measure(target)
-        await target.stop()
+        const sample = await Promise.resolve(target)
+          .then(measure)
+          .finally(() => target.stop())
         samples.set(name, [...(samples.get(name) ?? []), sample])
         const { perSecond, microsecondsPerRequest, p99Milliseconds } = sample
         process.stderr.write(

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from "node:crypto"
+import { hash, timingSafeEqual } from "node:crypto"
 import { encodeBase32 } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 
@@ -40,5 +40,5 @@ export function isSameHash(a: string, b: string): boolean {
 }
 
 function hashSecret(secret: string): string {
-  return createHash("sha256").update(secret).digest("hex")
+  return hash("sha256", secret, "hex")
 }

@@ -94,7 +94,11 @@ describe("an upstream that fails", () => {
   })
 
   test("what is no HTTP, or has a header that can't be passed on, is told as no reply", async () => {
-    const replies = ["SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\nX-Bad: a\u0001b\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 200 OK\r\nbad header\r\n\r\n"]
+    const replies = [
+      "SSH-2.0-x\r\n",
+      "HTTP/1.1 200 OK\r\nX-Bad: a\u0001b\r\nContent-Length: 0\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
+    ]
     for (const [index, reply] of replies.entries()) {
       const url = await badUpstream((socket) => socket.end(reply))
       await register(server, key, { name: `odd-${index}`, urls: [url], retries: 0 })
