@@ -8,7 +8,17 @@ import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
 const here = fileURLToPath(new URL(".", import.meta.url))
-const names = ["orchestrator", "api", "footprint", "fleet", "relay", "rollout", "approvals", "rules", "gateway"] as const
+const names = [
+  "orchestrator",
+  "api",
+  "footprint",
+  "fleet",
+  "relay",
+  "rollout",
+  "approvals",
+  "rules",
+  "gateway",
+] as const
 
 const [name = "", ...rest] = process.argv.slice(2)
 if (!names.some((known) => known === name)) {
