@@ -49,7 +49,7 @@ import { startBackgroundQueue } from "./storage/background-queue.ts"
 import type { Connection, Database } from "./storage/database.ts"
 import type { Expander } from "./storage/outbox.ts"
 import { newSigningKey, type SigningKey } from "./storage/signing-key.ts"
-import { stopParts } from "./stop-parts.ts"
+import { servicesStopLimits, stopParts } from "./stop-parts.ts"
 import { storageRetention } from "./storage/retention.ts"
 
 /**
@@ -367,7 +367,7 @@ async function startParts(
     () => parts.watcher.stop(),
     () => parts.notifier.close(),
   ]
-  const stop = (): Promise<void> => stopParts(stops, logger)
+  const stop = (): Promise<void> => stopParts(stops, logger, servicesStopLimits)
   try {
     const background = await startBackgroundQueue({
       connection,

@@ -25,7 +25,7 @@ import { openSigningKey } from "./storage/signing-key.ts"
 import { migrate } from "./storage/migrator.ts"
 import { openBlobStore } from "./storage/open-blob-store.ts"
 import { startPrivatePostgres } from "./storage/private-postgres.ts"
-import { stopParts } from "./stop-parts.ts"
+import { serverStopLimits, stopParts } from "./stop-parts.ts"
 import { systemClock, systemRandom } from "./system.ts"
 
 /**
@@ -52,7 +52,7 @@ const loopback = /^(?:127(?:\.\d{1,3}){3}|::1|localhost)$/
 export async function startServer(settings: Settings): Promise<RunningServer> {
   const logger = pino({ level: settings.logLevel, base: null }, pino.destination(2))
   const stops: Array<() => Promise<void>> = []
-  const stopAll = (): Promise<void> => stopParts(stops, logger)
+  const stopAll = (): Promise<void> => stopParts(stops, logger, serverStopLimits)
   try {
     return await startParts(settings, logger, { stops, stopAll })
   } catch (error) {
