@@ -166,7 +166,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     ...{ database, clock, random, operations },
     map: () => parts.table.current(),
     authenticators: [...parts.authenticators, approvals.authenticator, triggers.authenticator],
-    rules: options.rules ?? rules.matcher,
+    rules: wire.mapRules(options.rules ?? rules.matcher, () => parts.table.current()),
     gates: approvals.gates,
     elsewhere: { remote: wire.remote, guards: approvals.guards },
     uses: metering.uses,

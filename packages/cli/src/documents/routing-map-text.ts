@@ -7,7 +7,7 @@ export function routingMapText({ destinations, services, routes }: MapDocument):
     kind: "RoutingMap",
     destinations: sorted(destinations, ({ url, ca, state }) => given({ url, ca, state })),
     services: sorted(services, (place) => place),
-    routes: sorted(routes, (route) => given({ services: route.services, merge: route.merge })),
+    routes: sorted(routes, (route) => given({ services: route.services, merge: route.merge, rules: route.rules })),
   })
 }
 

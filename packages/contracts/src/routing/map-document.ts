@@ -33,7 +33,11 @@ const merge = z
 
 const operationName = z.string().regex(/^[a-z]+(?:-[a-z]+)*\.[a-z]+(?:-[a-z]+)*$/, "write an operation's name")
 
-export const routeFields = { services: targets, merge }
+const rules = resourceName
+  .optional()
+  .describe("Which rules service is asked about its calls: `none`, or a destination; left out, the built-in one")
+
+export const routeFields = { services: targets.optional(), merge, rules }
 
 const destination = z
   .strictObject({

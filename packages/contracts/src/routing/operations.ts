@@ -18,6 +18,7 @@ const route = z
     operation: z.string(),
     services: z.array(z.string()).describe("The sub-services that the operation is routed to"),
     merge: z.enum(mergePolicies).optional(),
+    rules: z.string().optional().describe("Absent where it is the built-in rules service"),
     changedAt: instant.optional().describe("Absent where the row is the built-in one"),
     changedBy: z.string().optional(),
   })
@@ -68,7 +69,7 @@ export const routesList = defineOperation({
       .describe("A newer version that this server could not load"),
   }),
   errors: ["request.invalid-cursor"],
-  table: { rows: "items", columns: ["operation", "services", "merge", "changedBy", "changedAt"] },
+  table: { rows: "items", columns: ["operation", "services", "merge", "rules", "changedBy", "changedAt"] },
 })
 
 export const routesPut = defineOperation({

@@ -12,6 +12,8 @@ export interface RoutingMap {
   readonly handlers: ReadonlyMap<string, Handler>
   /** Operations that don't simply go to their handler in this process. */
   readonly remote: ReadonlyMap<string, RemoteRoute>
+  /** Operations about which another rules service is asked than the built-in one, or none. */
+  readonly rules: ReadonlyMap<string, "none" | Destination>
 }
 
 export type MergePolicy = (typeof mergePolicies)[number]
@@ -36,6 +38,7 @@ export interface RouteRow {
   readonly operation: string
   readonly services: readonly string[]
   readonly merge?: MergePolicy | undefined
+  readonly rules?: string | undefined
 }
 
 /** What a map is made of beside its document. */
@@ -66,10 +69,9 @@ const isMovable = ({ effect, rawOutput, name }: AnyOperation): boolean =>
 /** The row of an operation in a map: its own, its service's, or the built-in one. */
 export function rowOf(document: MapDocument, operation: AnyOperation): RouteRow {
   const own = Object.hasOwn(document.routes, operation.name) ? document.routes[operation.name] : undefined
-  if (own) return { operation: operation.name, ...own }
   const moved = Object.hasOwn(document.services, operation.service) ? document.services[operation.service] : undefined
   const place = moved !== undefined && isMovable(operation) ? `@${moved}` : ""
-  return { operation: operation.name, services: [`${operation.service}${place}`] }
+  return { operation: operation.name, ...own, services: own?.services ?? [`${operation.service}${place}`] }
 }
 
 /**
@@ -82,17 +84,19 @@ export function makeRoutingMap(version: number, document: MapDocument, around: M
   checkDestinations(document)
   const handlers = new Map<string, Handler>()
   const remote = new Map<string, RemoteRoute>()
+  const rules = new Map<string, "none" | Destination>()
   for (const handler of around.handlers) {
     const { operation } = handler
     const row = rowOf(document, operation)
     checkRow(document, row, operation)
     if (row.services.length === 0) continue
     handlers.set(operation.name, handler)
+    if (row.rules !== undefined) rules.set(operation.name, destinationOf(document, row.rules) ?? "none")
     const targets = row.services.map((entry) => targetOf(document, entry, around.destination))
     if (targets.length > 1 || targets[0] !== undefined)
       remote.set(operation.name, { targets, ...(row.merge ? { merge: row.merge } : {}) })
   }
-  return { version, handlers, remote }
+  return { version, handlers, remote, rules }
 }
 
 /** `approvals@east`: service and place. */
@@ -103,16 +107,18 @@ export function splitTarget(entry: string): { readonly service: string; readonly
 
 function targetOf(document: MapDocument, entry: string, here: string | undefined): Destination | undefined {
   const { place } = splitTarget(entry)
-  const found = place === undefined || place === here ? undefined : document.destinations[place]
-  return found && place !== undefined
-    ? {
-        ...{ name: place, url: found.url, hasOwnState: found.state === "own" },
-        ...(found.ca === undefined ? {} : { ca: found.ca }),
-      }
-    : undefined
+  return place === undefined || place === here ? undefined : destinationOf(document, place)
+}
+
+function destinationOf(document: MapDocument, name: string): Destination | undefined {
+  const found = Object.hasOwn(document.destinations, name) ? document.destinations[name] : undefined
+  if (!found) return undefined
+  const { url, ca, state } = found
+  return { name, url, hasOwnState: state === "own", ...(ca === undefined ? {} : { ca }) }
 }
 
 function checkDestinations(document: MapDocument): void {
+  if (Object.hasOwn(document.destinations, "none")) throw invalid('no destination can be called "none"')
   const byUrl = new Map<string, string>()
   for (const [name, { url }] of Object.entries(document.destinations)) {
     const { origin } = new URL(url)
@@ -144,6 +150,8 @@ function checkRow(document: MapDocument, row: RouteRow, operation: AnyOperation)
       throw invalid(`"${name}" can't be moved: streams, sessions and raw contents are served where they are asked for`)
   }
   checkMerge(document, row, operation)
+  if (row.rules !== undefined && row.rules !== "none" && !Object.hasOwn(document.destinations, row.rules))
+    throw invalid(`"${name}" asks the rules service "${row.rules}", which is none of the destinations`)
 }
 
 /**

@@ -77,7 +77,7 @@ export async function startNotifications(
   const handlers = new Map<string, Handler>()
   const secrets = await startSecrets(database)
   const sealer = secrets.sealerFor(sealedMessages)
-  const map = () => ({ version: 1, handlers, remote: new Map() })
+  const map = () => ({ version: 1, handlers, remote: new Map(), rules: new Map() })
   const router = createRouter({
     ...{ database, clock, random, map, operations: new Map(), authenticators: [] },
     ...{ rules: noRules, gates: noGates, uses: noUses, elsewhere: nowhere, markSecretInput: secrets.markInput },

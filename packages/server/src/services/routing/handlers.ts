@@ -85,12 +85,16 @@ function readingHandlers(options: MapChangeOptions, table: RoutingTable): Handle
 function changingHandlers(options: MapChangeOptions): Handler[] {
   const { operations } = options
   return [
-    onChange(routesPut, async ({ operation: name, services, merge, ...terms }, ctx) => {
+    onChange(routesPut, async ({ operation: name, services, merge, rules, ...terms }, ctx) => {
       const operation = operations.get(name)
       if (!operation) throw unknownOperation(operations, name)
       if (protectedOperations.includes(name))
         throw new AppError("routing.protected-route", `"${name}" must stay where it is`)
-      const route = { services, ...(merge === undefined ? {} : { merge }) }
+      const route = {
+        ...(services === undefined ? {} : { services }),
+        ...(merge === undefined ? {} : { merge }),
+        ...(rules === undefined ? {} : { rules }),
+      }
       const edit = (present: MapDocument): MapDocument => {
         refuseUnknown(operations, { ...emptyDocument, routes: { [name]: route } })
         return { ...present, routes: { ...present.routes, [name]: route } }
@@ -139,13 +143,14 @@ function describe(operation: AnyOperation) {
 }
 
 function toRoute(map: StoredMap | undefined, operation: AnyOperation) {
-  const { services, merge } = rowOf(map?.document ?? emptyDocument, operation)
+  const { services, merge, rules } = rowOf(map?.document ?? emptyDocument, operation)
   const { stamps = {} } = map ?? {}
   const stamp = stamps[`routes.${operation.name}`] ?? stamps[`services.${operation.service}`]
   return {
     operation: operation.name,
     services: [...services],
     ...(merge === undefined ? {} : { merge }),
+    ...(rules === undefined ? {} : { rules }),
     ...(stamp ? { changedAt: toInstant(stamp.at), changedBy: stamp.by } : {}),
   }
 }

@@ -79,7 +79,8 @@ function withoutBuiltIn({ operations }: MapChangeOptions, document: MapDocument)
     const operation = operations.get(name)
     if (!operation) return true
     const without = rowOf({ ...document, routes: {} }, operation)
-    return differencesOf(...both(name, { services: [...without.services] }, entry)).length > 0
+    const written = { ...entry, services: entry.services ?? [...without.services] }
+    return differencesOf(...both(name, { services: [...without.services] }, written)).length > 0
   })
   return { ...document, routes: Object.fromEntries(routes) }
 }
@@ -129,7 +130,9 @@ export function refuseUnknown(operations: ReadonlyMap<string, AnyOperation>, doc
     if (!operations.has(name)) throw unknownOperation(operations, name)
   }
   const services = new Set([...operations.values()].map(({ service }) => service as string))
-  const entries = Object.values(document.routes).flatMap((route) => route.services.map((entry) => splitTarget(entry)))
+  const entries = Object.values(document.routes).flatMap((route) =>
+    (route.services ?? []).map((entry) => splitTarget(entry)),
+  )
   for (const service of [...Object.keys(document.services), ...entries.map((entry) => entry.service)]) {
     if (services.has(service)) continue
     const near = findNearNames(service, services)

@@ -3,10 +3,14 @@ import type { CallReceiver, RemoteCaller } from "../../router/forwarded-call.ts"
 import type { Service } from "../../router/handler.ts"
 import { emptyDocument } from "../../router/routing-map.ts"
 import { installationAccount, raiseConfigurationVersion } from "../../storage/configuration-versions.ts"
+import type { RoutingMap } from "../../router/routing-map.ts"
+import type { RuleMatcher } from "../../router/rule-ports.ts"
 import type { Database } from "../../storage/database.ts"
 import { routingHandlers } from "./handlers.ts"
 import { routesComponent, type MapChangeOptions } from "./map-change.ts"
 import { createCallReceiver } from "./call-receiver.ts"
+import { createForeignRules } from "./foreign-rules.ts"
+import { mapRules } from "./mapped-rules.ts"
 import { createRemoteCaller, type RemoteCallerOptions } from "./remote-caller.ts"
 import { createRoutingTable, type RoutingTable } from "./routing-table.ts"
 import { findMap, insertMap, lockMap } from "./store.ts"
@@ -31,10 +35,16 @@ export function createCallWire(
     readonly destination?: string | undefined
     readonly trustedSigners?: readonly string[] | undefined
   },
-): { readonly remote: RemoteCaller; readonly receiver: CallReceiver | undefined } {
+): {
+  readonly remote: RemoteCaller
+  readonly receiver: CallReceiver | undefined
+  /** The rules services that the map names, around the built-in one. */
+  readonly mapRules: (builtIn: RuleMatcher, map: () => RoutingMap) => RuleMatcher
+} {
   const { database, clock, destination, trustedSigners = [] } = options
   return {
     remote: createRemoteCaller(options),
+    mapRules: (builtIn, map) => mapRules({ builtIn, map, decide: createForeignRules(options) }),
     receiver:
       destination === undefined ? undefined : createCallReceiver({ sql: database, clock, destination, trustedSigners }),
   }
