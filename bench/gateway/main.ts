@@ -189,6 +189,14 @@ function measure(target: Target): Sample {
   return { perSecond, p99Milliseconds: p99, microsecondsPerRequest: (seconds / requests) * 1e6 }
 }
 
+async function measuredAndStopped(target: Target): Promise<Sample> {
+  try {
+    return measure(target)
+  } finally {
+    await target.stop()
+  }
+}
+
 const directory = await mkdtemp(join(tmpdir(), "signalbox-bench-gateway-"))
 const answering = (port: number) => `server { listen 127.0.0.1:${port}; location / { return 200 "${reply}"; } }`
 const upstreamServer = nginx(directory, "upstream", answering(ports.upstream) + answering(ports.authenticator))
@@ -227,9 +235,7 @@ try {
     for (let run = 0; run < runs; run++) {
       for (const [name, startContender] of contenders) {
         const target = await startContender()
-        const sample = await Promise.resolve(target)
-          .then(measure)
-          .finally(() => target.stop())
+        const sample = await measuredAndStopped(target)
         samples.set(name, [...(samples.get(name) ?? []), sample])
         const { perSecond, microsecondsPerRequest, p99Milliseconds } = sample
         process.stderr.write(

@@ -89,7 +89,7 @@ describe("an upstream that fails", () => {
     for (const [index, reply] of replies.entries()) {
       const url = await badUpstream((socket) => socket.end(reply))
       await register(server, key, { name: `cut-${index}`, urls: [url], retries: 0 })
-      await expect(pass(`cut-${index}/things`)).rejects.toThrow()
+      await expect(pass(`cut-${index}/things`)).rejects.toThrow(/terminated|fetch failed/)
     }
   })
 
@@ -109,7 +109,7 @@ describe("an upstream that fails", () => {
   test("silence within a reply ends it", async () => {
     const url = await badUpstream((socket) => socket.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx"))
     await register(server, key, { name: "silent", urls: [url], timeouts: { idle: "1s" } })
-    await expect(pass("silent/things")).rejects.toThrow()
+    await expect(pass("silent/things")).rejects.toThrow(/terminated|fetch failed/)
   })
 
   test("its circuit opens after failures in a row and closes when it is well again", async () => {
