@@ -6,15 +6,14 @@ type Rule = CallInputOf<typeof rulesPut>
 
 /** A rule as a document, always written the same way, so that two of them can be compared. */
 export function ruleText(rule: Rule): string {
-  const { name, description, enabled, on, correlate, when, limit, budget, inhibitedBy = [] } = rule
-  const inhibitors = inhibitedBy.length > 0 ? inhibitedBy : undefined
+  const { name, description, enabled, on, correlate, when, limit, budget } = rule
   return stringify(
     JSON.parse(
       JSON.stringify({
         kind: "Rule",
         ...{ name, description, enabled, on: on?.map(sorted), correlate: correlate && sorted(correlate), when },
         limit: limit && sorted(limit),
-        ...{ budget: budget && sorted(budget), inhibitedBy: inhibitors, do: rule.do.map(sorted) },
+        ...{ budget: budget && sorted(budget), do: rule.do.map(sorted) },
       }),
     ),
   )

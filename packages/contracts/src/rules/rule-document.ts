@@ -1,5 +1,4 @@
 import { z } from "zod"
-import { cronText, timeZone } from "../calendars/timing.ts"
 import { duration, limits, resourceName } from "../schemas.ts"
 
 /** The limits of rules. */
@@ -48,26 +47,28 @@ const condition = z
   .max(rulesLimits.conditionLengthMax)
   .describe("An expression (CEL) that has to be true")
 
-const triggerKinds = ["operation", "event", "signal", "webhook", "trigger", "schedule"] as const
+const triggerKinds = ["operation", "event", "signal", "webhook", "trigger"] as const
+
+const scheduleRefused =
+  "a rule has no schedule of its own: put a trigger, put a schedule that calls `triggers.fire` with its name, and wait for it with `trigger: NAME`"
 
 /** What sets a rule going: exactly one of the kinds. */
 export const ruleTrigger = z
-  .strictObject({
-    operation: operationPattern.optional(),
-    phase: z.enum(["before", "after"]).optional().describe("Of an operation: before it is carried out, or after"),
-    event: eventPattern.optional(),
-    signal: resourceName.optional().describe("A signal that is raised"),
-    state: z.enum(["raised", "cleared"]).optional().describe("Of a signal; left out, raised"),
-    webhook: resourceName.optional().describe("A message to this inbound webhook"),
-    trigger: resourceName.optional().describe("This trigger is fired by `triggers.fire`"),
-    schedule: z
-      .strictObject({
-        cron: cronText,
-        zone: timeZone,
-        catchUp: z.enum(["skip", "latest", "all"]).default("latest"),
-      })
-      .optional(),
-  })
+  .strictObject(
+    {
+      operation: operationPattern.optional(),
+      phase: z.enum(["before", "after"]).optional().describe("Of an operation: before it is carried out, or after"),
+      event: eventPattern.optional(),
+      signal: resourceName.optional().describe("A signal that is raised, and not silenced"),
+      state: z.enum(["raised", "cleared"]).optional().describe("Of a signal; left out, raised"),
+      webhook: resourceName.optional().describe("A message to this inbound webhook"),
+      trigger: resourceName.optional().describe("This trigger is fired by `triggers.fire`: by hand or by a schedule"),
+    },
+    {
+      error: (issue) =>
+        issue.code === "unrecognized_keys" && issue.keys.includes("schedule") ? scheduleRefused : undefined,
+    },
+  )
   .refine(
     (trigger) => triggerKinds.filter((kind) => trigger[kind] !== undefined).length === 1,
     `a trigger has exactly one of ${triggerKinds.join(", ")}`,
@@ -170,11 +171,6 @@ export const ruleFields = {
     .default({ firings: 100, within: "1h" })
     .describe("Firings over this budget are dropped and counted"),
   correlate: correlation.optional().describe("Several events together, in the place of `on`"),
-  inhibitedBy: z
-    .array(resourceName)
-    .max(rulesLimits.membersMax)
-    .default([])
-    .describe("Signals: while one of them is raised on the same node, this rule's signals don't fire"),
   do: z.array(ruleAction).min(1).max(rulesLimits.actionsMax),
 }
 
@@ -187,8 +183,3 @@ export const ruleDefinition = z
 export type RuleDefinition = z.output<typeof ruleDefinition>
 export type RuleTrigger = z.output<typeof ruleTrigger>
 export type RuleAction = z.output<typeof ruleAction>
-
-/** The trigger that a rule's own schedules fire. */
-export function scheduleTriggerOf(rule: string): string {
-  return `rule:${rule}`
-}

@@ -66,7 +66,7 @@ test("R5: events, signals, webhooks, triggers and the members of a correlation",
     rowOf("b-raised", { on: [{ signal: "disk" }], do: action }),
     rowOf("c-cleared", { on: [{ signal: "disk", state: "cleared" }], do: action }),
     rowOf("d-hook", { on: [{ webhook: "git" }], do: action }),
-    rowOf("e-schedule", { on: [{ schedule: { cron: "0 3 * * *", zone: "UTC" } }], do: action }),
+    rowOf("e-fired", { on: [{ trigger: "nightly" }], do: action }),
     rowOf("f-together", {
       correlate: {
         all: [{ event: "node.enrolled" }, { event: "node.*", when: "event.data.count == 5" }],
@@ -91,7 +91,10 @@ test("R5: events, signals, webhooks, triggers and the members of a correlation",
   expect(match("signal.cleared", { signal: "disk" })).toEqual(["c-cleared"])
   expect(match("signal.raised", { signal: "load" })).toEqual([])
   expect(match("webhook.received", { webhook: "git" })).toEqual(["d-hook"])
-  expect(match("trigger.fired", { trigger: "rule:e-schedule" })).toEqual(["e-schedule"])
+  expect(match("signal.raised", { signal: "disk", silenced: { by: "silence", name: "move" } })).toEqual([])
+  expect(match("signal.cleared", { signal: "disk", silenced: { by: "signal", name: "power" } })).toEqual([])
+  expect(match("trigger.fired", { trigger: "nightly" })).toEqual(["e-fired"])
+  expect(match("trigger.fired", { trigger: "weekly" })).toEqual([])
   expect(match("operation.done", { firings: [{ rule: "a-event", version: 1 }] })).toEqual(["a-event"])
   expect(directory.eventTypes().toSorted()).toEqual(
     ["node.*", "node.enrolled", "signal.cleared", "signal.raised", "trigger.fired", "webhook.received"].toSorted(),

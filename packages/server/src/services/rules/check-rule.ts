@@ -35,7 +35,7 @@ export function findRuleIssues(definition: RuleDefinition, context: CheckContext
   ]
 }
 
-function* structureIssues({ on, correlate, limit, inhibitedBy, do: actions }: RuleDefinition): Generator<Issue> {
+function* structureIssues({ on, correlate, limit, do: actions }: RuleDefinition): Generator<Issue> {
   if ((on === undefined) === (correlate === undefined))
     yield { path: "on", message: "a rule has `on` or `correlate`, and not both" }
   if (correlate && limit) yield { path: "limit", message: "a correlation counts by itself: a limit has no meaning" }
@@ -55,8 +55,6 @@ function* structureIssues({ on, correlate, limit, inhibitedBy, do: actions }: Ru
     yield { path: "do", message: "an operation follows something: use `phase: after`, or another trigger" }
   if (!follows && (has("after") || has("event")))
     yield { path: "do", message: "after an operation, and because of an event, a rule can only call an operation" }
-  if (inhibitedBy.length > 0 && !(on ?? []).some(({ signal }) => signal !== undefined))
-    yield { path: "inhibitedBy", message: "only triggers on signals are inhibited" }
   for (const [index, { delay }] of actions.entries())
     if (delay !== undefined && getDuration(delay) > rulesLimits.delayMillisecondsMax)
       yield { path: `do.${index}.delay`, message: "30 days at most" }

@@ -168,10 +168,17 @@ function matchEvent(
   }
 }
 
+/** Of a signal that a silence or another signal keeps quiet: rules on signals pass it over. */
+export function isSilenced({ type, data }: Pick<RuleEvent, "type" | "data">): boolean {
+  const { silenced } = data as Readonly<Record<string, unknown>>
+  return (type === "signal.raised" || type === "signal.cleared") && silenced !== undefined && silenced !== null
+}
+
 /** What has happened, as rules wait for it. */
 export function occurredBy({ type, data }: Pick<RuleEvent, "type" | "data">): RuleTrigger[] {
   const { signal, webhook, trigger } = data as Readonly<Record<string, unknown>>
   const event: RuleTrigger = { on: "event", name: type }
+  if (isSilenced({ type, data })) return [event]
   if (type === "signal.raised") return [event, { on: "signal", name: signalName(String(signal), "raised") }]
   if (type === "signal.cleared") return [event, { on: "signal", name: signalName(String(signal), "cleared") }]
   if (type === "webhook.received") return [event, { on: "webhook", name: String(webhook) }]

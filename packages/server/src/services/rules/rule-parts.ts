@@ -2,12 +2,7 @@
  * A rule's definition as what is matched: a part before operations, one after them, one for events, and one for each
  * member of a correlation. Pure.
  */
-import {
-  scheduleTriggerOf,
-  type RuleAction,
-  type RuleDefinition,
-  type RuleTrigger,
-} from "@signalbox/contracts/rules/rule-document"
+import type { RuleAction, RuleDefinition, RuleTrigger } from "@signalbox/contracts/rules/rule-document"
 import { AppError } from "@signalbox/kernel/app-error"
 import { getDuration } from "@signalbox/kernel/duration"
 import { compileRule } from "@signalbox/rules/compile-rule"
@@ -64,7 +59,7 @@ export function makeParts(firing: Firing, definition: RuleDefinition, operations
     if (triggers.length === 0) return undefined
     return compileRule({
       ...about,
-      triggers: triggers.map((trigger) => toTrigger(trigger, firing.rule)),
+      triggers: triggers.map(toTrigger),
       variables: variablesOf(definition, phase, operations).variables,
       gating: phase === "before",
     })
@@ -96,8 +91,7 @@ export function brokenParts(firing: Firing, on: readonly RuleTrigger[] | undefin
   const fail = (): never => {
     throw new AppError("expressions.evaluation-failed", message)
   }
-  const triggers: Trigger[] =
-    on === undefined ? [{ on: "before", name: "*" }] : gating.map((trigger) => toTrigger(trigger, firing.rule))
+  const triggers: Trigger[] = on === undefined ? [{ on: "before", name: "*" }] : gating.map(toTrigger)
   const about = { id: firing.rule, version: firing.version, triggers, variables: {}, gating: true }
   const failing = compileRule({ ...about, when: "int('broken') == 0" })
   return { before: { ...failing, condition: { text: "", evaluate: fail } }, members: [] }
@@ -126,11 +120,10 @@ function makeMembers({ rule, version }: Firing, { correlate }: RuleDefinition, l
   }))
 }
 
-function toTrigger(trigger: RuleTrigger, rule: string): Trigger {
-  const { operation, phase, event, signal, state = "raised", webhook } = trigger
+function toTrigger({ operation, phase, event, signal, state = "raised", webhook, trigger }: RuleTrigger): Trigger {
   if (operation !== undefined) return { on: phase ?? "before", name: operation }
   if (event !== undefined) return { on: "event", name: event }
   if (signal !== undefined) return { on: "signal", name: signalName(signal, state) }
   if (webhook !== undefined) return { on: "webhook", name: webhook }
-  return { on: "trigger", name: trigger.trigger ?? scheduleTriggerOf(rule) }
+  return { on: "trigger", name: trigger ?? "" }
 }

@@ -8,7 +8,7 @@ import { compileInputTemplate } from "@signalbox/rules/input-template"
 import type { RuleData } from "@signalbox/rules/evaluate-rules"
 import type { CompiledRule, RuleTrigger } from "@signalbox/rules/rule-source"
 import { operationDoneType, type OperationDone, type RuleCall, type RuleEvent } from "../../router/rule-ports.ts"
-import { occurredBy } from "./rule-directory.ts"
+import { isSilenced, occurredBy } from "./rule-directory.ts"
 import { isGating, type RuleParts } from "./rule-parts.ts"
 import { dataOfCall, dataOfEvent } from "./rule-variables.ts"
 
@@ -77,6 +77,8 @@ function reasonOf(
   { occurrence, isMember }: { readonly occurrence: Occurrence; readonly isMember: boolean },
 ): string {
   const what = occurrence.kind === "event" ? occurrence.event.type : `${occurrence.kind} ${occurrence.call.operation}`
+  if (outcome === "not-triggered" && occurrence.kind === "event" && isSilenced(occurrence.event))
+    return `${what} is silenced, and none of its triggers waits for silenced ones`
   if (outcome === "not-triggered") return `none of its triggers waits for ${what}`
   if (outcome === "matched") {
     if (isMember) return `${what} is a member of its correlation`
