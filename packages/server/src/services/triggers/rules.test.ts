@@ -109,3 +109,28 @@ test("R5: a rule waits for a time by a schedule that fires its trigger; it has n
   await fixture.get("/v1/groups/nightly-made")
   expect(await fixture.events("trigger.fired")).toHaveLength(2)
 })
+
+test("R16: what a correlation has seen outlives the server that saw it", async () => {
+  await fixture.put("/v1/rules/both", {
+    correlate: {
+      all: [
+        { event: "trigger.fired", when: "event.data.trigger == 'left'" },
+        { event: "trigger.fired", when: "event.data.trigger == 'right'" },
+      ],
+      within: "1h",
+    },
+    do: making({}, "both-made").do,
+  })
+  for (const name of ["left", "right"]) await fixture.put(`/v1/triggers/${name}`, {})
+  expect((await fixture.server.call(fixture.key, "POST", "/v1/triggers/left:fire", {})).status).toBe(200)
+  const groups = async () => (await fixture.get("/v1/actions:storms?rule=both"))["items"]
+  await expect.poll(groups, waits).toMatchObject([{ groups: 1, fired: 0 }])
+  await fixture.server.halt()
+  const next = await fixture.server.another()
+  expect((await next.call(fixture.key, "POST", "/v1/triggers/right:fire", {})).status).toBe(200)
+  const states = async () => {
+    const { body } = await next.call(fixture.key, "GET", "/v1/actions?rule=both")
+    return (body["items"] as unknown as readonly Run[]).map(({ state }) => state)
+  }
+  await expect.poll(states, waits).toEqual(["succeeded"])
+})
