@@ -46,6 +46,31 @@ function start(command: string, args: readonly string[]): ChildProcess {
   return spawn(program, all, { stdio: ["ignore", "ignore", "inherit"] })
 }
 
+/** What answers on a port before a contender is started would be measured in its place. */
+async function startOn(port: number, command: string, args: readonly string[]): Promise<ChildProcess> {
+  if (await isOpen(port)) throw new Error(`something listens on port ${port} already`)
+  const child = start(command, args)
+  const failed = new Promise<never>((_, reject) => {
+    child.once("error", reject)
+    child.once("exit", (code) => reject(new Error(`${command} ended with ${code} before it listened on port ${port}`)))
+  })
+  try {
+    await Promise.race([failed, untilOpen(port)])
+  } catch (error) {
+    child.kill("SIGTERM")
+    throw error
+  }
+  return child
+}
+
+function isOpen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => resolve(true))
+    socket.once("error", () => resolve(false))
+    socket.once("connect", () => socket.destroy())
+  })
+}
+
 async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null) return
   const ended = new Promise((resolve) => child.once("exit", resolve))
@@ -55,12 +80,7 @@ async function stop(child: ChildProcess): Promise<void> {
 
 async function untilOpen(port: number): Promise<void> {
   for (const end = Date.now() + 30_000; Date.now() < end;) {
-    const isOpen = await new Promise<boolean>((resolve) => {
-      const socket = connect(port, "127.0.0.1", () => resolve(true))
-      socket.once("error", () => resolve(false))
-      socket.once("connect", () => socket.destroy())
-    })
-    if (isOpen) return
+    if (await isOpen(port)) return
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
   throw new Error(`nothing listens on port ${port}`)
@@ -95,8 +115,7 @@ location / { auth_request /auth; limit_req zone=calls burst=100000 nodelay; ${pa
 async function startNginx(directory: string, name: string, server: string): Promise<Target> {
   const { args, write } = nginx(directory, name, server)
   await write()
-  const child = start("nginx", args)
-  await untilOpen(ports.proxy)
+  const child = await startOn(ports.proxy, "nginx", args)
   return { processId: child.pid ?? 0, url: `http://127.0.0.1:${ports.proxy}/things`, stop: () => stop(child) }
 }
 
@@ -119,15 +138,14 @@ async function startHaproxy(directory: string): Promise<Target> {
     `  server one 127.0.0.1:${ports.upstream}`,
   ]
   await writeFile(path, `${lines.join("\n")}\n`)
-  const child = start("haproxy", ["-f", path])
-  await untilOpen(ports.proxy)
+  const child = await startOn(ports.proxy, "haproxy", ["-f", path])
   return { processId: child.pid ?? 0, url: `http://127.0.0.1:${ports.proxy}/things`, stop: () => stop(child) }
 }
 
 async function startNodeProxy(kind: string): Promise<Target> {
   const script = fileURLToPath(new URL("proxies.ts", import.meta.url))
-  const child = start(process.execPath, [script, kind, String(ports.proxy), `http://127.0.0.1:${ports.upstream}`])
-  await untilOpen(ports.proxy)
+  const args = [script, kind, String(ports.proxy), `http://127.0.0.1:${ports.upstream}`]
+  const child = await startOn(ports.proxy, process.execPath, args)
   return { processId: child.pid ?? 0, url: `http://127.0.0.1:${ports.proxy}/things`, stop: () => stop(child) }
 }
 
@@ -201,10 +219,9 @@ const directory = await mkdtemp(join(tmpdir(), "signalbox-bench-gateway-"))
 const answering = (port: number) => `server { listen 127.0.0.1:${port}; location / { return 200 "${reply}"; } }`
 const upstreamServer = nginx(directory, "upstream", answering(ports.upstream) + answering(ports.authenticator))
 await upstreamServer.write()
-const upstream = start("nginx", upstreamServer.args)
+const upstream = await startOn(ports.upstream, "nginx", upstreamServer.args)
 const samples = new Map<string, Sample[]>()
 try {
-  await untilOpen(ports.upstream)
   await withPostgres(async (fresh) => {
     const contenders: Array<[name: string, start: () => Promise<Target>]> = [
       ["ours", async () => startOurs(await fresh())],

@@ -10,6 +10,8 @@ export const gatewayLimits = {
   documentBytesMax: 768 * 1024,
   /** A body that is read whole: because a gate, a rule or the operation's `check` looks into it. */
   bodyBytesMax: 1024 * 1024,
+  /** Operations of one service whose requests are checked: each has its compiled schema. */
+  checkedMax: 100,
   /** Calls that one base URL has under way, on one server. */
   pendingMax: 4096,
   /** Connections that one server keeps to one base URL. */
@@ -85,7 +87,9 @@ const operationSettings = z.strictObject({
   check: z
     .enum(["none", "request"])
     .default("none")
-    .describe("request: parameters and a JSON body are checked against the document before they are passed on"),
+    .describe(
+      "request: path and query parameters and a JSON body are checked against the document before they are passed on",
+    ),
 })
 
 /** What a person writes of a service. */

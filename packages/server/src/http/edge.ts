@@ -24,6 +24,7 @@ import { addForwardedCalls } from "./forwarded-calls.ts"
 import { closedSignal, createExternalFront, createListener, unknownPath, type ListenerOptions } from "./listener.ts"
 import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
 import { sendRaw } from "./raw-reply.ts"
+import { startedHeader, startedText } from "./started-header.ts"
 
 /**
  * The HTTP edge: finds the operation of a request, hands it to the router, and writes what comes back. It knows
@@ -41,8 +42,6 @@ export interface EdgeOptions extends ListenerOptions {
   /** Documents that anybody may read: the OpenAPI file, schemas, the CA certificate, health. */
   readonly documents: ReadonlyMap<string, PublicDocument>
 }
-
-const startedShownMax = 50
 
 export interface PublicDocument {
   readonly mediaType: string
@@ -195,12 +194,9 @@ async function respond(
   }
 }
 
-/** The runs that rules have started; of very many the first, and where all are listed: clients bound their headers. */
-function setStarted(reply: FastifyReply, { event, runs }: Started): void {
-  if (runs.length === 0) return
-  const shown = runs.slice(0, startedShownMax).map((id) => `/v1/actions/${id}`)
-  const all = runs.length > startedShownMax ? [`/v1/actions?trigger=${event}`] : []
-  void reply.header("signalbox-started", [...shown, ...all].join(", "))
+function setStarted(reply: FastifyReply, started: Started): void {
+  const text = startedText(started)
+  if (text !== undefined) void reply.header(startedHeader, text)
 }
 
 /** Waits as long as the caller prefers: then the answer is the call's own, and 202 where it is still held. */

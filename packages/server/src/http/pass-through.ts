@@ -8,8 +8,10 @@ import { type AppError, isAppError } from "@signalbox/kernel/app-error"
 import type { Dispatcher } from "undici"
 import type { UpstreamAttempt, UpstreamTarget } from "../router/external-ports.ts"
 import type { Passage } from "../router/external-stage.ts"
+import type { Started } from "../router/follow-stage.ts"
 import { toGatewayError } from "./gateway-error.ts"
 import { responseHeadersOf } from "./pass-headers.ts"
+import { startedHeader, startedText } from "./started-header.ts"
 import type { PassBody } from "./pass-body.ts"
 
 export interface PassCall {
@@ -99,20 +101,23 @@ class PassThroughCall implements Dispatcher.DispatchHandler {
     }
     controller.pause()
     this.#beginning = follow(status).then(
-      () => {
-        this.#begin(status, headers)
+      (started) => {
+        this.#begin(status, headers, started)
         controller.resume()
       },
       (error: unknown) => controller.abort(error as Error),
     )
   }
 
-  #begin(status: number, headers: IncomingHttpHeaders): void {
+  #begin(status: number, headers: IncomingHttpHeaders, started?: Started): void {
     const { response, passage, method } = this.#call
     if (this.#isOver) return
     const length = headers["content-length"]
     if (method !== "HEAD" && typeof length === "string") this.#left = Number(length)
-    response.writeHead(status, responseHeadersOf(headers, passage.requestId))
+    const shown = responseHeadersOf(headers, passage.requestId)
+    const text = started && startedText(started)
+    if (text !== undefined) shown.push(startedHeader, text)
+    response.writeHead(status, shown)
     this.#hasBegun = true
     this.#attempt?.judge(failedStatuses.has(status) ? "failed" : "good")
     // A reply that is begun long before its first byte is there: events, long polls.

@@ -1,18 +1,18 @@
 import type { IncomingHttpHeaders } from "node:http"
 import { AppError } from "@signalbox/kernel/app-error"
-import type { ExternalOperation } from "./external-ports.ts"
-
-/** A call to a service outside as rules see it: `{ path, query, headers, body }`. */
-export interface ExternalInput {
-  readonly path: Readonly<Record<string, string>>
-  readonly query: Readonly<Record<string, string | readonly string[]>>
-  readonly headers: Readonly<Record<string, string>>
-  /** Present where it is JSON. */
-  readonly body?: unknown
-}
+import type { ExternalInput, ExternalOperation, SentBody } from "./external-ports.ts"
 
 export function isJson(headers: IncomingHttpHeaders): boolean {
   return /^application\/(?:[a-z0-9.+-]*\+)?json\b/i.test(headers["content-type"] ?? "")
+}
+
+/** What a request's headers say of its body. */
+export function sentBodyOf(headers: IncomingHttpHeaders): SentBody {
+  const length = headers["content-length"]
+  return {
+    isPresent: headers["transfer-encoding"] !== undefined || (length !== undefined && Number(length) > 0),
+    type: (headers["content-type"] ?? "").replace(/;.*$/s, "").trim().toLowerCase(),
+  }
 }
 
 /** Pure. @throws request.invalid-json, gateway.invalid-path */

@@ -1,5 +1,6 @@
 import type { AnyOperation } from "@signalbox/contracts/operation"
 import type { RoleName } from "@signalbox/contracts/identity/roles"
+import type { Issue } from "@signalbox/kernel/app-error"
 import type { Dispatcher } from "undici"
 
 /**
@@ -63,10 +64,25 @@ export interface ExternalOperation {
   readonly roles: readonly RoleName[] | undefined
   readonly retrySafe: boolean
   readonly bodyBytesMax: number | undefined
-  /** Whether parameters and body are to be checked before they are passed on. */
-  readonly isChecked: boolean
+  /** Where a request doesn't fit the document; undefined where that is not asked for. */
+  readonly findIssues: ((input: ExternalInput, sent: SentBody) => readonly Issue[]) | undefined
   /** As the router's stages see it; its input is `{ path, query, headers, body }`. */
   readonly declaration: AnyOperation
+}
+
+/** A call as rules and checks see it: `{ path, query, headers, body }`. */
+export interface ExternalInput {
+  readonly path: Readonly<Record<string, string>>
+  readonly query: Readonly<Record<string, string | readonly string[]>>
+  readonly headers: Readonly<Record<string, string>>
+  /** Present where it is JSON. */
+  readonly body?: unknown
+}
+
+export interface SentBody {
+  readonly isPresent: boolean
+  /** The media type without its parameters, in small letters; empty where none is said. */
+  readonly type: string
 }
 
 /** The base URLs of a service: which of them gets the next call. */

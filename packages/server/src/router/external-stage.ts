@@ -6,8 +6,14 @@ import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Database } from "../storage/database.ts"
 import { writeRefusalRecord } from "./change-record.ts"
-import { inputOf, isJson } from "./external-input.ts"
-import type { ExternalMatch, ExternalOperation, ExternalService, ExternalServices } from "./external-ports.ts"
+import { inputOf, isJson, sentBodyOf } from "./external-input.ts"
+import type {
+  ExternalInput,
+  ExternalMatch,
+  ExternalOperation,
+  ExternalService,
+  ExternalServices,
+} from "./external-ports.ts"
 import { followAnswer, type Started } from "./follow-stage.ts"
 import { findRefusal } from "./find-refusal.ts"
 import type { GateFinder, HoldWishes } from "./gate-ports.ts"
@@ -69,7 +75,8 @@ type Authenticate = (token: string | undefined, sourceAddress: string | undefine
  * Lets a call to a service outside pass, or refuses it.
  *
  * @throws identity.missing-credentials, identity.invalid-credentials, identity.permission-denied, identity.narrowed,
- * gateway.service-not-found, gateway.invalid-path, gateway.role-required, routing.unknown-path, approvals.refused
+ * gateway.service-not-found, gateway.invalid-path, gateway.role-required, routing.unknown-path, request.invalid-input,
+ * request.invalid-json, approvals.refused
  */
 export async function admitExternal(
   options: ExternalOptions,
@@ -83,7 +90,7 @@ export async function admitExternal(
   const sought = { caller, operation, call }
   await authorize(options, sought)
   if (operation.effect === "change") refuseHeld(options, sought)
-  const ruled = await askRules(options, sought, values)
+  const ruled = await lookInto(options, sought, values)
   options.uses.record({ operation: operation.name, caller, requestId: call.requestId, now: options.clock.now() })
   return { service, operation, caller, requestId: call.requestId, cause: call.requestId, ...ruled }
 }
@@ -106,17 +113,19 @@ function findExternal(service: ExternalService, { method, path }: ExternalCall):
 
 type FoundMatch = Extract<ExternalMatch, { kind: "found" }>
 
-/** Rules look into a call only where the account has some for its operation: else this is two look-ups. */
-async function askRules(
+/** A call is looked into only where its request is checked or rules are about its operation: else this is two look-ups. */
+async function lookInto(
   options: ExternalOptions,
   { caller, operation, call }: Sought,
   values: readonly string[],
 ): Promise<Pick<Passage, "body" | "follow">> {
   const isAsked = (phase: "before" | "after"): boolean => options.rules.isAsked(caller.account, operation.name, phase)
   const [isGated, isFollowed] = [isAsked("before"), isAsked("after")]
-  if (!isGated && !isFollowed) return {}
+  if (!isGated && !isFollowed && !operation.findIssues) return {}
   const body = isJson(call.headers) ? await call.readBody(bodyBytesMax(operation)) : undefined
-  const routed = routedOf(options, { caller, operation, call }, inputOf({ operation, values, call, body }))
+  const input = inputOf({ operation, values, call, body })
+  refuseUnfit(operation, input, call)
+  const routed = routedOf(options, { caller, operation, call }, input)
   if (isGated) {
     const { routed: ruled, demands } = await applyRules(options, routed)
     if (ruled !== routed)
@@ -127,6 +136,12 @@ async function askRules(
     ...(body && { body }),
     ...(isFollowed && { follow: (status: number) => followAnswer(options, routed, { status }) }),
   }
+}
+
+function refuseUnfit({ name, findIssues }: ExternalOperation, input: ExternalInput, { headers }: ExternalCall): void {
+  const issues = findIssues?.(input, sentBodyOf(headers)) ?? []
+  const [first] = issues
+  if (first) throw new AppError("request.invalid-input", `${name}: ${first.path} ${first.message}`, { issues })
 }
 
 const bodyBytesMax = (operation: ExternalOperation): number =>

@@ -31,11 +31,15 @@ export interface ApiParameter {
   readonly required: boolean
   /** Whether several values are sent as one text, joined by commas. */
   readonly isJoined: boolean
+  /** Whether it is written as parameters of its place are by default: of others it isn't known what they mean. */
+  readonly isPlain: boolean
   readonly schema: unknown
 }
 
 export interface ApiBody {
   readonly required: boolean
+  /** The media types, in small letters. */
+  readonly types: readonly string[]
   /** Of the JSON among its media types; undefined where it has none. */
   readonly schema: unknown
 }
@@ -108,7 +112,14 @@ function readOperation(place: Place, method: (typeof methods)[number]): ApiOpera
   }
   for (const field of fieldsOf(path)) {
     if (!parameters.has(`path ${field}`))
-      parameters.set(`path ${field}`, { name: field, in: "path", required: true, isJoined: false, schema: {} })
+      parameters.set(`path ${field}`, {
+        name: field,
+        in: "path",
+        required: true,
+        isJoined: false,
+        isPlain: true,
+        schema: {},
+      })
   }
   const body = operation["requestBody"]
   const found = body === undefined ? undefined : follow(document, body, { at: `${at}.requestBody`, issues })
@@ -125,12 +136,15 @@ function readOperation(place: Place, method: (typeof methods)[number]): ApiOpera
 function readParameter(parameter: Members): ApiParameter | undefined {
   const { name, in: where } = parameter
   if (typeof name !== "string" || (where !== "path" && where !== "query" && where !== "header")) return undefined
-  const explode = parameter["explode"] ?? (parameter["style"] ?? (where === "query" ? "form" : "simple")) === "form"
+  const usual = where === "query" ? "form" : "simple"
+  const style = parameter["style"] ?? usual
+  const explode = parameter["explode"] ?? style === "form"
   return {
     name: where === "header" ? name.toLowerCase() : name,
     in: where,
     required: where === "path" || parameter["required"] === true,
     isJoined: explode !== true,
+    isPlain: style === usual,
     schema: parameter["schema"] ?? {},
   }
 }
@@ -138,7 +152,8 @@ function readParameter(parameter: Members): ApiParameter | undefined {
 function readBody(body: Members): ApiBody {
   const content = Object.entries(membersOf(body["content"]))
   const json = content.find(([type]) => /^application\/(?:[a-z.+-]*\+)?json\b/i.test(type))
-  return { required: body["required"] === true, schema: json && (membersOf(json[1])["schema"] ?? {}) }
+  const types = content.map(([type]) => type.replace(/;.*$/s, "").trim().toLowerCase())
+  return { required: body["required"] === true, types, schema: json && (membersOf(json[1])["schema"] ?? {}) }
 }
 
 /** What a reference leads to, inside the document; anything else as it is. */

@@ -4,6 +4,7 @@ import { AppError } from "@signalbox/kernel/app-error"
 import { z } from "zod"
 import type { ExternalOperation } from "../../router/external-ports.ts"
 import { readApiDocument, type ApiDocument, type ApiOperation } from "./api-document.ts"
+import { RequestCheck } from "./request-check.ts"
 import type { ServiceRow, ServiceSpec } from "./store.ts"
 
 /** What a call by name gives, and what rules and approvers see of any call. */
@@ -24,10 +25,18 @@ export function apiOf(row: ServiceRow): ApiDocument {
 
 /** What a service's document and settings make of its operations. */
 export function operationsOf({ name, spec }: Pick<ServiceRow, "name" | "spec">, api: ApiDocument): ExternalOperation[] {
-  return api.operations.map((operation) => toExternal(name, operation, spec))
+  const isChecked = Object.values(spec.operations).some(({ check }) => check === "request")
+  const check = isChecked ? once(() => new RequestCheck(api)) : undefined
+  return api.operations.map((operation) => toExternal({ name, spec, check }, operation))
 }
 
-function toExternal(service: string, operation: ApiOperation, spec: ServiceSpec): ExternalOperation {
+interface Made {
+  readonly name: string
+  readonly spec: ServiceSpec
+  readonly check: (() => RequestCheck) | undefined
+}
+
+function toExternal({ name: service, spec, check }: Made, operation: ApiOperation): ExternalOperation {
   const settings = Object.hasOwn(spec.operations, operation.id) ? spec.operations[operation.id] : undefined
   const effect = settings?.effect ?? (safeMethods.has(operation.method) ? "read" : "change")
   const { id, method, path, summary } = operation
@@ -47,6 +56,12 @@ function toExternal(service: string, operation: ApiOperation, spec: ServiceSpec)
     roles: settings?.roles,
     retrySafe: settings?.retrySafe ?? false,
     bodyBytesMax: settings?.bodyBytesMax,
-    isChecked: settings?.check === "request",
+    findIssues:
+      check && settings?.check === "request" ? (input, sent) => check().findIssues(operation, input, sent) : undefined,
   }
+}
+
+function once<Value>(make: () => Value): () => Value {
+  let made: { readonly value: Value } | undefined
+  return () => (made ??= { value: make() }).value
 }

@@ -6,6 +6,7 @@ import { findSecretFaults } from "../../named-secrets.ts"
 import type { ReadContext } from "../../router/handler.ts"
 import { readApiDocument, type ApiDocument } from "./api-document.ts"
 import type { GatewayOptions } from "./options.ts"
+import { RequestCheck } from "./request-check.ts"
 
 type Input = InputOf<typeof servicesPut>
 
@@ -20,7 +21,12 @@ const issuesMax = 50
  */
 export async function checkService(options: GatewayOptions, input: Input, { account }: ReadContext): Promise<void> {
   const api = await checkDocument(input)
-  const issues = [...findTimeIssues(input), ...findSettingIssues(input, api), ...(await findUrlIssues(options, input))]
+  const issues = [
+    ...findTimeIssues(input),
+    ...findSettingIssues(input, api),
+    ...findUncheckable(input, api),
+    ...(await findUrlIssues(options, input)),
+  ]
   const { credentials } = input
   if (credentials)
     issues.push(
@@ -81,6 +87,20 @@ function findSettingIssues({ operations }: Input, api: ApiDocument): Issue[] {
   return Object.keys(operations)
     .filter((id) => !known.has(id))
     .map((id) => ({ path: `operations.${id}`, message: "the document has no operation with this operationId" }))
+}
+
+/** Each is compiled once here, so that a schema that isn't understood is told now and not at the first call. */
+function findUncheckable({ operations }: Input, api: ApiDocument): Issue[] {
+  const checked = Object.keys(operations).filter((id) => operations[id]?.check === "request")
+  if (checked.length > gatewayLimits.checkedMax)
+    return [{ path: "operations", message: `at most ${gatewayLimits.checkedMax} operations are checked` }]
+  if (checked.length === 0) return []
+  const known = new Set(api.operations.map(({ id }) => id))
+  const check = new RequestCheck(api)
+  return checked.flatMap((id) => {
+    const message = known.has(id) ? check.findFault(id) : undefined
+    return message === undefined ? [] : [{ path: `operations.${id}.check`, message }]
+  })
 }
 
 /** An address that may not be called is told now, not at the first call. A name that nobody knows yet may come later. */

@@ -46,7 +46,7 @@ async function route(document: { url: string; services?: object; routes?: object
     await vi.waitFor(async () => expect(await must(server, "routes.list", {})).toMatchObject({ version }), waits)
 }
 
-describe("R3: a sub-service that the map moves to another process", () => {
+describe("R1, R3: a sub-service that the map moves to another process", () => {
   test("approvals there: a call is held, approved and run, and all records are as if it were here", async () => {
     await route({ url: two.url, services: { approvals: "east" } })
     await must(one, "approval-groups.apply", { name: "ops", members: [{ mail: "ada@example.org" }, await ownMember()] })

@@ -2,7 +2,7 @@ import { AppError } from "@signalbox/kernel/app-error"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import type { ValidateFunction } from "ajv"
 import { Ajv2020 } from "ajv/dist/2020.js"
-import { RE2JS } from "re2js"
+import { safePattern } from "../../safe-pattern.ts"
 
 /**
  * JSON Schemas of what is fired, compiled once each. A schema comes from a person of the account: patterns are run by
@@ -20,7 +20,7 @@ export function compileSchema(schema: Readonly<Record<string, unknown>>): Valida
   let validate: ValidateFunction
   try {
     // One each: what a schema calls itself by `$id` is of no concern to another.
-    const ajv = new Ajv2020({ strict: true, allErrors: false, validateFormats: false, code: { regExp } })
+    const ajv = new Ajv2020({ strict: true, allErrors: false, validateFormats: false, code: { regExp: safePattern } })
     validate = ajv.compile(schema)
   } catch (cause) {
     throw new AppError("triggers.invalid-schema", `the schema is not understood: ${reasonOf(cause)}`, { cause })
@@ -51,12 +51,3 @@ export function checkData(
 function reasonOf(cause: unknown): string {
   return (cause instanceof Error ? cause.message : String(cause)).slice(0, 300)
 }
-
-/** Ajv's engine for `pattern`: it only tests. By its text Ajv tells one pattern from another. */
-const regExp = Object.assign(
-  (pattern: string) => {
-    const expression = RE2JS.compile(pattern)
-    return { test: (text: string) => expression.matcher(text).find(), toString: () => `/${pattern}/` }
-  },
-  { code: "" },
-)
