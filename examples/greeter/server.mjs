@@ -7,7 +7,7 @@ const greetings = new Map([
   ["de", "Guten Tag"],
 ])
 
-const server = createServer(async (request, response) => {
+async function handle(request, response) {
   const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost")
   const language = /^\/greetings\/([a-z]{2})$/.exec(pathname)?.[1]
   if (pathname === "/healthz") return answer(response, 200, { ok: true })
@@ -21,10 +21,14 @@ const server = createServer(async (request, response) => {
   const greeting = greetings.get(language)
   if (greeting === undefined) return answer(response, 404, { error: `no greeting in ${language}` })
   return answer(response, 200, { text: `${greeting}, ${searchParams.get("name") ?? "world"}!` })
+}
+
+const server = createServer((request, response) => {
+  handle(request, response).catch((error) => answer(response, 400, { error: String(error) }))
 })
 
 function answer(response, status, body) {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body))
 }
 
-server.listen(port, "127.0.0.1", () => console.log(`greeter listens on port ${server.address().port}`))
+server.listen(port, "127.0.0.1", () => process.stdout.write(`greeter listens on port ${server.address().port}\n`))

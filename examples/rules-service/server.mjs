@@ -11,7 +11,11 @@ const bodyBytesMax = 2 * 1024 * 1024
 
 /** The rules: what they look at and what they do is up to this service. */
 function decide({ trigger, caller, input }) {
-  if (trigger.operation === "groups.put" && String(input.name).startsWith("prod-") && !caller.roles.includes("platform"))
+  if (
+    trigger.operation === "groups.put" &&
+    String(input.name).startsWith("prod-") &&
+    !caller.roles.includes("platform")
+  )
     return [{ rule: "production-groups", version: 1, action: "deny", input: { reason: "ask the platform team" } }]
   if (trigger.operation === "groups.put" && input.description === undefined)
     return [
@@ -54,11 +58,12 @@ const server = createServer((request, response) => {
       response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body))
     try {
       const body = JSON.parse(Buffer.concat(chunks).toString("utf8"))
-      if (!isGenuine(request.headers.authorization, body)) return reply(401, { error: "not a call of that installation" })
+      if (!isGenuine(request.headers.authorization, body))
+        return reply(401, { error: "not a call of that installation" })
       return reply(200, { operation: body.trigger.operation, actions: decide(body) })
     } catch {
       return reply(400, { error: "not a call of Signalbox" })
     }
   })
 })
-server.listen(Number(port), "127.0.0.1", () => console.log(`listening on ${server.address().port}`))
+server.listen(Number(port), "127.0.0.1", () => process.stdout.write(`listening on ${server.address().port}\n`))
