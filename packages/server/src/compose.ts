@@ -19,7 +19,6 @@ import {
   type StandingRecord,
 } from "./router/ports.ts"
 import { createRouter, type Router } from "./router/router.ts"
-import type { RuleMatcher } from "./router/rule-ports.ts"
 import { createActionsService } from "./services/actions/service.ts"
 import { createApprovalsService, sealedInputs } from "./services/approvals/service.ts"
 import { createArtifactsService } from "./services/artifacts/service.ts"
@@ -93,8 +92,6 @@ export interface CompositionOptions {
   readonly passwordCost?: NonNullable<IdentityOptions["passwordCost"]>
   /** Takes the place of agents' sessions where there are no agents: in benchmarks. */
   readonly executor?: Executor
-  /** Takes the place of the rules service. */
-  readonly rules?: RuleMatcher
   /** Keeps the first administrator's key, where this start makes it. */
   keepFirstKey(keyText: string): Promise<void>
 }
@@ -166,7 +163,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
     ...{ database, clock, random, operations },
     map: () => parts.table.current(),
     authenticators: [...parts.authenticators, approvals.authenticator, triggers.authenticator],
-    rules: wire.mapRules(options.rules ?? rules.matcher, () => parts.table.current()),
+    rules: wire.mapRules(rules.matcher, () => parts.table.current()),
     gates: approvals.gates,
     elsewhere: { remote: wire.remote, guards: approvals.guards },
     uses: metering.uses,
@@ -323,7 +320,7 @@ function makeOuterServices(
   })
   const actions = createActionsService({
     ...{ database, clock, random, logger, eventsWritten, publicUrl: options.publicUrl, principals: parts.people },
-    ...{ rules: options.rules ?? rules.matcher, operations: lateCaller(late), standing: lateCaller(late) },
+    ...{ rules: rules.matcher, operations: lateCaller(late), standing: lateCaller(late) },
   })
   const outer = [notifications.service, approvals.service, catalog, triggers.service, rules.service, actions]
   return { approvals, triggers, rules, outer }

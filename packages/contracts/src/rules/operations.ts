@@ -136,7 +136,7 @@ export const rulesList = defineOperation({
 export const rulesRemove = defineOperation({
   name: "rules.remove",
   service: "rules",
-  summary: "Remove a rule; what it started goes on",
+  summary: "Remove a rule; those of its actions that are queued are cancelled",
   method: "DELETE",
   path: "/v1/rules/{name}",
   effect: "change",

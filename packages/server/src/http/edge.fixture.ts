@@ -59,7 +59,6 @@ export interface ServerFixtureOptions extends Partial<
     | "destination"
     | "signingKey"
     | "trustedSigners"
-    | "rules"
   >
 > {
   readonly callsPerSecondMax?: number

@@ -1,4 +1,5 @@
 import type { RuleDefinition } from "@signalbox/contracts/rules/rule-document"
+import type { VariableType } from "@signalbox/expressions/variable-type"
 import type { Caller } from "./handler.ts"
 
 /**
@@ -77,6 +78,8 @@ export interface PublishedRule extends Firing {
   /** In whose name, and with whose authority, it acts. */
   readonly author: string
   readonly definition: RuleDefinition
+  /** What its groupings and the inputs of its operations were checked against, and see. */
+  readonly variables: () => Readonly<Record<string, VariableType>>
   /** Milliseconds since 1970. */
   readonly publishedAt: number
 }
@@ -88,12 +91,16 @@ export interface RuleMatcher {
   decide(call: RuleCall): OrLater<RuleDecision>
   /** The rules whose following actions a call that was carried out sets going. */
   follow(call: RuleCall & { readonly output: unknown }): OrLater<readonly Firing[]>
+  /** Whether the event sets anything going. Asked once for each event: conditions without a result are counted here. */
+  isAwaited(account: string, event: RuleEvent): boolean
   /** For `operation.done` the firings that the call's reply told of. */
   matchEvent(account: string, event: RuleEvent): EventMatch
   /** Types of events, and patterns, that rules of any account wait for: no other event has to be looked at. */
   eventTypes(): readonly string[]
   /** From memory, or where it is not the present version any more from the database. */
   find(account: string, firing: Firing): Promise<PublishedRule | undefined>
+  /** Whether there is an enabled rule of that name, in whichever version. Only a yes may be up to a second late. */
+  isInForce(account: string, rule: string): Promise<boolean>
 }
 
 /** The event that tells of a call that `after` rules follow; subject: the call's request. */
@@ -119,7 +126,9 @@ export const noRules: RuleMatcher = {
   isAsked: () => false,
   decide: () => pass,
   follow: () => [],
+  isAwaited: () => false,
   matchEvent: () => ({ firings: [], members: [], faults: [] }),
   eventTypes: () => [],
   find: () => Promise.resolve(undefined),
+  isInForce: () => Promise.resolve(false),
 }

@@ -18,8 +18,6 @@ export const performingLimits = {
   eventsPerJobMax: 250,
   /** Groups whose time has come that one look takes in. */
   dueGroupsMax: 100,
-  /** Compiled templates and groupings that a server keeps. */
-  compiledMax: 1_000,
   /** Longer than any job is tried again. */
   inboxMilliseconds: 3 * 86_400_000,
   stopMilliseconds: 10_000,

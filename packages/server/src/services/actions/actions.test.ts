@@ -7,7 +7,8 @@ import {
 } from "@signalbox/contracts/actions/operations"
 import { whyExplain } from "@signalbox/contracts/audit/operations"
 import { groupsGet, groupsPut, nodesGet, resourcesApply } from "@signalbox/contracts/fleet/operations"
-import { keysRevoke } from "@signalbox/contracts/identity/operations"
+import { keysCreate, keysRevoke } from "@signalbox/contracts/identity/operations"
+import { serviceAccountsCreate, serviceAccountsUpdate } from "@signalbox/contracts/identity/people"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { untilTrue } from "../approvals/approvals.fixture.ts"
 import { startActions, type ActionsFixture } from "./actions.fixture.ts"
@@ -31,7 +32,7 @@ const byDepth = <Run extends { readonly depth: number }>(runs: readonly Run[]): 
 
 describe("R6, R8: a rule's action is performed", () => {
   test("in the name of the rule's author, from a template, once, and on record with its cause", async () => {
-    fixture.rule("first", { ...on("first"), ...makeGroup })
+    await fixture.rule("first", { ...on("first"), ...makeGroup })
     const { id: node } = await register("first-1")
     const [run] = await fixture.runs("first", { count: 1, states: ["succeeded"] })
     expect(await group("first-1-group")).toMatchObject({ query: "role=web" })
@@ -52,7 +53,7 @@ describe("R6, R8: a rule's action is performed", () => {
   })
 
   test("the story of the event tells rule, action and what it started", async () => {
-    fixture.rule("told", { ...on("told"), ...makeGroup })
+    await fixture.rule("told", { ...on("told"), ...makeGroup })
     await register("told-1")
     const [run] = await fixture.runs("told", { count: 1, states: ["succeeded"] })
     await untilTrue(async () => {
@@ -69,7 +70,7 @@ describe("R6, R8: a rule's action is performed", () => {
   })
 
   test("a call that needs something that isn't there is given up with its reason, and redriven when it is", async () => {
-    fixture.rule("later", {
+    await fixture.rule("later", {
       ...on("later"),
       do: [{ operation: "groups.put", input: { name: "later-group", nodes: ["later-missing"] } }],
     })
@@ -88,7 +89,7 @@ describe("R6, R8: a rule's action is performed", () => {
   })
 
   test("an input that can't be made of the event is given up at once", async () => {
-    fixture.rule("broken", {
+    await fixture.rule("broken", {
       ...on("broken"),
       do: [{ operation: "groups.put", input: { name: "${{ event.data.nothing }}", query: "a=b" } }],
     })
@@ -98,14 +99,19 @@ describe("R6, R8: a rule's action is performed", () => {
   })
 
   test("the author's authority is that of the time: one who may not is refused, one who was revoked acts no more", async () => {
-    const viewer = await fixture.key("only-reads", ["viewer"])
-    fixture.rule("powerless", { ...on("powerless"), ...makeGroup }, viewer.principal)
+    const { admin } = fixture
+    const { id: serviceAccount } = await fixture.call(admin, serviceAccountsCreate, {
+      ...{ name: "demoted", displayName: "Demoted", roles: ["admin"] },
+    })
+    const { key } = await fixture.call(admin, keysCreate, { name: "demoted", roles: ["admin"], owner: serviceAccount })
+    await fixture.rule("powerless", { ...on("powerless"), ...makeGroup }, key)
+    await fixture.call(admin, serviceAccountsUpdate, { serviceAccount, roles: ["viewer"] })
     await register("powerless-1")
     const [refused] = await fixture.runs("powerless", { count: 1, states: ["dead"] })
     expect(refused?.error?.code).toBe("identity.permission-denied")
 
     const leaver = await fixture.key("leaves", ["admin"])
-    fixture.rule("orphan", { ...on("orphan"), ...makeGroup }, leaver.principal)
+    await fixture.rule("orphan", { ...on("orphan"), ...makeGroup }, leaver.key)
     await fixture.call(fixture.admin, keysRevoke, { key: leaver.principal.slice(4) })
     await register("orphan-1")
     const [orphan] = await fixture.runs("orphan", { count: 1, states: ["dead"] })
@@ -113,9 +119,9 @@ describe("R6, R8: a rule's action is performed", () => {
   })
 
   test("rules of one account see and touch nothing of another", async () => {
-    fixture.rule("mine", { ...on("shared"), ...makeGroup })
+    await fixture.rule("mine", { ...on("shared"), ...makeGroup })
     const other = await fixture.key("other-admin", ["admin"], "other")
-    fixture.rules.put("other", "theirs", { author: other.principal, definition: { ...on("shared"), ...makeGroup } })
+    await fixture.rule("theirs", { ...on("shared"), ...makeGroup }, other.key)
     await fixture.call(other.key, resourcesApply, { name: "shared-1", kind: "pool", tags: {} })
     await untilTrue(async () => (await fixture.call(other.key, actionsList, {})).items[0]?.state === "succeeded")
     expect((await fixture.call(fixture.admin, actionsList, { rule: "mine" })).items).toEqual([])
@@ -127,7 +133,7 @@ describe("R6, R8: a rule's action is performed", () => {
 
 describe("R7: the reply of an ordinary operation names the runs that it started", () => {
   test("by the ids that they have, in a header, and in no other reply", async () => {
-    fixture.rule("follows", {
+    await fixture.rule("follows", {
       on: [{ operation: "resources.apply", phase: "after" }],
       do: [
         { operation: "groups.put", input: { name: "follows-1", query: "a=${{ input.kind }}" } },
@@ -142,21 +148,33 @@ describe("R7: the reply of an ordinary operation names the runs that it started"
       const { body } = await fixture.server.call(fixture.admin, "GET", path)
       expect(body).toMatchObject({ rule: "follows", number: index, trigger: { type: "operation.done" } })
     }
-    fixture.rules.remove("main", "follows")
+    await fixture.removeRule("follows")
     const next = await fixture.server.call(fixture.admin, "PUT", "/v1/resources/unannounced", { kind: "queue" })
     expect(next.headers.get("signalbox-started")).toBeNull()
+  })
+
+  test("an input sees the call with the types that the rule was checked against", async () => {
+    await fixture.rule("typed", {
+      on: [{ operation: "windows.apply", phase: "after" }],
+      do: [{ operation: "groups.put", input: { name: "typed", query: "a=v${{ output.version + 1 }}" } }],
+    })
+    const spec = { cron: "0 3 * * *", zone: "UTC", duration: "2h" }
+    expect((await fixture.server.call(fixture.admin, "PUT", "/v1/windows/typed", spec)).status).toBe(200)
+    const [run] = await fixture.runs("typed", { count: 1, states: ["succeeded", "dead"] })
+    expect(run?.error).toBeUndefined()
+    expect(await group("typed")).toMatchObject({ query: "a=v2" })
   })
 })
 
 describe("R13: the guard against loops", () => {
   test("two rules that set each other going stop at depth 8, and say so", async () => {
     await fixture.call(fixture.admin, groupsPut, { name: "loop", query: "n=0" })
-    fixture.rule("ping", {
+    await fixture.rule("ping", {
       on: [{ event: "group.changed" }],
       when: 'event.data.name == "loop"',
       do: [{ operation: "resources.apply", input: { name: "loop", kind: "pool", tags: { n: "x${{ event.depth }}" } } }],
     })
-    fixture.rule("pong", {
+    await fixture.rule("pong", {
       on: [{ event: "resource.registered" }, { event: "resource.changed" }],
       when: 'event.data.name == "loop"',
       do: [{ operation: "groups.put", input: { name: "loop", query: "n=x${{ event.depth }}" } }],
@@ -170,12 +188,12 @@ describe("R13: the guard against loops", () => {
     expect(pongs.map(({ depth }) => depth)).toEqual([2, 4, 6, 8])
     expect(stopped.at(-1)?.error).toMatchObject({ code: "actions.loop-stopped" })
     expect(await fixture.eventsOf(stopped.at(-1)?.id ?? "")).toEqual(["action.stopped"])
-    fixture.rules.remove("main", "ping")
-    fixture.rules.remove("main", "pong")
+    await fixture.removeRule("ping")
+    await fixture.removeRule("pong")
   })
 
   test("a rule that sets itself going stops at its fifth depth of one story", async () => {
-    fixture.rule("self", {
+    await fixture.rule("self", {
       on: [{ event: "resource.registered" }],
       when: 'event.data.name.startsWith("self")',
       do: [{ operation: "resources.apply", input: { name: "${{ event.data.name }}x", kind: "pool" } }],
@@ -187,12 +205,12 @@ describe("R13: the guard against loops", () => {
   })
 
   test("a rule that follows what becomes of runs is not followed for ever", async () => {
-    fixture.rule("watcher", {
+    await fixture.rule("watcher", {
       on: [{ event: "action.*" }],
       when: 'event.data.rule == "watched" || event.data.rule == "watcher"',
       do: [{ operation: "groups.put", input: { name: "watched", query: "a=${{ event.type }}" } }],
     })
-    fixture.rule("watched", { ...on("watched"), ...makeGroup })
+    await fixture.rule("watched", { ...on("watched"), ...makeGroup })
     await register("watched-1")
     await fixture.runs("watcher", { count: 2, states: ["stopped"] })
     let before = -1
@@ -203,7 +221,7 @@ describe("R13: the guard against loops", () => {
       before = items.length
       return isQuiet
     })
-    fixture.rules.remove("main", "watcher")
+    await fixture.removeRule("watcher")
     expect(before).toBeLessThan(100)
   })
 })
@@ -211,23 +229,49 @@ describe("R13: the guard against loops", () => {
 describe("R8: queued runs outlive what they came from", () => {
   test("a rule that was removed acts no more, one that was changed acts as it was when it fired", async () => {
     const late = { operation: "groups.put", input: { name: "changed", query: "version=one" } }
-    fixture.rule("changed", { ...on("changed"), limit: { onceAfter: "1m" }, do: [late] })
-    fixture.rule("removed", { ...on("changed"), limit: { onceAfter: "1m" }, do: [late] })
+    await fixture.rule("changed", { ...on("changed"), limit: { onceAfter: "1m" }, do: [late] })
+    const leaving = { ...on("changed"), limit: { onceAfter: "1m" }, do: [late] }
+    await fixture.rule("removed", leaving)
+    await fixture.rule("disabled", leaving)
+    const waits = async (rule: string, groups: number) =>
+      untilTrue(async () => (await fixture.call(fixture.admin, actionsStorms, { rule })).items[0]?.groups === groups)
     await register("changed-1")
-    await untilTrue(
-      async () => (await fixture.call(fixture.admin, actionsStorms, { rule: "removed" })).items[0]?.groups === 1,
-    )
-    await untilTrue(
-      async () => (await fixture.call(fixture.admin, actionsStorms, { rule: "changed" })).items[0]?.groups === 1,
-    )
-    fixture.rules.remove("main", "removed")
+    for (const rule of ["changed", "removed", "disabled"]) await waits(rule, 1)
+    await fixture.rule("changed", {
+      ...on("nothing"),
+      do: [{ ...late, input: { ...late.input, query: "version=two" } }],
+    })
+    await fixture.removeRule("removed")
+    await fixture.rule("disabled", { ...leaving, enabled: false })
     // Events have the database's time, which is ahead of the test's clock by how long the test has run.
     fixture.clock.advance(3_600_000)
     const [run] = await fixture.runs("changed", { count: 1, states: ["succeeded"] })
     expect(run?.operation).toBe("groups.put")
-    await untilTrue(
-      async () => (await fixture.call(fixture.admin, actionsStorms, { rule: "removed" })).items[0]?.groups === 0,
-    )
-    expect((await fixture.call(fixture.admin, actionsList, { rule: "removed" })).items).toEqual([])
+    expect(await group("changed")).toMatchObject({ query: "version=one" })
+    for (const rule of ["removed", "disabled"]) {
+      await waits(rule, 0)
+      expect((await fixture.call(fixture.admin, actionsList, { rule })).items).toEqual([])
+    }
+  })
+
+  test("a run that waits is cancelled when its turn comes and its rule was disabled or removed", async () => {
+    const gone = {
+      ...on("gone"),
+      do: [{ operation: "groups.put", input: { name: "gone-group", nodes: ["gone-missing"] } }],
+    }
+    await fixture.rule("gone", gone)
+    await register("gone-1")
+    await register("gone-2")
+    const [first, second] = await fixture.runs("gone", { count: 2, states: ["dead"] })
+    const cancelled = async (action = "") => {
+      await fixture.call(fixture.admin, actionsRedrive, { action })
+      const show = () => fixture.call(fixture.admin, actionsGet, { action })
+      await untilTrue(async () => (await show()).state === "cancelled")
+      expect((await show()).error?.code).toBe("actions.rule-removed")
+    }
+    await fixture.rule("gone", { ...gone, enabled: false })
+    await cancelled(first?.id)
+    await fixture.removeRule("gone")
+    await cancelled(second?.id)
   })
 })

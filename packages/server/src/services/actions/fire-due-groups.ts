@@ -27,9 +27,10 @@ async function fireGroups(
   { rule, groups }: { readonly rule: string; readonly groups: Awaited<ReturnType<typeof listDueGroups>> },
 ): Promise<void> {
   const { database, clock, rules } = context
+  const isInForce = await rules.isInForce(account, rule)
   const plans = new Map<number, RulePlan | undefined>()
   for (const version of new Set(groups.map((group) => group.version))) {
-    const published = await rules.find(account, { rule, version })
+    const published = isInForce ? await rules.find(account, { rule, version }) : undefined
     plans.set(version, published && planRule(published))
   }
   const ruleId = ruleIdOf(account, rule)
@@ -42,7 +43,7 @@ async function fireGroups(
       // Changed since it was listed: the next look finds it.
       if (group.dueAt === null || group.dueAt > now || !plans.has(group.ruleVersion)) continue
       const plan = plans.get(group.ruleVersion)
-      // Of a rule that was removed nothing is left to fire.
+      // Of a rule that was removed or disabled nothing is left to fire.
       if (plan) decided.wake(plan, group)
       else decided.forget(group)
     }

@@ -9,7 +9,7 @@ export interface ActionsOptions {
   readonly clock: Clock
   readonly random: Random
   readonly logger: StorageLogger
-  readonly rules: Pick<RuleMatcher, "eventTypes" | "matchEvent" | "find">
+  readonly rules: Pick<RuleMatcher, "eventTypes" | "isAwaited" | "matchEvent" | "find" | "isInForce">
   readonly operations: OperationCaller
   readonly standing: StandingCaller & StandingRecord
   readonly principals: PrincipalDirectory

@@ -13,16 +13,16 @@ export async function performRun(options: ActionsOptions, run: RunRow): Promise<
   try {
     const known = run.attempts + run.redrives > 1 ? await findStarted(options, run) : undefined
     if (known !== undefined) return { kind: "done", started: known }
-    if (run.isOwnRule && !(await isRuleThere(options, run)))
-      return { kind: "cancelled", code: "actions.rule-removed", message: `the rule "${run.rule}" was removed` }
+    if (run.isOwnRule && !(await options.rules.isInForce(run.account, run.rule)))
+      return {
+        kind: "cancelled",
+        code: "actions.rule-removed",
+        message: `the rule "${run.rule}" was removed or disabled`,
+      }
     return await call(options, run)
   } catch (error) {
     return failed(options, run, error)
   }
-}
-
-async function isRuleThere({ rules }: ActionsOptions, { account, rule, ruleVersion }: RunRow): Promise<boolean> {
-  return (await rules.find(account, { rule, version: ruleVersion })) !== undefined
 }
 
 async function call(options: ActionsOptions, run: RunRow): Promise<PerformResult> {

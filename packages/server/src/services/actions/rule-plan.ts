@@ -1,7 +1,6 @@
 /** What a published rule's firing comes to: its limits and its actions, compiled once for each version. */
 import type { RuleDefinition } from "@signalbox/contracts/rules/rule-document"
 import { compileExpression, type Expression } from "@signalbox/expressions/compile-expression"
-import type { VariableType } from "@signalbox/expressions/variable-type"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import { toInstant } from "@signalbox/kernel/clock"
 import { getDuration } from "@signalbox/kernel/duration"
@@ -11,7 +10,6 @@ import type { FiringBudget } from "@signalbox/rules/storm-budget"
 import type { StormLimit } from "@signalbox/rules/storm-control"
 import { createHash } from "node:crypto"
 import { operationDoneType, type OperationDone, type PublishedRule } from "../../router/rule-ports.ts"
-import { performingLimits } from "./action-limits.ts"
 import type { TakenEvent } from "./taken-event.ts"
 
 export interface PlannedAction {
@@ -34,30 +32,10 @@ export interface RulePlan {
   groupOf(event: TakenEvent): string
 }
 
-/** What groupings and inputs may use; which of them there are depends on what set the rule going. */
-const variables: Readonly<Record<string, VariableType>> = {
-  event: {
-    fields: {
-      id: "string",
-      type: "string",
-      subject: "string",
-      time: "timestamp",
-      cause: "string",
-      depth: "int",
-      principal: "string",
-      data: "dyn",
-    },
-  },
-  operation: "string",
-  input: "dyn",
-  output: "dyn",
-  caller: "dyn",
-}
+/** What was compiled of a version: the present one's definition is the same object each time. */
+const compiled = new WeakMap<RuleDefinition, Map<string, Expression | InputTemplate>>()
 
-const expressions = new Map<string, Expression>()
-const templates = new Map<string, InputTemplate>()
-
-export function planRule({ rule, version, author, definition }: PublishedRule): RulePlan {
+export function planRule({ rule, version, author, definition, variables }: PublishedRule): RulePlan {
   const by = definition.limit?.by ?? definition.correlate?.by ?? []
   return {
     ...{ rule, version, author },
@@ -65,12 +43,23 @@ export function planRule({ rule, version, author, definition }: PublishedRule): 
     correlation: correlationOf(definition),
     budget: { firings: definition.budget.firings, withinMilliseconds: getDuration(definition.budget.within) },
     actions: definition.do.flatMap(({ operation, input }, number) =>
-      operation === undefined ? [] : [{ number, operation, template: () => templateOf(input ?? {}) }],
+      operation === undefined
+        ? []
+        : [
+            {
+              number,
+              operation,
+              template: () => kept(definition, `do ${number}`, () => compileInputTemplate(input ?? {}, variables())),
+            },
+          ],
     ),
     groupOf(event) {
       if (by.length === 0) return ""
       const data = dataOf(event)
-      const values = by.map((text) => expressionOf(text).evaluate(data))
+      const values = by.map((text) => {
+        const compile = () => compileExpression(text, { variables: variables(), resultType: "any" })
+        return kept(definition, `by ${text}`, compile).evaluate(data)
+      })
       return createHash("sha256").update(canonicalJson(values)).digest("base64url")
     },
   }
@@ -81,7 +70,7 @@ export function dataOf(event: TakenEvent): Readonly<Record<string, unknown>> {
   const shown = { ...event, time: toInstant(event.time) }
   if (event.type !== operationDoneType) return { event: shown }
   const { operation, input, output, caller } = event.data as OperationDone
-  return { event: shown, operation, input, output, caller }
+  return { event: shown, operation, input, output, caller: { ...caller, teams: caller.teams ?? [] } }
 }
 
 function limitOf({ limit }: RuleDefinition): StormLimit | undefined {
@@ -102,19 +91,11 @@ function correlationOf({ correlate }: RuleDefinition): Correlation | undefined {
   }
 }
 
-function expressionOf(text: string): Expression {
-  return kept(expressions, text, () => compileExpression(text, { variables, resultType: "any" }))
-}
-
-function templateOf(input: unknown): InputTemplate {
-  return kept(templates, JSON.stringify(input), () => compileInputTemplate(input, variables))
-}
-
-function kept<T>(all: Map<string, T>, key: string, make: () => T): T {
-  const known = all.get(key)
-  if (known !== undefined) return known
-  const made = make()
-  if (all.size >= performingLimits.compiledMax) all.clear()
-  all.set(key, made)
+/** @throws expressions.invalid */
+function kept<T extends Expression | InputTemplate>(definition: RuleDefinition, place: string, compile: () => T): T {
+  const own = compiled.get(definition) ?? new Map<string, Expression | InputTemplate>()
+  compiled.set(definition, own)
+  const made = (own.get(place) as T | undefined) ?? compile()
+  own.set(place, made)
   return made
 }

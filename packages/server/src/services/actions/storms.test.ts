@@ -5,6 +5,7 @@ import { approvalGroupsApply } from "@signalbox/contracts/approvals/groups"
 import { approvalRequestsGet } from "@signalbox/contracts/approvals/requests"
 import { templatesApply } from "@signalbox/contracts/approvals/templates"
 import { resourcesApply } from "@signalbox/contracts/fleet/operations"
+import { rulesGet } from "@signalbox/contracts/rules/operations"
 import { newId } from "@signalbox/kernel/id"
 import { createHash } from "node:crypto"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -49,13 +50,13 @@ const decided = (rule: string, count: number) =>
 
 describe("R13: a storm of events", () => {
   test("lets a rule fire once within its time for each group, and takes nothing from other rules", async () => {
-    fixture.rule("once", {
+    await fixture.rule("once", {
       on: [{ event: "storm.happened" }],
       limit: { onceWithin: "1d", by: ["event.data.name"] },
       budget: { firings: 1_000, within: "1h" },
       ...note,
     })
-    fixture.rule("other", { on: [{ event: "storm.happened" }], when: 'event.data.name == "storm-7"', ...note })
+    await fixture.rule("other", { on: [{ event: "storm.happened" }], when: 'event.data.name == "storm-7"', ...note })
     const names = Array.from({ length: 3_000 }, (_, index) => `storm-${index % 10}`)
     await tell("storm.happened", [...names.slice(0, 2_999), "storm-7"])
     await decided("once", 3_000)
@@ -67,13 +68,23 @@ describe("R13: a storm of events", () => {
     expect(await countOf("other")).toBe(100)
   })
 
+  test("a condition without a result is counted once for each event, though other rules take that too", async () => {
+    await fixture.rule("faulty", { on: [{ event: "fault.happened" }], when: "event.data.count > 1", ...note })
+    await fixture.rule("sound", { on: [{ event: "fault.happened" }], ...note })
+    await tell("fault.happened", ["fault-1", "fault-2", "fault-3"])
+    await fixture.runs("sound", { count: 3, states: ["succeeded"] })
+    const faults = async () => (await fixture.call(fixture.admin, rulesGet, { name: "faulty" })).lastFault?.count ?? 0
+    await untilTrue(async () => (await faults()) >= 3)
+    expect(await faults()).toBe(3)
+  })
+
   test("an event that comes again is not counted again, and starts nothing", async () => {
-    fixture.rule("again", {
+    await fixture.rule("again", {
       on: [{ event: "again.happened" }],
       limit: { threshold: { count: 3, within: "1h" } },
       ...note,
     })
-    fixture.rule("plain", { on: [{ event: "again.happened" }], ...note })
+    await fixture.rule("plain", { on: [{ event: "again.happened" }], ...note })
     await tell("again.happened", ["again-1", "again-2"])
     await fixture.runs("plain", { count: 2, states: ["succeeded"] })
     const { database } = fixture.server.test
@@ -92,7 +103,7 @@ describe("R13: a storm of events", () => {
 
 describe("R16: several events together", () => {
   test("all of them within the time, by group, whichever comes first", async () => {
-    fixture.rule("both", {
+    await fixture.rule("both", {
       correlate: {
         all: [{ event: "left.happened" }, { event: "right.happened" }],
         within: "1h",
@@ -109,7 +120,7 @@ describe("R16: several events together", () => {
   })
 
   test("none of them within the time: a silence fires, an answer does not", async () => {
-    fixture.rule("silence", {
+    await fixture.rule("silence", {
       correlate: {
         ...{ after: [{ event: "asked.happened" }], none: [{ event: "answered.happened" }] },
         ...{ within: "10m", by: ["event.data.name"] },
@@ -135,7 +146,7 @@ describe("R16: several events together", () => {
 
 describe("R8: a run that can't be carried out at once", () => {
   test("is tried again under the same key while its call is in flight elsewhere, and carried out once", async () => {
-    fixture.rule("busy", { on: [{ event: "busy.happened" }], ...note })
+    await fixture.rule("busy", { on: [{ event: "busy.happened" }], ...note })
     const { database } = fixture.server.test
     const id = newId("event", systemClock, systemRandom)
     const run = actionRunId(id, { rule: "busy", number: 0 })
@@ -170,7 +181,7 @@ describe("R8: a run that can't be carried out at once", () => {
   })
 
   test("a run whose server died after its call is known to have been carried out", async () => {
-    fixture.rule("known", { on: [{ event: "known.happened" }], ...note })
+    await fixture.rule("known", { on: [{ event: "known.happened" }], ...note })
     await tell("known.happened", ["known-1"])
     const [first] = await fixture.runs("known", { count: 1, states: ["succeeded"] })
     const { database } = fixture.server.test
@@ -194,7 +205,7 @@ describe("R8: a run that can't be carried out at once", () => {
     await fixture.call(admin, templatesApply, { name: "one", levels })
     const selector = { operation: resourcesApply.name }
     await fixture.call(admin, associationsApply, { name: "resources", template: "one", selector })
-    fixture.rule("held", {
+    await fixture.rule("held", {
       on: [{ event: "held.happened" }],
       do: [{ operation: "resources.apply", input: { name: "${{ event.data.name }}", kind: "pool" } }],
     })
@@ -220,7 +231,7 @@ describe("R8: a run that can't be carried out at once", () => {
 /** The last: it ends the first server. */
 describe("R13: a quiet that outlives its server", () => {
   test("once after quiet fires as the last event, on another server after this one has gone", async () => {
-    fixture.rule("quiet", { on: [{ event: "quiet.happened" }], limit: { onceAfter: "1m" }, ...note })
+    await fixture.rule("quiet", { on: [{ event: "quiet.happened" }], limit: { onceAfter: "1m" }, ...note })
     for (const name of ["quiet-1", "quiet-2", "quiet-3"]) await tell("quiet.happened", [name])
     const { database } = fixture.server.test
     const waits = () =>

@@ -8,7 +8,7 @@ import { stepCorrelation, type CorrelationState, type MemberList } from "@signal
 import { spendFiring, type BudgetState } from "@signalbox/rules/storm-budget"
 import { idle, stepStorm, type StormState } from "@signalbox/rules/storm-control"
 import { actionLimits } from "@signalbox/contracts/actions/operations"
-import { operationDoneType, type EventMatch, type Firing } from "../../router/rule-ports.ts"
+import { operationDoneType, type Firing } from "../../router/rule-ports.ts"
 import type { Tx } from "../../storage/database.ts"
 import type { Consumer } from "../../storage/dispatcher.ts"
 import type { DeliveredEvent } from "../../storage/outbox.ts"
@@ -34,14 +34,12 @@ export function ruleConsumer(context: ActionsContext): Consumer {
     name: "actions.events",
     types: () => Promise.resolve([operationDoneType, ...rules.eventTypes()]),
     // An event that is deeper sets nothing going, nor a run that says that it was stopped: there is one already.
-    isWanted: (event) => event.depth <= actionLimits.depthMax && isAnyMatched(rules.matchEvent(event.account, event)),
+    isWanted: (event) => event.depth <= actionLimits.depthMax && rules.isAwaited(event.account, toTaken(event)),
     eventsPerJobMax: performingLimits.eventsPerJobMax,
     handle: (event) => takeEvents(context, [event]),
     handleTogether: (events) => takeEvents(context, events),
   }
 }
-
-const isAnyMatched = ({ firings, members }: EventMatch): boolean => firings.length > 0 || members.length > 0
 
 /** An event that a version of a rule matches. */
 interface Hit {

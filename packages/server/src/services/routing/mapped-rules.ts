@@ -23,8 +23,10 @@ export function mapRules(options: {
       return named === "none" ? { kind: "pass" } : decide(named, call)
     },
     follow: (call) => (map().rules.has(call.operation) ? [] : builtIn.follow(call)),
+    isAwaited: (account, event) => builtIn.isAwaited(account, event),
     matchEvent: (account, event) => builtIn.matchEvent(account, event),
     eventTypes: () => builtIn.eventTypes(),
     find: (account, firing) => builtIn.find(account, firing),
+    isInForce: (account, rule) => builtIn.isInForce(account, rule),
   }
 }

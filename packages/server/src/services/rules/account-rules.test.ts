@@ -16,7 +16,7 @@ async function directoryOf(rows: readonly RuleRow[]) {
   const directory = createRuleDirectory({
     sql: { query: () => Promise.resolve(rows as never) },
     operations: known,
-    faults: { note: (_account, { rule }, { message }) => void noted.push(`${rule}: ${message}`) },
+    faults: { note: (_account, { rule }, message) => void noted.push(`${rule}: ${message}`) },
   })
   await directory.listener.load("main", 1)
   return { directory, noted }

@@ -11,7 +11,7 @@ import { getDuration } from "@signalbox/kernel/duration"
 import { compileInputTemplate } from "@signalbox/rules/input-template"
 import { findUnguarded } from "@signalbox/rules/find-unguarded"
 import { canBeHeld, isExternal, operationsOf, type Operations } from "./operation-pattern.ts"
-import { isGating, memberLists, phaseOf, triggersOf, variablesOf } from "./rule-parts.ts"
+import { actionVariables, isGating, memberLists, phaseOf, triggersOf, variablesOf } from "./rule-parts.ts"
 import { eventVariables, type RuleVariables } from "./rule-variables.ts"
 
 const phases = ["before", "after", "event"] as const
@@ -83,7 +83,7 @@ function expressionIssues(definition: RuleDefinition, { operations }: CheckConte
     .filter((phase) => when !== undefined && triggersOf(definition, phase).length > 0)
     .flatMap((phase) => conditionIssues(when ?? "", "when", variablesOf(definition, phase, operations)))
   const [first] = conditions
-  const grouping = groupingVariables(definition, operations)
+  const grouping = actionVariables(definition, operations)
   const by = [
     ...(limit?.by ?? []).map((text, index) => ({ text, path: `limit.by.${index}` })),
     ...(correlate?.by ?? []).map((text, index) => ({ text, path: `correlate.by.${index}` })),
@@ -100,13 +100,6 @@ function expressionIssues(definition: RuleDefinition, { operations }: CheckConte
     ),
     ...members,
   ]
-}
-
-/** What groupings and inputs see: the event, and after an operation also its call. */
-function groupingVariables(definition: RuleDefinition, operations: Operations): RuleVariables["variables"] {
-  const { event } = eventVariables.variables
-  const call = triggersOf(definition, "after").length > 0 ? variablesOf(definition, "after", operations).variables : {}
-  return { ...call, ...(event && { event }) }
 }
 
 function conditionIssues(text: string, path: string, { variables, isOptional }: RuleVariables): Issue[] {
@@ -160,9 +153,7 @@ function callIssues(
 ): Issue[] {
   const { operation: name = "", input = {} } = action
   const at = `${path}.operation`
-  const templates = attempt(`${path}.input`, () =>
-    compileInputTemplate(input, groupingVariables(definition, operations)),
-  )
+  const templates = attempt(`${path}.input`, () => compileInputTemplate(input, actionVariables(definition, operations)))
   if (isExternal(name)) return templates
   const operation = operations.get(name)
   if (!operation) return [{ path: at, message: `there is no operation "${name}"` }]

@@ -12,8 +12,7 @@ const flushMilliseconds = 1_000
 const kept = { rulesMax: 1_000, messageLengthMax: 500 } as const
 
 export interface FaultBook {
-  /** `source` tells whether it was noted already: an event may be looked at twice. */
-  note(account: string, firing: Firing, fault: { readonly message: string; readonly source?: string }): void
+  note(account: string, firing: Firing, message: string): void
   start(): void
   stop(): Promise<void>
 }
@@ -23,7 +22,7 @@ export function createFaultBook(options: {
   readonly clock: Clock
   readonly logger: Pick<Logger, "warn">
 }): FaultBook {
-  let noted = new Map<string, RuleFaults & { readonly source: string | undefined }>()
+  let noted = new Map<string, RuleFaults>()
   let timer: NodeJS.Timeout | undefined
   let writing: Promise<void> = Promise.resolve()
   async function write(): Promise<void> {
@@ -35,15 +34,13 @@ export function createFaultBook(options: {
     )
   }
   return {
-    note(account, { rule, version }, { message, source }) {
+    note(account, { rule, version }, message) {
       const key = `${account}\0${rule}`
       const before = noted.get(key)
-      const isSame = before?.version === version
-      if (isSame && source !== undefined && before.source === source) return
       if (!before && noted.size >= kept.rulesMax) return
-      const count = isSame ? before.count + 1 : 1
+      const count = before?.version === version ? before.count + 1 : 1
       const at = options.clock.now()
-      noted.set(key, { account, rule, version, message: message.slice(0, kept.messageLengthMax), count, at, source })
+      noted.set(key, { account, rule, version, message: message.slice(0, kept.messageLengthMax), count, at })
     },
     start() {
       timer = setInterval(() => {

@@ -21,8 +21,8 @@ import type { Sql } from "../../storage/database.ts"
 import { loadAccountRules, type AccountRules, type LoadedRule } from "./account-rules.ts"
 import type { FaultBook } from "./fault-book.ts"
 import { canBeHeld, type Operations } from "./operation-pattern.ts"
-import { signalName } from "./rule-parts.ts"
-import { findRuleVersion, readRules } from "./rule-store.ts"
+import { actionVariables, signalName } from "./rule-parts.ts"
+import { findRule, findRuleVersion, readRules } from "./rule-store.ts"
 import { dataOfCall, dataOfEvent } from "./rule-variables.ts"
 
 export const rulesComponent = "rules.configuration"
@@ -47,7 +47,7 @@ const noMatch: EventMatch = { firings: [], members: [], faults: [] }
 
 export function createRuleDirectory(options: DirectoryOptions): RuleDirectory {
   const accounts = new Map<string, AccountRules>()
-  return {
+  const directory: RuleDirectory = {
     listener: {
       component: rulesComponent,
       async load(account) {
@@ -72,11 +72,22 @@ export function createRuleDirectory(options: DirectoryOptions): RuleDirectory {
     matchEvent(account, event) {
       if (event.type === operationDoneType) return { ...noMatch, firings: (event.data as OperationDone).firings }
       const rules = accounts.get(account)
-      return rules ? matchEvent(options, rules, { account, event }) : noMatch
+      return rules ? matchEvent(rules, event) : noMatch
+    },
+    isAwaited(account, event) {
+      const { firings, members, faults } = directory.matchEvent(account, event)
+      for (const fault of faults) options.faults.note(account, fault, fault.message)
+      return firings.length > 0 || members.length > 0
     },
     eventTypes: () => [...new Set([...accounts.values()].flatMap((rules) => rules.eventTypes))],
-    find: (account, firing) => find(options.sql, accounts.get(account)?.rules.get(firing.rule), { account, firing }),
+    find: (account, firing) => find(options, accounts.get(account)?.rules.get(firing.rule), { account, firing }),
+    async isInForce(account, rule) {
+      if (accounts.get(account)?.rules.get(rule)?.row.enabled === true) return true
+      // Another server may have put it a moment ago, and a no is final for whoever asks.
+      return (await findRule(options.sql, account, rule))?.enabled === true
+    },
   }
+  return directory
 }
 
 function findAsked(rules: AccountRules, operation: string, phase: "before" | "after"): boolean {
@@ -98,7 +109,7 @@ function decide({ operations, faults }: DirectoryOptions, rules: AccountRules, c
   const denying = gates.find(({ gate }) => gate.deny !== undefined)
   if (denying) return { kind: "deny", by: denying.by, code: "rules.denied", reason: denying.gate.deny ?? "" }
   const failed = (by: Firing, message: string): RuleDecision => {
-    faults.note(call.account, by, { message })
+    faults.note(call.account, by, message)
     return { kind: "deny", by, code: "rules.condition-failed", reason: message }
   }
   const [fault] = found.faults
@@ -137,15 +148,11 @@ function follow(
   const data = { ...dataOfCall(call), output: call.output }
   const found = rules.after.match([{ on: "after", name: call.operation }], data)
   for (const { rule, message } of found.faults)
-    faults.note(call.account, { rule: rule.id, version: rule.version }, { message })
+    faults.note(call.account, { rule: rule.id, version: rule.version }, message)
   return found.matched.map(({ id, version }) => ({ rule: id, version }))
 }
 
-function matchEvent(
-  { faults: book }: DirectoryOptions,
-  rules: AccountRules,
-  { account, event }: { readonly account: string; readonly event: RuleEvent },
-): EventMatch {
+function matchEvent(rules: AccountRules, event: RuleEvent): EventMatch {
   const occurred = occurredBy(event)
   const isWaited = rules.events.concerns(occurred)
   const isMember = rules.members.concerns(occurred)
@@ -160,7 +167,6 @@ function matchEvent(
       return member ? [{ rule: member.rule, version: member.version, message }] : []
     }),
   ]
-  for (const fault of faults) book.note(account, fault, { message: fault.message, source: event.id })
   return {
     firings: (found?.matched ?? []).map(({ id, version }) => ({ rule: id, version })),
     members: (parts?.matched ?? []).flatMap(({ id }) => rules.memberOf.get(id) ?? []),
@@ -186,18 +192,22 @@ export function occurredBy({ type, data }: Pick<RuleEvent, "type" | "data">): Ru
 }
 
 async function find(
-  sql: Sql,
+  { sql, operations }: DirectoryOptions,
   present: LoadedRule | undefined,
   { account, firing }: { readonly account: string; readonly firing: Firing },
 ): Promise<PublishedRule | undefined> {
   const { rule, version } = firing
   if (present?.definition && present.row.version === version) {
     const { author, changedAt } = present.row
-    return { rule, version, author, definition: present.definition, publishedAt: changedAt }
+    const { definition } = present
+    const variables = () => actionVariables(definition, operations)
+    return { rule, version, author, definition, variables, publishedAt: changedAt }
   }
   const row = await findRuleVersion(sql, account, { name: rule, version })
   if (!row) return undefined
   const parsed = ruleDefinition.safeParse(row.definition)
   if (!parsed.success) return undefined
-  return { rule, version, author: row.author, definition: parsed.data, publishedAt: row.publishedAt }
+  const definition = parsed.data
+  const variables = () => actionVariables(definition, operations)
+  return { rule, version, author: row.author, definition, variables, publishedAt: row.publishedAt }
 }

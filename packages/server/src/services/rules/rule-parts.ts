@@ -84,6 +84,13 @@ export function variablesOf(
   return callVariables([...new Set(named)], phase)
 }
 
+/** What groupings and the inputs of operations see: the event, and after an operation also its call. */
+export function actionVariables(definition: RuleDefinition, operations: Operations): RuleVariables["variables"] {
+  const { event } = eventVariables.variables
+  const call = triggersOf(definition, "after").length > 0 ? variablesOf(definition, "after", operations).variables : {}
+  return { ...call, ...(event && { event }) }
+}
+
 /** A rule that can't be compiled any more: where it gates its condition has no result, so that calls are refused. */
 export function brokenParts(firing: Firing, on: readonly RuleTrigger[] | undefined, message: string): RuleParts {
   const gating = (on ?? []).filter(({ operation, phase }) => operation !== undefined && phase === "before")

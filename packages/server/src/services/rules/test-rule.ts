@@ -10,7 +10,7 @@ import type { CompiledRule, RuleTrigger } from "@signalbox/rules/rule-source"
 import { operationDoneType, type OperationDone, type RuleCall, type RuleEvent } from "../../router/rule-ports.ts"
 import { isSilenced, occurredBy } from "./rule-directory.ts"
 import { isGating, type RuleParts } from "./rule-parts.ts"
-import { dataOfCall, dataOfEvent } from "./rule-variables.ts"
+import { dataOfCall, dataOfEvent, eventVariables } from "./rule-variables.ts"
 
 export type Verdict = OutputOf<typeof rulesTest>
 type Effect = Verdict["effects"][number]
@@ -113,7 +113,7 @@ function effectsOf({ definition, parts }: TestedRule, occurrence: Occurrence): E
   const { data } = seen(occurrence)
   const given = occurrence.kind === "after" && occurrence.event ? { ...data, ...dataOfEvent(occurrence.event) } : data
   const variables = (parts[occurrence.kind] ?? parts.members[0]?.rule)?.variables ?? {}
-  const known = { ...variables, ...(isBefore ? {} : { event: "dyn" as const }) }
+  const known = { ...variables, ...(isBefore ? {} : eventVariables.variables) }
   return definition.do.flatMap((action): Effect[] => {
     if (isGating(action) !== isBefore) return []
     const { operation, input, deny, requireApproval, delay, rewrite } = action
