@@ -153,7 +153,7 @@ describe("R7: the reply of an ordinary operation names the runs that it started"
     expect(next.headers.get("signalbox-started")).toBeNull()
   })
 
-  test("an input sees the call with the types that the rule was checked against", async () => {
+  test("an input reckons with what the call gave", async () => {
     await fixture.rule("typed", {
       on: [{ operation: "windows.apply", phase: "after" }],
       do: [{ operation: "groups.put", input: { name: "typed", query: "a=v${{ output.version + 1 }}" } }],
