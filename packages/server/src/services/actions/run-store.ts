@@ -101,11 +101,6 @@ export async function findRun(sql: Sql, account: string, id: string): Promise<Ru
   return row
 }
 
-export async function findRunIds(sql: Sql, ids: readonly string[]): Promise<ReadonlySet<string>> {
-  const rows = await sql.query<{ id: string }>("select id from action_runs where id = any ($1)", [ids])
-  return new Set(rows.map(({ id }) => id))
-}
-
 export interface RunFilter {
   readonly state?: string | undefined
   readonly rule?: string | undefined

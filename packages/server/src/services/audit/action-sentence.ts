@@ -1,5 +1,3 @@
-import type { StoryEvent } from "./model.ts"
-
 const endings: Readonly<Record<string, string>> = {
   "action.finished": "succeeded",
   "action.held": "waits for an approval",
@@ -10,7 +8,7 @@ const endings: Readonly<Record<string, string>> = {
 }
 
 /** What happened to a run of a rule's action, in words; undefined for other events. */
-export function actionSentence({ type, data }: Pick<StoryEvent, "type" | "data">): string | undefined {
+export function actionSentence({ type, data }: { readonly type: string; readonly data: unknown }): string | undefined {
   if (!type.startsWith("action.") || typeof data !== "object" || data === null) return undefined
   const texts = Object.entries(data).filter((entry): entry is [string, string] => typeof entry[1] === "string")
   const { rule, operation, eventType, started, requestUrl, reason } = Object.fromEntries<string | undefined>(texts)
