@@ -94,8 +94,8 @@ test("an invalid input is refused in the words of the command line, with --json 
   expect(text.stderr).toMatch(/ {2}--role 0: .*\n {2}--expires-at: /)
   const json = await cli([...words, "--json"])
   expect(JSON.parse(json.stderr)).toMatchObject({ code: "request.invalid-input", issues: [{ path: "--role 0" }, {}] })
-  const missing = await cli(["routes", "put", "nodes.list", "--server", "http://127.0.0.1:1"])
-  expect(missing.stderr).toContain("--service: is missing")
+  const missing = await cli(["keys", "create", "ci", "--server", "http://127.0.0.1:1"])
+  expect(missing.stderr).toContain("--role: is missing")
 })
 
 test("a server that isn't there exits with 7", async () => {
