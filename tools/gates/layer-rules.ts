@@ -66,8 +66,11 @@ export const layerRules: IFlattenedRuleSet = {
       from: { path: service, pathNot: testFile },
       to: { path: "^packages/server/src/services/", pathNot: "^packages/server/src/services/$1/" },
     }),
-    forbid("compose-constructs", "compose.ts is the only place that constructs services", {
-      from: { path: "^packages/", pathNot: ["^packages/server/src/(?:compose[.]ts$|services/)", testFile] },
+    forbid("compose-constructs", "compose.ts and composition/ are the only place that constructs services", {
+      from: {
+        path: "^packages/",
+        pathNot: ["^packages/server/src/(?:compose[.]ts$|composition/|services/)", testFile],
+      },
       to: { path: "^packages/server/src/services/[^/]+/service[.]ts$" },
     }),
     forbid("service-door", "a service is reached through its service.ts and through nothing else", {
@@ -76,11 +79,11 @@ export const layerRules: IFlattenedRuleSet = {
     }),
     forbid("router-below-services", "the router declares ports; services fill them", {
       from: { path: "^packages/server/src/router/", pathNot: testFile },
-      to: { path: "^packages/server/src/(?:services/|compose[.]ts$)" },
+      to: { path: "^packages/server/src/(?:services/|compose[.]ts$|composition/)" },
     }),
     forbid("storage-lowest", "storage knows neither services nor the router", {
       from: { path: "^packages/server/src/storage/", pathNot: testFile },
-      to: { path: "^packages/server/src/(?:services/|router/|compose[.]ts$)" },
+      to: { path: "^packages/server/src/(?:services/|router/|compose[.]ts$|composition/)" },
     }),
     forbid("driver-in-storage", "only storage holds the database driver, so that no one opens a connection beside it", {
       from: { path: "^packages/", pathNot: ["^packages/server/src/storage/", "^packages/testkit/", testFile] },
