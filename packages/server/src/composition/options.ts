@@ -1,14 +1,14 @@
 import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
-import { type EgressOptions } from "../egress/egress.ts"
-import { type Executor } from "../router/ports.ts"
-import { type IdentityOptions } from "../services/identity/service.ts"
-import { type NotificationsOptions } from "../services/notifications/service.ts"
-import { type SecretsOptions } from "../services/secrets/service.ts"
+import type { EgressOptions } from "../egress/egress.ts"
+import type { Executor } from "../router/ports.ts"
+import type { IdentityOptions } from "../services/identity/service.ts"
+import type { NotificationsOptions } from "../services/notifications/service.ts"
+import type { SecretsOptions } from "../services/secrets/service.ts"
 import type { BlobStore } from "../storage/blob-store.ts"
 import type { Connection, Database } from "../storage/database.ts"
-import { type SigningKey } from "../storage/signing-key.ts"
+import type { SigningKey } from "../storage/signing-key.ts"
 
 export interface CompositionOptions {
   readonly database: Database
