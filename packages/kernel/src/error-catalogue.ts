@@ -781,7 +781,7 @@ export const errorCatalogue = {
     "forbidden",
     "The rule's author was disabled, revoked or has expired: put the rule again as somebody who may do what it does.",
   ),
-  "actions.rule-removed": entry("conflict", "The rule was removed after it fired; nothing has to be done."),
+  "actions.rule-removed": entry("conflict", "The rule was removed or disabled after it fired; nothing has to be done."),
   "actions.loop-stopped": entry(
     "conflict",
     "Rules set each other going: `signalbox why` with the run's id shows the chain; narrow a condition of one of them.",

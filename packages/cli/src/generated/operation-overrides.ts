@@ -156,6 +156,7 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
   "auth.logout": "`signalbox logout` calls it",
   "hooks.receive": "senders of webhooks call it at the hook's address",
   "held-operations.keep": "the server calls it where a gate holds a call",
+  "held-operations.withdraw": "the server calls it where the rule whose call waits is gone",
   "identity-providers.apply": "`signalbox apply -f` calls it: its groups don't fit into options",
   "deliveries.send": "services call it; people test a channel with `signalbox channels test`",
   "audit.export": "`signalbox audit export` and `signalbox audit verify` call it",

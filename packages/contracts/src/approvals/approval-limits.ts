@@ -18,6 +18,8 @@ export const approvalLimits = {
   waitSecondsMax: 60,
   /** Templates that rules may want for one call. */
   ruleTemplatesMax: 64,
+  /** Rules that a request shows; those that want it approved are named in its template too. */
+  askingRulesMax: 20,
   /** Level overrides of an association, one a level. */
   groupOverridesMax: 10,
 } as const

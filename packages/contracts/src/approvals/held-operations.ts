@@ -3,7 +3,7 @@ import { roles, type RoleName } from "../identity/roles.ts"
 import { defineOperation } from "../operation.ts"
 import { instant, resourceName } from "../schemas.ts"
 import { approvalLimits } from "./approval-limits.ts"
-import { digest, requestId, title } from "./request-shapes.ts"
+import { askingRule, digest, requestId, title } from "./request-shapes.ts"
 
 /**
  * `waiting` for its approval; `approved`, and waits for its time or its window; `done`; `failed`: approved, and refused
@@ -62,6 +62,7 @@ export const heldOperationsKeep = defineOperation({
       .default([])
       .describe("Closed calendars, and whose approval each of them wants besides; null where it is skipped"),
     templates: z.array(resourceName).max(approvalLimits.ruleTemplatesMax).default([]).describe("Wanted by rules"),
+    rules: z.array(askingRule).max(approvalLimits.askingRulesMax).default([]).describe("That have a part in the call"),
     breakGlass: z.string().max(approvalLimits.commentLengthMax).optional(),
   }),
   output: z.object({ request: z.string(), requestUrl: z.string() }),
@@ -125,9 +126,25 @@ export const heldOperationsEdit = defineOperation({
   ],
 })
 
+export const heldOperationsWithdraw = defineOperation({
+  name: "held-operations.withdraw",
+  service: "approvals",
+  summary: "Withdraw a call whose rule is gone; for actions",
+  description: "Nobody is asked any more, and where it was approved already it does not run. One that runs goes on.",
+  method: "POST",
+  path: "/v1/held-operations/{request}:withdraw",
+  effect: "change",
+  permission: "approvals.hold",
+  gateable: false,
+  input: z.strictObject({ request: requestId, reason: z.string().min(1).max(approvalLimits.commentLengthMax) }),
+  output: z.object({ request: z.string(), withdrawn: z.boolean() }),
+  errors: ["approvals.request-not-found"],
+})
+
 export const heldOperationsOperations = [
   heldOperationsKeep,
   heldOperationsGet,
   heldOperationsWait,
   heldOperationsEdit,
+  heldOperationsWithdraw,
 ] as const

@@ -59,6 +59,16 @@ const outcome = z.object({
   by: person.optional(),
 })
 
+/** A rule that has a part in a call that waits for approval. */
+export const askingRule = z.strictObject({
+  name: resourceName,
+  version: z.int().min(1),
+  part: z
+    .enum(["gates", "acts"])
+    .describe("It wants the call approved, delayed or rewritten; or the call is its action"),
+  reason: z.string().max(approvalLimits.commentLengthMax).optional().describe("What the rule says of it"),
+})
+
 export const approvalRequest = z.object({
   id: z.string(),
   url: z.string().describe("Where the request can be read"),
@@ -67,6 +77,7 @@ export const approvalRequest = z.object({
   title: z.string(),
   attributes: requestAttributes,
   requester: person,
+  rules: z.array(askingRule).optional().describe("Rules that have a part in the call"),
   revision: z.int().describe("Grows with each edit"),
   digest,
   template: z.object({ name: z.string(), version: z.int() }).optional().describe("Absent of an unmatched request"),

@@ -94,7 +94,17 @@ export const ruleAction = z
       .optional()
       .describe("Of an operation; texts may hold ${{ expressions }}. No secrets: it is stored as it is"),
     deny: z.strictObject({ reason: z.string().min(1).max(rulesLimits.reasonLengthMax) }).optional(),
-    requireApproval: z.strictObject({ template: resourceName }).optional(),
+    requireApproval: z
+      .strictObject({
+        template: resourceName,
+        reason: z
+          .string()
+          .min(1)
+          .max(rulesLimits.reasonLengthMax)
+          .optional()
+          .describe("What the approvers are told; left out, the rule's description"),
+      })
+      .optional(),
     delay: duration.optional().describe("The call is held and runs so much later"),
     rewrite: z
       .record(z.string().max(63), z.unknown())

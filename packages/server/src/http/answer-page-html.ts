@@ -7,6 +7,7 @@ import type { linkAnswersShow } from "@signalbox/contracts/approvals/link-answer
 import type { OutputOf } from "@signalbox/contracts/operation"
 
 export type ShownAnswer = OutputOf<typeof linkAnswersShow>
+type AskingRule = NonNullable<ShownAnswer["request"]["rules"]>[number]
 export type LinkChoice = ShownAnswer["choices"][number]
 
 const style = `
@@ -75,6 +76,7 @@ function factsOf({ request, content, member, you, votes }: ShownAnswer): Array<r
   return [
     ["State", request.state],
     ["Asked by", nameOf(request.requester)],
+    ...(request.rules ?? []).map(ruleFact),
     ...contentFacts(content),
     ...(template ? [["Template", `${template.name}, version ${template.version}`] as const] : []),
     ...(level ? [["Level", `${level.name} (${level.number} of ${level.of})`] as const] : []),
@@ -86,6 +88,11 @@ function factsOf({ request, content, member, you, votes }: ShownAnswer): Array<r
     ...(request.notBefore ? [["Runs from", request.notBefore] as const] : []),
     ...(expiresAt ? [["Answer by", expiresAt] as const] : []),
   ]
+}
+
+function ruleFact({ name, version, part, reason }: AskingRule): readonly [string, string] {
+  const why = reason === undefined ? "" : `: ${reason}`
+  return [part === "acts" ? "Action of the rule" : "Wanted by the rule", `${name}, version ${version}${why}`]
 }
 
 /** What the content says has to be known first: its member `facts`. */

@@ -301,6 +301,7 @@ const bodies: Record<string, unknown> = {
   "step-approvals.cancel": { comment: "stolen" },
   "templates.preview": {},
   "held-operations.edit": { revision: 1, newInput: {} },
+  "held-operations.withdraw": { reason: "stolen" },
   "products.apply": { provisioner: "own" },
   "rules.put": rule,
   "portfolios.apply": { import: { account: "one", portfolio: "own" } },

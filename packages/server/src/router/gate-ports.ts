@@ -1,6 +1,6 @@
 import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import type { CallContext, Caller } from "./handler.ts"
-import type { Firing } from "./rule-ports.ts"
+import type { ClaimingRule } from "./rule-ports.ts"
 
 /** The port of the gate stage (D1): rules, change calendars and approval associations that may hold a call. */
 
@@ -22,7 +22,16 @@ export interface GateDemands {
   readonly templates: readonly string[]
   /** Milliseconds since 1970. */
   readonly notBefore?: number
-  readonly by: readonly Firing[]
+  readonly by: readonly ClaimingRule[]
+}
+
+/** A rule that has a part in a call that waits for approval, for those who answer. */
+export interface AskingRule {
+  readonly name: string
+  readonly version: number
+  /** It wants the call approved, delayed or rewritten; or the call is its action. */
+  readonly part: "gates" | "acts"
+  readonly reason?: string
 }
 
 /** What a gate looks at: enough to say in memory whether something holds the call. */
@@ -58,6 +67,7 @@ export interface HeldCall extends GateCall {
   readonly content: Readonly<Record<string, unknown>>
   /** One line for lists and mails. */
   readonly title: string
+  readonly rules: readonly AskingRule[]
   /** The caller's key: a repeat finds the same request, and later what came of the call. */
   readonly idempotency: { readonly key: string; readonly bodyHash: string }
 }

@@ -5,9 +5,10 @@ import { assert } from "@signalbox/kernel/assert"
 import { contentDigest } from "@signalbox/approvals/content-digest"
 import { digestOf, withSecretsMarked } from "./call-digest.ts"
 import type { CallPlan, ReadContext } from "./handler.ts"
-import type { CallAttributes, GateDemands, GateFinder, HoldWishes } from "./gate-ports.ts"
+import type { AskingRule, CallAttributes, GateDemands, GateFinder, HoldWishes } from "./gate-ports.ts"
 import type { CallPlanner } from "./ports.ts"
 import type { Routed } from "./routed.ts"
+import type { ClaimingRule } from "./rule-ports.ts"
 
 /**
  * The gate stage: what holds a call, and whether an approved call is still what was approved. Associations and
@@ -29,6 +30,8 @@ export async function findHold(
     readonly idempotencyKey: () => string
     readonly wishes?: HoldWishes | undefined
     readonly demands?: GateDemands | undefined
+    /** Whose action the call is. */
+    readonly rule?: ClaimingRule | undefined
   },
 ): Promise<Held | undefined> {
   const { handler, context } = routed
@@ -53,8 +56,16 @@ export async function findHold(
     input: bound,
     content,
     title,
+    rules: [
+      ...(terms.rule ? [toAsking(terms.rule, "acts")] : []),
+      ...(demands?.by ?? []).map((rule) => toAsking(rule, "gates")),
+    ],
   })
   return { status: "held", requestUrl }
+}
+
+function toAsking({ rule: name, version, reason }: ClaimingRule, part: AskingRule["part"]): AskingRule {
+  return { name, version, part, ...(reason === undefined ? {} : { reason }) }
 }
 
 /** What a held call is kept with. */

@@ -11,6 +11,7 @@ import type { z } from "zod"
 import type { Sql, Tx } from "../storage/database.ts"
 import type { CallAttributes } from "./gate-ports.ts"
 import type { Caller } from "./handler.ts"
+import type { ClaimingRule } from "./rule-ports.ts"
 
 /**
  * The ports of the router's stages (D1). Services implement them, `compose.ts` joins them, so that no stage reaches
@@ -69,6 +70,8 @@ export interface StandingCall {
   readonly cause: string
   readonly causedBy: string
   readonly depth: number
+  /** Whose action it is, for those who are asked to approve it. */
+  readonly rule?: ClaimingRule
   /** The approval that it was held for: no gate is asked again, but it must still be what was approved. */
   readonly approval?: StandingApproval
 }

@@ -172,6 +172,7 @@ interface ChangeTerms {
   readonly idempotencyKey: () => string
   readonly wishes?: HoldWishes | undefined
   readonly approval?: StandingCall["approval"]
+  readonly rule?: StandingCall["rule"]
 }
 
 async function changeThroughGates(
@@ -265,8 +266,8 @@ function notesOf({ by }: Pick<Ruled, "by">): Pick<Notes, "ruledBy"> {
 /** A call of origin `edge` whose caller is established already: nobody waits for it with a credential in hand. */
 async function carryOutStanding(options: RouterOptions, call: StandingCall): Promise<Reply<unknown>> {
   const routed = await routeStanding(options, call)
-  const { idempotencyKey, approval } = call
-  return (await changeThroughGates(options, routed, { idempotencyKey: () => idempotencyKey, approval })).reply
+  const { idempotencyKey, approval, rule } = call
+  return (await changeThroughGates(options, routed, { idempotencyKey: () => idempotencyKey, approval, rule })).reply
 }
 
 /** Rules see it as they would see the call; what they want approved is told to whoever plans. */
@@ -278,7 +279,7 @@ async function planStanding(options: RouterOptions, call: Parameters<CallPlanner
 
 async function routeStanding(
   options: RouterOptions,
-  call: Omit<StandingCall, "idempotencyKey" | "approval">,
+  call: Omit<StandingCall, "idempotencyKey" | "approval" | "rule">,
 ): Promise<Routed> {
   assertNoTransaction(call.operation)
   const { caller, cause, causedBy, depth } = call

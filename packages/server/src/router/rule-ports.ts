@@ -21,6 +21,11 @@ export interface Firing {
   readonly version: number
 }
 
+/** A rule with what it says of why. */
+export interface ClaimingRule extends Firing {
+  readonly reason?: string
+}
+
 /**
  * What the rules before an operation demand. `deny` wins over everything; a rewrite is applied and checked, then the
  * rules that deny, delay and ask for approval look at the call once more; the longest delay and every template counts.
@@ -42,7 +47,7 @@ export type RuleDecision =
       /** Approval templates, each once. */
       readonly templates: readonly string[]
       /** Everybody who had a part in it, in the order of their names. */
-      readonly by: readonly Firing[]
+      readonly by: readonly ClaimingRule[]
     }
 
 export type OrLater<T> = T | Promise<T>

@@ -7,7 +7,7 @@ import type { GateDemands } from "./gate-ports.ts"
 import type { Handler, ReadContext } from "./handler.ts"
 import type { Routed } from "./routed.ts"
 import { ruleCallOf } from "./rule-call.ts"
-import type { Firing, RuleDecision, RuleMatcher } from "./rule-ports.ts"
+import type { ClaimingRule, Firing, RuleDecision, RuleMatcher } from "./rule-ports.ts"
 import { validateInput } from "./validate-input.ts"
 
 /**
@@ -120,7 +120,7 @@ function demandsOf(now: number, all: readonly Demand[]): GateDemands | undefined
   const templates = [...new Set(all.flatMap((demand) => demand.templates))]
   const delayMilliseconds = Math.max(...all.map((demand) => demand.delayMilliseconds))
   if (templates.length === 0 && delayMilliseconds === 0) return undefined
-  const by = all.reduce<readonly Firing[]>((so, demand) => joined(so, demand.by), [])
+  const by = all.reduce<readonly ClaimingRule[]>((so, demand) => joined(so, demand.by), [])
   return { templates, by, ...(delayMilliseconds > 0 && { notBefore: now + delayMilliseconds }) }
 }
 
@@ -128,7 +128,7 @@ function canBeHeld({ effect, operation }: Handler): boolean {
   return effect === "change" && operation.gateable !== false
 }
 
-function joined(some: readonly Firing[], more: readonly Firing[]): readonly Firing[] {
+function joined<T extends Firing>(some: readonly T[], more: readonly T[]): readonly T[] {
   return [...some, ...more.filter(({ rule }) => some.every((each) => each.rule !== rule))]
 }
 

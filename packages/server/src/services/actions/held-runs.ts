@@ -8,15 +8,19 @@ import { performingLimits } from "./action-limits.ts"
 import type { ActionsOptions } from "./options.ts"
 import { toRunError } from "./queue-runs.ts"
 import { runEvent } from "./run-events.ts"
+import { removedReason, withdrawIfRemoved } from "./removed-rules.ts"
 import { settleHeld, takeHeldDue, type RunError, type RunRow } from "./run-store.ts"
 
-export interface HeldPlace extends Pick<RunRow, "account" | "cause" | "depth"> {
-  readonly requestId: string
-}
+export type HeldRun = RunRow & { readonly requestId: string }
 
 interface HeldEnd {
   readonly state: "succeeded" | "dead" | "cancelled"
   readonly error: RunError | null
+}
+
+/** Of the events that tell of an end. */
+interface EndData extends Partial<RunError> {
+  readonly by?: { readonly key: string }
 }
 
 const notApproved = (how: string): HeldEnd => ({
@@ -24,15 +28,27 @@ const notApproved = (how: string): HeldEnd => ({
   error: { code: "actions.not-approved", message: `its approval request ${how}` },
 })
 
-const ends: Readonly<Record<string, (data: Partial<RunError>) => HeldEnd>> = {
+const ruleRemoved = (rule: string): HeldEnd => ({
+  state: "cancelled",
+  error: { code: "actions.rule-removed", message: removedReason(rule) },
+})
+
+const rulePrefix = "rule:"
+
+const ends: Readonly<Record<string, (data: EndData) => HeldEnd>> = {
   "approval-request.ran": () => ({ state: "succeeded", error: null }),
-  "approval-request.run-failed": ({ code = "request.internal", message = "the approved call failed" }) => ({
-    state: "dead",
-    error: toRunError({ code, message }),
-  }),
+  "approval-request.run-failed": (data) => failedEnd(data),
   "approval-request.denied": () => notApproved("was denied"),
   "approval-request.expired": () => notApproved("has expired"),
-  "approval-request.cancelled": () => notApproved("was cancelled"),
+  // Withdrawn as the rule that made the call, and that is gone.
+  "approval-request.cancelled": ({ by }) =>
+    by?.key.startsWith(rulePrefix) === true
+      ? ruleRemoved(by.key.slice(rulePrefix.length))
+      : notApproved("was cancelled"),
+}
+
+function failedEnd({ code = "request.internal", message = "the approved call failed" }: Partial<RunError>): HeldEnd {
+  return { state: code === "actions.rule-removed" ? "cancelled" : "dead", error: toRunError({ code, message }) }
 }
 
 export function heldConsumer(options: ActionsOptions): Consumer {
@@ -40,17 +56,18 @@ export function heldConsumer(options: ActionsOptions): Consumer {
     name: "actions.held",
     types: Object.keys(ends),
     isWanted: ({ principal, data }) =>
-      principal.startsWith("rule:") || (data as { readonly held?: boolean }).held === true,
+      principal.startsWith(rulePrefix) || (data as { readonly held?: boolean }).held === true,
     async handle({ account, subject: requestId, type, cause, data }) {
-      const end = ends[type]?.(data as Partial<RunError>)
+      const end = ends[type]?.(data as EndData)
       if (end) await settle(options, { account, requestId, cause }, end)
     },
   }
 }
 
-/** Asks for what the events may have told before the run was there to hear it. True where it has ended. */
-export async function findHeldEnds(options: ActionsOptions, place: HeldPlace): Promise<boolean> {
-  const { account, requestId, cause, depth } = place
+/** Asks for what events may have told before the run was there to hear it: of its rule, and of its request. */
+export async function lookAfterHeld(options: ActionsOptions, run: HeldRun): Promise<void> {
+  if (await withdrawIfRemoved(options, run)) return
+  const { account, requestId, cause, depth } = run
   const as = { account, service: "actions", roles: ["viewer"], cause, depth } as const
   const held = await options.operations.call(heldOperationsGet, { request: requestId }, as).catch((error: unknown) => {
     // Past its retention.
@@ -58,23 +75,18 @@ export async function findHeldEnds(options: ActionsOptions, place: HeldPlace): P
     throw error
   })
   const end = held ? endOf(held) : notApproved("is not on record any more")
-  if (end) await settle(options, place, end)
-  return end !== undefined
+  if (end) await settle(options, run, end)
 }
 
 function endOf({ state, error }: OutputOf<typeof heldOperationsGet>): HeldEnd | undefined {
   if (state === "done") return { state: "succeeded", error: null }
   if (state === "discarded") return notApproved("was not approved")
-  if (state !== "failed") return undefined
-  return {
-    state: "dead",
-    error: toRunError(error ?? { code: "request.internal", message: "the approved call failed" }),
-  }
+  return state === "failed" ? failedEnd(error ?? {}) : undefined
 }
 
 async function settle(
   options: ActionsOptions,
-  { account, requestId, cause }: Omit<HeldPlace, "depth">,
+  { account, requestId, cause }: Pick<HeldRun, "account" | "requestId" | "cause">,
   { state, error }: HeldEnd,
 ): Promise<void> {
   const { database, clock, standing } = options
@@ -93,6 +105,6 @@ export async function askForHeld(options: ActionsOptions): Promise<boolean> {
   const { database, clock } = options
   const { heldMilliseconds: milliseconds, dueGroupsMax: limit } = performingLimits
   const runs = await takeHeldDue(database, { now: clock.now(), milliseconds, limit })
-  for (const run of runs) if (run.requestId !== null) await findHeldEnds(options, { ...run, requestId: run.requestId })
+  for (const run of runs) if (run.requestId !== null) await lookAfterHeld(options, { ...run, requestId: run.requestId })
   return runs.length === limit
 }

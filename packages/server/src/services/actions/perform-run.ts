@@ -5,8 +5,10 @@
  */
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import type { Caller } from "../../router/handler.ts"
+import type { ClaimingRule } from "../../router/rule-ports.ts"
 import type { PerformResult } from "./action-machine.ts"
 import type { ActionsOptions } from "./options.ts"
+import { removedReason } from "./removed-rules.ts"
 import type { RunRow } from "./run-store.ts"
 
 export async function performRun(options: ActionsOptions, run: RunRow): Promise<PerformResult> {
@@ -17,7 +19,7 @@ export async function performRun(options: ActionsOptions, run: RunRow): Promise<
       return {
         kind: "cancelled",
         code: "actions.rule-removed",
-        message: `the rule "${run.rule}" was removed or disabled`,
+        message: removedReason(run.rule),
       }
     return await call(options, run)
   } catch (error) {
@@ -32,6 +34,7 @@ async function call(options: ActionsOptions, run: RunRow): Promise<PerformResult
     caller: findCaller(options, run),
     idempotencyKey: keyOf(run),
     causedBy: id,
+    rule: await findClaim(options, run),
   })
   if (reply.status === "held") {
     const { requestUrl } = reply
@@ -39,6 +42,15 @@ async function call(options: ActionsOptions, run: RunRow): Promise<PerformResult
   }
   const started = await findStarted(options, run)
   return { kind: "done", ...(started === undefined ? {} : { started }) }
+}
+
+/** What those are told who are asked to approve the call. */
+async function findClaim({ rules }: ActionsOptions, run: RunRow): Promise<ClaimingRule> {
+  const { account, rule, ruleVersion: version, event, isOwnRule } = run
+  const published = isOwnRule ? await rules.find(account, { rule, version }) : undefined
+  const description = published?.definition.description
+  const reason = `it acts on ${event.type} of ${event.subject}${description === undefined ? "" : `; ${description}`}`
+  return { rule, version, reason }
 }
 
 /** A call that an approval held and that failed then is known under its key: to be asked for again it needs another. */

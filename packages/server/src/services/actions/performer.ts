@@ -6,7 +6,7 @@
 import { setTimeout as delay } from "node:timers/promises"
 import { appendEvents } from "../../storage/outbox.ts"
 import { performingLimits } from "./action-limits.ts"
-import { findHeldEnds, type HeldPlace } from "./held-runs.ts"
+import { lookAfterHeld, type HeldRun } from "./held-runs.ts"
 import type { ActionsOptions } from "./options.ts"
 import { performRun } from "./perform-run.ts"
 import { claimRuns, isAnyDue, type Claims, type RunsUnderWay } from "./run-claims.ts"
@@ -118,11 +118,11 @@ export class ActionPerformer {
     if (result.kind === "held") await this.#settle({ ...claimed, requestId: result.requestId })
   }
 
-  async #settle(place: HeldPlace): Promise<void> {
+  async #settle(held: HeldRun): Promise<void> {
     try {
-      await findHeldEnds(this.#options, place)
+      await lookAfterHeld(this.#options, held)
     } catch (error) {
-      this.#options.logger.warn({ request: place.requestId, reason: String(error) }, "a held action is asked for later")
+      this.#options.logger.warn({ request: held.requestId, reason: String(error) }, "a held action is asked for later")
     }
   }
 

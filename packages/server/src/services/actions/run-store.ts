@@ -245,6 +245,25 @@ export function takeHeldDue(
   )
 }
 
+/** Runs of a rule's versions before one that wait for an approval, by their ids. */
+export function listHeldRuns(
+  sql: Sql,
+  of: {
+    readonly account: string
+    readonly rule: string
+    readonly version: number
+    readonly after: string
+    readonly limit: number
+  },
+): Promise<RunRow[]> {
+  return sql.query<RunRow>(
+    `select ${runColumns} from action_runs
+     where account = $1 and rule = $2 and state = 'held' and is_own_rule and rule_version < $3 and id > $4
+     order by id limit $5`,
+    [of.account, of.rule, of.version, of.after, of.limit],
+  )
+}
+
 /** Removes runs that ended before an instant; gives how many. */
 export async function removeOldRuns(
   sql: Sql,

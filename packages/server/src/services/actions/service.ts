@@ -4,6 +4,7 @@ import { actionHandlers } from "./handlers.ts"
 import { heldConsumer } from "./held-runs.ts"
 import type { ActionsOptions } from "./options.ts"
 import { ActionPerformer } from "./performer.ts"
+import { removedConsumer } from "./removed-rules.ts"
 import { ruleConsumer } from "./take-events.ts"
 
 export type { ActionsOptions } from "./options.ts"
@@ -16,7 +17,7 @@ export function createActionsService(options: ActionsOptions): Service {
   return {
     name: "actions",
     handlers: actionHandlers(context),
-    consumers: [ruleConsumer(context), heldConsumer(options)],
+    consumers: [ruleConsumer(context), heldConsumer(options), removedConsumer(options)],
     cronTasks: actionTasks(context),
     start() {
       performer.start()

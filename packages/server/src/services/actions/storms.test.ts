@@ -27,16 +27,7 @@ const note = {
 /** Further than the database's clock, which events have, can be ahead of the test's. */
 const longAfter = () => fixture.clock.advance(3_600_000)
 
-/** Writes events as a service does, in one transaction; gives their ids. */
-async function tell(type: string, names: readonly string[], depth = 0): Promise<string[]> {
-  const events = names.map((name) => {
-    const id = newId("event", systemClock, systemRandom)
-    const about = { account: "main", aggregateId: name, type, subject: name, subjectVersion: 1 }
-    return { ...about, id, cause: id, causedBy: id, depth, principal: "system:test", data: { name } }
-  })
-  await fixture.server.test.database.transaction((tx) => appendEvents(tx, events))
-  return events.map(({ id }) => id)
-}
+const tell: ActionsFixture["tell"] = (...event) => fixture.tell(...event)
 
 const stormOf = async (rule: string) => (await fixture.call(fixture.admin, actionsStorms, { rule })).items[0]
 const countOf = async (rule: string) =>

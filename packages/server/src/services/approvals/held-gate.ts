@@ -4,6 +4,7 @@
  */
 import { breakGlassReviewsOpen } from "@signalbox/contracts/calendars/break-glass-reviews"
 import { heldOperationsKeep } from "@signalbox/contracts/approvals/held-operations"
+import { approvalLimits } from "@signalbox/contracts/approvals/approval-limits"
 import { AppError } from "@signalbox/kernel/app-error"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import { toInstant } from "@signalbox/kernel/clock"
@@ -111,6 +112,7 @@ async function hold(options: HeldGateOptions, call: HeldCall): Promise<{ request
       ...(demands && { templates: [...demands.templates] }),
       ...(notBefore > 0 && { notBefore }),
       freezes,
+      rules: call.rules.slice(0, approvalLimits.askingRulesMax),
     },
     {
       ...{ account, service: "approvals", roles: ["gate"], cause, causedBy: requestId, depth },

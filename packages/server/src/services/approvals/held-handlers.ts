@@ -4,12 +4,14 @@ import {
   heldOperationsGet,
   heldOperationsKeep,
   heldOperationsWait,
+  heldOperationsWithdraw,
 } from "@signalbox/contracts/approvals/held-operations"
-import type { InputOf } from "@signalbox/contracts/operation"
+import type { InputOf, OutputOf } from "@signalbox/contracts/operation"
 import type { PinnedTemplate } from "@signalbox/approvals/template-rules"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
+import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import { newId } from "@signalbox/kernel/id"
 import {
   onChange,
@@ -24,12 +26,12 @@ import { standingKindOf } from "../../router/standing-kind.ts"
 import type { Sql } from "../../storage/database.ts"
 import { heldInputUse } from "./held-gate.ts"
 import { hasHeldEnded, toHeldOperation } from "./held-model.ts"
-import { findHeld, insertHeld, replaceHeldInput, type HeldRow } from "./held-store.ts"
+import { addVersion, findHeld, insertHeld, replaceHeldInput, withdrawHeld, type HeldRow } from "./held-store.ts"
 import type { ApprovalsContext } from "./options.ts"
 import { requesterOfCaller } from "./people.ts"
 import { changeRequest, createRequest, getLocked, requestNotFound } from "./request-change.ts"
 import { digestOfContent } from "./content.ts"
-import { readContent, saveEdit } from "./request-store.ts"
+import { readContent, saveEdit, type HeldSubject } from "./request-store.ts"
 import { requestUrl } from "./request-wire.ts"
 
 export interface HeldContext extends ApprovalsContext {
@@ -70,8 +72,37 @@ export function heldHandlers(context: HeldContext): Handler[] {
         },
       },
     ),
+    onChange(heldOperationsWithdraw, (input, ctx) => withdraw(context, input, ctx)),
   ]
 }
+
+/** Withdrawn in the name of whoever made the call: of the rule that is gone. */
+async function withdraw(
+  context: HeldContext,
+  { request, reason }: InputOf<typeof heldOperationsWithdraw>,
+  ctx: ChangeContext,
+): Promise<OutputOf<typeof heldOperationsWithdraw>> {
+  const { account, tx, now } = ctx
+  const row = await getLocked(tx, account, request)
+  const held = await findHeld(tx, account, request)
+  if (!held) throw requestNotFound(request)
+  if (row.decidedAt === null) {
+    const actor = { key: held.principal, keys: [held.principal], teams: [] }
+    await changeRequest(context, ctx, { row, input: { type: "cancel", actor, asAdministrator: true, comment: reason } })
+    return { request, withdrawn: true }
+  }
+  const error = { code: withdrawnCode, message: reason }
+  const withdrawn = row.state === "approved" && (await withdrawHeld(tx, held, { error, now }))
+  if (withdrawn) {
+    const version = await addVersion(tx, held)
+    const data = { operation: held.operation, digest: held.digest, held: true, ...error }
+    ctx.emit({ aggregate: request, type: "approval-request.run-failed", subject: request, version, data })
+    ctx.afterCommit(() => context.waiters.changed(request))
+  }
+  return { request, withdrawn }
+}
+
+const withdrawnCode: ErrorCode = "actions.rule-removed"
 
 type Kept = InputOf<typeof heldOperationsKeep>
 
@@ -89,7 +120,7 @@ async function keep(
   const template = templateOf(context, input, account)
   await createRequest(context, ctx, {
     ...{ id, account, type: "operation", title, content, callback: null, unmatched: "approve" },
-    ...{ notBefore: input.notBefore ?? null, held: { operation }, cause: ctx.cause, depth: ctx.depth },
+    ...{ notBefore: input.notBefore ?? null, held: heldSubject(input), cause: ctx.cause, depth: ctx.depth },
     input: {
       type: "submit",
       ...{ digest: digestOfContent(content), content, attributes, requester, submitter: requester, template },
@@ -109,6 +140,11 @@ async function keep(
     calendars: input.freezes.map(({ calendar }) => calendar),
   })
   return { request: id, requestUrl: requestUrl(context.publicUrl, id) }
+}
+
+function heldSubject({ operation, rules }: Kept): HeldSubject & { readonly operation: string } {
+  const asking = rules.map(({ reason, ...rule }) => ({ ...rule, ...(reason === undefined ? {} : { reason }) }))
+  return { operation, ...(asking.length > 0 && { rules: asking }) }
 }
 
 /**

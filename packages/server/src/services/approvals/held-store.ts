@@ -165,6 +165,22 @@ export async function endHeld(
   return rows.length > 0
 }
 
+/** Of a call that was approved, and that nobody has begun to make; false of any other. Its request is locked before. */
+export async function withdrawHeld(
+  tx: Tx,
+  { account, requestId }: Pick<HeldRow, "account" | "requestId">,
+  { error, now }: { readonly error: { readonly code: string; readonly message: string }; readonly now: number },
+): Promise<boolean> {
+  const rows = await tx.query(
+    `update held_operations set state = 'failed', error_code = $3, error_message = $4, sealed = null,
+       ran_at = to_timestamp($5 / 1000.0)
+     where account = $1 and request_id = $2 and state in ('waiting', 'approved') and called_at is null
+     returning 1`,
+    [account, requestId, error.code, error.message, now],
+  )
+  return rows.length > 0
+}
+
 /** Approved and due for a while: their job was lost, to a restore or to a worker that died. */
 export async function findForgottenHeld(
   sql: Sql,

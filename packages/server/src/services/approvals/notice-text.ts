@@ -3,7 +3,8 @@ import type { deliveriesSend } from "@signalbox/contracts/notifications/sending"
 import type { CallInputOf } from "@signalbox/contracts/operation"
 import type { NoticeKind, Recipient, RequestState } from "@signalbox/approvals/types"
 import { toInstant } from "@signalbox/kernel/clock"
-import { strategyText } from "./request-wire.ts"
+import type { AskingRule } from "../../router/gate-ports.ts"
+import { ruleText, strategyText } from "./request-wire.ts"
 
 type Message = CallInputOf<typeof deliveriesSend>["message"]
 
@@ -12,6 +13,8 @@ export interface NoticeFacts {
   readonly id: string
   readonly title: string
   readonly state: RequestState
+  /** That have a part in the call. */
+  readonly rules?: readonly AskingRule[] | undefined
   readonly content: unknown
   readonly recipient: Recipient
   /** The question, or its answer. */
@@ -22,6 +25,7 @@ export interface NoticeFacts {
 const titleLengthMax = 200
 const valueLengthMax = 1000
 const contentFactsMax = 6
+const rulesShownMax = 5
 const digestShown = 16
 
 export function describeNotice(facts: NoticeFacts): Message {
@@ -34,6 +38,7 @@ export function describeNotice(facts: NoticeFacts): Message {
         ? []
         : [[kind === "answer" ? "Answer" : "Question", clip(facts.text, valueLengthMax)] as [string, string]]),
       ["Asked by", facts.state.requester.name ?? facts.state.requester.key],
+      ...ruleFacts(facts),
       ...levelFacts(facts),
       ...contentFacts(facts.content),
       ["Content", `SHA-256 ${facts.state.digest.slice(0, digestShown)}…, revision ${facts.state.revision}`],
@@ -66,6 +71,15 @@ function titleOf({ kind, title, state }: NoticeFacts): string {
 
 function resultWord({ state }: RequestState): string {
   return `${state.slice(0, 1).toUpperCase()}${state.slice(1)}`
+}
+
+function ruleFacts({ rules = [] }: NoticeFacts): Array<[string, string]> {
+  return rules
+    .slice(0, rulesShownMax)
+    .map((rule) => [
+      rule.part === "acts" ? "Action of the rule" : "Wanted by the rule",
+      clip(ruleText(rule), valueLengthMax),
+    ])
 }
 
 function levelFacts({ state, recipient }: NoticeFacts): Array<[string, string]> {

@@ -85,6 +85,7 @@ async function tell(context: NoticesContext, sql: Sql, telling: Telling): Promis
   const { text } = notice
   const message = describeNotice({
     ...{ state: row.stateData, title: row.title, id: row.id, kind: notice.kind, content, recipient },
+    rules: row.held?.rules,
     ...(text === undefined ? {} : { text }),
     ...(answerUrl === undefined ? {} : { answerUrl }),
   })

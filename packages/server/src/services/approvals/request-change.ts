@@ -85,7 +85,7 @@ export async function createRequest(
   const decision = decide(null, input, worldOf(context, rest.account, sink.now))
   if (decision.outcome === "refused") throw new AppError(decision.code, decision.message)
   const { state: stateData, effects } = decision
-  const version = emitEffects(sink, { ...rest, version: 0, isHeld: rest.held !== null }, effects)
+  const version = emitEffects(sink, { ...rest, version: 0 }, effects)
   const request: NewRequest = {
     ...rest,
     ...{ stateData, version, submitter: stateData.submitter.key, nextTimerAt: nextTimerAt(stateData) },
@@ -97,18 +97,18 @@ export async function createRequest(
     ...rest,
     ...{ stateData, version, state: stateData.state, attributes: stateData.attributes },
     ...{ requester: stateData.requester.key, submitter: request.submitter, nextTimerAt: request.nextTimerAt },
-    ...{ submittedAt: stateData.submittedAt, decidedAt: stateData.endedAt, isHeld: rest.held !== null },
+    ...{ submittedAt: stateData.submittedAt, decidedAt: stateData.endedAt },
   }
 }
 
 /** Tells what happened, and whom to tell; gives the version after it. */
 function emitEffects(
   sink: EventSink,
-  row: Pick<RequestRow, "id" | "version" | "type" | "title" | "isHeld">,
+  row: Pick<RequestRow, "id" | "version" | "type" | "title" | "held">,
   effects: readonly Effect[],
 ): number {
   let { version } = row
-  const held = row.isHeld ? { held: true } : {}
+  const held = row.held ? { held: true } : {}
   const emit = (type: string, data: object): void => {
     version += 1
     sink.emit({ aggregate: row.id, type, subject: row.id, version, data: { ...data } })

@@ -146,7 +146,7 @@ async function edit(
   ctx: ChangeContext,
 ): Promise<ApprovalRequest> {
   const row = await getLocked(ctx.tx, ctx.account, input.request)
-  if (row.isHeld)
+  if (row.held)
     throw new AppError(
       "approvals.held-operation",
       `${row.id} is about a call that is held or a step that waits, which can't be changed`,

@@ -1,6 +1,7 @@
 /** The SQL of approval requests, their votes and who has to answer. Instants are milliseconds. */
 import type { RequestAttributes, RequestState, RequestStateName, VoteRecord } from "@signalbox/approvals/types"
 import { assert } from "@signalbox/kernel/assert"
+import type { AskingRule } from "../../router/gate-ports.ts"
 import type { Sql, Tx } from "../../storage/database.ts"
 import { effectsStatement, effectValues, type RequestEffects } from "./request-effects.ts"
 
@@ -24,13 +25,18 @@ export interface RequestRow {
   readonly depth: number
   readonly submittedAt: number
   readonly decidedAt: number | null
-  /** Whether it is about a call that is held. */
-  readonly isHeld: boolean
+  /** Of a call that is held, or of a step that waits. */
+  readonly held: HeldSubject | null
+}
+
+export interface HeldSubject {
+  /** That have a part in the call. */
+  readonly rules?: readonly AskingRule[]
 }
 
 export const requestColumns = `r.id, r.account, r.state, r.type, r.title, r.state_data as "stateData", r.attributes,
   r.next_timer_at as "nextTimerAt", r.requester, r.submitter, r.callback, r.not_before as "notBefore", r.version,
-  r.cause, r.depth, r.submitted_at as "submittedAt", r.decided_at as "decidedAt", r.held is not null as "isHeld"`
+  r.cause, r.depth, r.submitted_at as "submittedAt", r.decided_at as "decidedAt", r.held`
 
 export async function findRequest(sql: Sql, account: string, id: string): Promise<RequestRow | undefined> {
   const [row] = await sql.query<RequestRow>(
@@ -86,13 +92,12 @@ export async function readContent(sql: Sql, id: string): Promise<unknown> {
 
 export interface NewRequest extends Pick<
   RequestRow,
-  "id" | "account" | "type" | "title" | "callback" | "notBefore" | "cause" | "depth" | "submitter"
+  "id" | "account" | "type" | "title" | "callback" | "notBefore" | "cause" | "depth" | "submitter" | "held"
 > {
   readonly stateData: RequestState
   readonly nextTimerAt: number | null
   readonly content: unknown
   readonly unmatched: string
-  readonly held: unknown
   readonly version: number
 }
 

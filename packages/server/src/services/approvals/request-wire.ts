@@ -5,6 +5,7 @@ import type { LevelRule, Person, VotingStrategy } from "@signalbox/approvals/tem
 import type { LevelState, Question, RequestState, Seat } from "@signalbox/approvals/types"
 import { assert } from "@signalbox/kernel/assert"
 import { toInstant } from "@signalbox/kernel/clock"
+import type { AskingRule } from "../../router/gate-ports.ts"
 import type { RequestRow, VoteRow } from "./request-store.ts"
 
 export type ApprovalRequest = OutputOf<typeof approvalRequestsSubmit>
@@ -29,6 +30,7 @@ export function toRequest(row: RequestRow, url: string): ApprovalRequest {
     title: row.title,
     attributes: { ...state.attributes },
     requester: toPerson(state.requester),
+    ...(row.held?.rules === undefined ? {} : { rules: [...row.held.rules] }),
     revision: state.revision,
     digest: state.digest,
     ...(template === null ? {} : { template: { name: template.name, version: template.version } }),
@@ -135,6 +137,11 @@ function toSeat(seat: Seat): ApprovalRequestDetails["levels"][number]["seats"][n
     ...(seat.delegate === null ? {} : { delegate: toPerson(seat.delegate) }),
     ...(seat.vote === null ? {} : { choice: seat.vote.choice }),
   }
+}
+
+/** A rule that has a part in a call, in words. */
+export function ruleText({ name, version, reason }: AskingRule): string {
+  return `${name}, version ${version}${reason === undefined ? "" : `: ${reason}`}`
 }
 
 export function strategyText(strategy: VotingStrategy): string {

@@ -11,9 +11,12 @@ import { digestOfContent } from "./content.ts"
 import type { ApprovalsContext } from "./options.ts"
 import { requesterOfInput } from "./people.ts"
 import { changeRequest, createRequest, getLocked, worldOf } from "./request-change.ts"
-import { findRequest, type RequestRow } from "./request-store.ts"
+import { findRequest, type HeldSubject, type RequestRow } from "./request-store.ts"
 import { requestUrl, strategyText } from "./request-wire.ts"
 import { templateNotFound } from "./template-handlers.ts"
+
+/** Kept with the request, and tells it from those that may be edited. */
+const stepSubject: HeldSubject & { readonly step: true } = { step: true }
 
 /** The type that associations and criteria see. */
 const stepRequestType = "workflow-step"
@@ -48,7 +51,7 @@ async function ask(
     ...{ id, account, type: stepRequestType, title, content, callback: null, notBefore: null, cause, depth },
     unmatched: "refuse",
     // What runs can't be edited, so neither can what is asked about it.
-    held: { step: true },
+    held: stepSubject,
     input: {
       type: "submit",
       digest: digestOfContent(content),

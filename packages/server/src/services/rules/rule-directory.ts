@@ -135,7 +135,7 @@ function decide({ operations, faults }: DirectoryOptions, rules: AccountRules, c
     rewrites,
     delayMilliseconds: isHoldable ? Math.max(...acting.map(({ gate }) => gate.delayMilliseconds)) : 0,
     templates: isHoldable ? [...new Set(acting.flatMap(({ gate }) => gate.templates))] : [],
-    by: acting.map(({ by }) => by),
+    by: acting.map(({ by, gate: { reason } }) => ({ ...by, ...(reason === undefined ? {} : { reason }) })),
   }
 }
 

@@ -20,6 +20,8 @@ export interface Gate {
   readonly delayMilliseconds: number
   readonly templates: readonly string[]
   readonly rewrites: readonly InputTemplate[]
+  /** What those who are asked to approve a call are told. */
+  readonly reason: string | undefined
 }
 
 export interface RuleParts {
@@ -112,6 +114,7 @@ function makeGate(definition: RuleDefinition, variables: CompiledRule["variables
     delayMilliseconds: Math.max(0, ...delays),
     templates: actions.flatMap(({ requireApproval }) => (requireApproval ? [requireApproval.template] : [])),
     rewrites: actions.flatMap(({ rewrite }) => (rewrite ? [compileInputTemplate(rewrite, variables)] : [])),
+    reason: actions.flatMap(({ requireApproval }) => requireApproval?.reason ?? [])[0] ?? definition.description,
   }
 }
 
