@@ -1,10 +1,11 @@
 import { compileTree } from "@signalbox/expressions/compile-expression"
 import { parseExpression } from "@signalbox/expressions/parse-expression"
 import { checkGuards } from "./check-guards.ts"
-import { openCondition } from "./condition.ts"
+import { findReads } from "./find-reads.ts"
 import { readCondition } from "./read-condition.ts"
 import { checkCost } from "./rule-cost.ts"
 import type { CompiledRule, RuleSource } from "./rule-source.ts"
+import { findSafeSize } from "./work-bound.ts"
 
 /**
  * Compiles a rule's condition: unknown names, unlike types, bad patterns, fields that may be absent and aren't guarded
@@ -16,11 +17,14 @@ import type { CompiledRule, RuleSource } from "./rule-source.ts"
  */
 export function compileRule(source: RuleSource): CompiledRule {
   const { variables, when } = source
-  if (when === undefined) return { ...source, condition: undefined, tests: { is: "all", parts: [] }, cost: 0 }
+  if (when === undefined) {
+    return { ...source, condition: undefined, tests: { is: "all", parts: [] }, reads: [], safeSize: Infinity, cost: 0 }
+  }
   const tree = parseExpression(when)
   const condition = compileTree(tree, { text: when, variables, resultType: "bool" })
   checkGuards(tree, { text: when, variables })
   const cost = checkCost(tree, when)
-  const tests = source.gating ? openCondition : readCondition(tree, { text: when, variables })
-  return { ...source, condition, tests, cost }
+  const tests = readCondition(tree, { text: when, variables })
+  const safeSize = source.gating ? findSafeSize(tree) : Infinity
+  return { ...source, condition, tests, reads: findReads(tree), safeSize, cost }
 }

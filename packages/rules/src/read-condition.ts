@@ -3,6 +3,7 @@ import type { CallNode, ComprehensionNode, ExpressionNode } from "@signalbox/exp
 import { findPatternLiterals } from "@signalbox/expressions/pattern-literals"
 import { printExpression } from "@signalbox/expressions/print-expression"
 import { kindOf, type VariableType } from "@signalbox/expressions/variable-type"
+import { findReads } from "./find-reads.ts"
 import { openCondition, type Condition, type Key, type Operand, type Range } from "./condition.ts"
 import type { Path, TestOfValue } from "./condition.ts"
 
@@ -154,18 +155,30 @@ function findOperand(node: ExpressionNode, scope: ConditionScope): Operand | und
   if (scope.item !== undefined || node.is === "literal" || node.is === "list" || node.is === "map") return undefined
   const { text, variables } = scope
   const { run } = compileNode(node, { text, variables, locals: [] })
-  return { is: "made", key: `${identify(variables)} ${printExpression(node)}`, run }
+  return { is: "made", key: `${identify(node, variables)} ${printExpression(node)}`, run }
 }
 
-/** Rules with the same declarations share what is made of their fields. */
-const declarations = new WeakMap<object, number>()
-let declarationCount = 0
+/** Rules that declare alike what they read share what is made of it, whoever wrote the declarations out. */
+function identify(node: ExpressionNode, variables: ConditionScope["variables"]): string {
+  const names = new Set(findReads(node).map(([name]) => String(name)))
+  return [...names].map((name) => `${name}:${numberOf(variables[name] ?? "dyn")}`).join(" ")
+}
 
-function identify(variables: object): number {
-  const known = declarations.get(variables)
+const numbers = new WeakMap<object, number>()
+const numbersByText = new Map<string, number>()
+const numbersByTextMax = 10_000
+let numbersGiven = 0
+
+/** The same for equal types, as far as there is room to remember them. */
+function numberOf(type: VariableType): number {
+  const known = typeof type === "object" ? numbers.get(type) : undefined
   if (known !== undefined) return known
-  declarations.set(variables, ++declarationCount)
-  return declarationCount
+  const text = JSON.stringify(type)
+  const number = numbersByText.get(text) ?? ++numbersGiven
+  if (numbersByText.size >= numbersByTextMax) numbersByText.clear()
+  numbersByText.set(text, number)
+  if (typeof type === "object") numbers.set(type, number)
+  return number
 }
 
 function findPath(node: ExpressionNode, scope: ConditionScope): { path: Path; type: VariableType } | undefined {

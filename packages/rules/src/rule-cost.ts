@@ -47,7 +47,7 @@ function costOfCall({ args, name, target }: CallNode): number {
 }
 
 /** RE2 looks at each character once for each part of the pattern; `{n}` repeats parts. */
-function patternSize(pattern: ExpressionNode | undefined): number {
+export function patternSize(pattern: ExpressionNode | undefined): number {
   const text = pattern?.is === "literal" ? String(pattern.value) : ""
   const repeated = [...text.matchAll(/\{(\d+)(?:,(\d*))?\}/g)]
   return repeated.reduce((size, [, low, high]) => size * Math.max(1, Number(low), Number(high ?? 0)), text.length + 2)

@@ -21,6 +21,8 @@ export interface IndexNode {
 export interface Entry {
   readonly rule: CompiledRule
   mark: number
+  /** What its tests are when all of them are asked at once: made when it is first a suspect. */
+  check: Check | undefined
 }
 
 /** What to do where a test holds. */
@@ -30,6 +32,13 @@ export interface Bucket {
   /** Have to be looked at one by one. */
   readonly checks: readonly Check[]
   readonly nested: IndexNode | undefined
+}
+
+/** The rules that one trigger names. */
+export interface TriggeredRules extends Bucket {
+  readonly entries: readonly Entry[]
+  /** Gating rules that are evaluated whole where the data are too large; the largest size that is safe for any. */
+  readonly bounded: { readonly entries: readonly Entry[]; readonly sizeMax: number } | undefined
 }
 
 /** What is left of a rule's condition at its place in the index: mostly a test of these decides, and evaluating is spared. */

@@ -1,6 +1,6 @@
 import { alternativeOf } from "./alternative.ts"
 import { buildBucket, buildIndex } from "./build-index.ts"
-import type { Bucket, Entry } from "./rule-index.ts"
+import type { Entry, TriggeredRules } from "./rule-index.ts"
 import type { CompiledRule, RuleTrigger } from "./rule-source.ts"
 
 /** Rules that were indexed together. Immutable. */
@@ -10,15 +10,15 @@ export interface RuleSegment {
 }
 
 interface TriggerTable {
-  readonly byName: ReadonlyMap<string, Bucket>
+  readonly byName: ReadonlyMap<string, TriggeredRules>
   /** By what stands before `.*`; of `*` the empty text. */
-  readonly byPrefix: ReadonlyMap<string, Bucket>
+  readonly byPrefix: ReadonlyMap<string, TriggeredRules>
 }
 
 export function createSegment(rules: readonly CompiledRule[]): RuleSegment {
   const drafts = new Map<RuleTrigger["on"], { byName: Map<string, Entry[]>; byPrefix: Map<string, Entry[]> }>()
   for (const rule of rules) {
-    const entry: Entry = { rule, mark: 0 }
+    const entry: Entry = { rule, mark: 0, check: undefined }
     for (const { name, on } of distinct(rule.triggers)) {
       const draft = drafts.get(on) ?? { byName: new Map<string, Entry[]>(), byPrefix: new Map<string, Entry[]>() }
       drafts.set(on, draft)
@@ -29,7 +29,7 @@ export function createSegment(rules: readonly CompiledRule[]): RuleSegment {
       else known.push(entry)
     }
   }
-  const index = (group: ReadonlyMap<string, readonly Entry[]>): Map<string, Bucket> =>
+  const index = (group: ReadonlyMap<string, readonly Entry[]>): Map<string, TriggeredRules> =>
     new Map([...group].map(([key, entries]) => [key, indexEntries(entries)]))
   return {
     rules: new Map(rules.map((rule) => [rule.id, rule])),
@@ -50,15 +50,31 @@ function prefixOf(name: string): string | undefined {
   return name.endsWith(".*") ? name.slice(0, -2) : undefined
 }
 
-function indexEntries(entries: readonly Entry[]): Bucket {
+function indexEntries(entries: readonly Entry[]): TriggeredRules {
   const { left, node } = buildIndex(entries.map((entry) => alternativeOf(entry, entry.rule.tests)))
   // What has no test to stand at is evaluated each time.
   const { checks, hits } = buildBucket(left, Infinity)
-  return { hits, checks, nested: left.length === entries.length ? undefined : node }
+  return {
+    hits,
+    checks,
+    nested: left.length === entries.length ? undefined : node,
+    entries,
+    bounded: boundedOf(entries),
+  }
+}
+
+function boundedOf(all: readonly Entry[]): TriggeredRules["bounded"] {
+  const entries = all.filter(({ rule }) => rule.safeSize < Infinity)
+  if (entries.length === 0) return undefined
+  return { entries, sizeMax: entries.reduce((max, { rule }) => Math.max(max, rule.safeSize), 0) }
 }
 
 /** Calls for the rules of each trigger that names what occurred. */
-export function eachTriggered(segment: RuleSegment, occurred: RuleTrigger, call: (bucket: Bucket) => void): void {
+export function eachTriggered(
+  segment: RuleSegment,
+  occurred: RuleTrigger,
+  call: (rules: TriggeredRules) => void,
+): void {
   const table = segment.tables.get(occurred.on)
   if (table === undefined) return
   const { name } = occurred

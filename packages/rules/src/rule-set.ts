@@ -1,5 +1,7 @@
 import { assert } from "@signalbox/kernel/assert"
+import { alternativeOf } from "./alternative.ts"
 import { byId, evaluateRule, type RuleData } from "./evaluate-rules.ts"
+import { checkOf, decide } from "./quick-check.ts"
 import { createSegment, eachTriggered, type RuleSegment } from "./rule-segment.ts"
 import type { CompiledRule, RuleFault, RuleMatches, RuleTrigger } from "./rule-source.ts"
 import { IndexSearch } from "./search-index.ts"
@@ -9,6 +11,8 @@ export interface RuleSet {
   readonly size: number
   /** Whether any rule waits for any of these. Costs next to nothing, so that the data are made only where it is true. */
   concerns(occurred: readonly RuleTrigger[]): boolean
+  /** The rules that wait for any of these, whatever their condition. */
+  waiting(occurred: readonly RuleTrigger[]): ReadonlySet<CompiledRule>
   /** The rules that wait for any of these, and whose condition is true of the data. */
   match(occurred: readonly RuleTrigger[], data: RuleData): RuleMatches
   /** The set with this rule added, or put in place of that with the same id. */
@@ -53,6 +57,18 @@ class SegmentedRuleSet implements RuleSet {
     return isConcerned
   }
 
+  waiting(occurred: readonly RuleTrigger[]): ReadonlySet<CompiledRule> {
+    const found = new Set<CompiledRule>()
+    for (const { removed, segment } of this.#parts) {
+      for (const each of occurred) {
+        eachTriggered(segment, each, ({ entries }) => {
+          for (const { rule } of entries) if (!removed.has(rule)) found.add(rule)
+        })
+      }
+    }
+    return found
+  }
+
   match(occurred: readonly RuleTrigger[], data: RuleData): RuleMatches {
     let search: IndexSearch | undefined
     for (const { removed, segment } of this.#parts) {
@@ -60,7 +76,7 @@ class SegmentedRuleSet implements RuleSet {
         eachTriggered(segment, each, (bucket) => {
           search ??= new IndexSearch(data)
           search.removed = removed.size === 0 ? undefined : removed
-          search.take(bucket, data)
+          search.begin(bucket)
         })
       }
     }
@@ -119,10 +135,15 @@ class SearchMatches implements RuleMatches {
     const { data, faults = [], suspects = [] } = this.#search
     const found = new Map(faults.map((fault) => [fault.rule, fault]))
     const seen = new Set<CompiledRule>()
+    const last = { path: undefined, scope: undefined, value: undefined }
     for (const { entries, removed } of suspects) {
-      for (const { rule } of entries) {
+      for (const entry of entries) {
+        const { rule } = entry
         if (seen.has(rule) || found.has(rule) || removed?.has(rule) === true) continue
         seen.add(rule)
+        entry.check ??= checkOf(alternativeOf(entry, rule.tests))
+        // One part that is surely false decides, whatever the others come to.
+        if (decide(entry.check, data, last) === false) continue
         const result = evaluateRule(rule, data)
         if (typeof result === "object") found.set(rule, result)
       }

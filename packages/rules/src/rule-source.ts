@@ -1,6 +1,6 @@
 import type { Expression } from "@signalbox/expressions/compile-expression"
 import type { VariableType } from "@signalbox/expressions/variable-type"
-import type { Condition } from "./condition.ts"
+import type { Condition, Path } from "./condition.ts"
 
 /**
  * What a rule waits for, and also what has happened. `before` and `after` an operation of that name; an `event` of that
@@ -22,7 +22,7 @@ export interface RuleSource {
   readonly when?: string
   /** The names that the condition may use, with their types. */
   readonly variables: Readonly<Record<string, VariableType>>
-  /** Decides over calls: found by its trigger alone and evaluated whole, so that no absent field lets it fail open. */
+  /** Decides over calls: has no result wherever evaluating it has none, so that neither absent fields nor large data let it fail open. */
   readonly gating: boolean
 }
 
@@ -33,6 +33,10 @@ export interface CompiledRule extends RuleSource {
   readonly cost: number
   /** What the index takes of it. */
   readonly tests: Condition
+  /** What the condition reads of the data. */
+  readonly reads: readonly Path[]
+  /** Of a gating rule: with data of more characters, items and fields its condition is evaluated whole. */
+  readonly safeSize: number
 }
 
 /** A rule whose condition has no result for the data. */

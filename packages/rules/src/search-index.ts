@@ -4,9 +4,10 @@ import { expressionLimits } from "@signalbox/expressions/expression-limits"
 import { isMap } from "@signalbox/expressions/values"
 import { evaluateRule, type RuleData } from "./evaluate-rules.ts"
 import { decide, type LastRead } from "./quick-check.ts"
-import type { Bucket, Check, Entry, IndexNode, PathNode, Suspects, ValueIndex } from "./rule-index.ts"
+import type { Bucket, Check, Entry, IndexNode, PathNode, Suspects, TriggeredRules, ValueIndex } from "./rule-index.ts"
 import type { CompiledRule, RuleFault } from "./rule-source.ts"
 import type { TextFinder, TextTrie } from "./text-trie.ts"
+import { measureData } from "./work-bound.ts"
 
 /** Lists with more items are not gone through: the rules that ask for one are evaluated. */
 const itemsMax = 1000
@@ -31,9 +32,22 @@ export class IndexSearch {
   readonly #mark = ++searches
   readonly #last: LastRead = { path: undefined, scope: undefined, value: undefined }
   #frame: Frame | undefined
+  /** Of the data, as far as it was measured. */
+  #size = Infinity
+  #measuredMax = -1
 
   constructor(data: RuleData) {
     this.data = data
+  }
+
+  /** The rules of a trigger. */
+  begin(rules: TriggeredRules): void {
+    const { bounded } = rules
+    if (bounded !== undefined) {
+      const size = this.#measure(bounded.sizeMax)
+      for (const entry of bounded.entries) if (entry.rule.safeSize < size) this.#evaluate(entry)
+    }
+    this.take(rules, this.data)
   }
 
   /** @param value the data, or an item of a list */
@@ -54,6 +68,14 @@ export class IndexSearch {
     }
     for (const check of bucket.checks) this.#check(check, scope)
     if (bucket.nested !== undefined) this.visit(bucket.nested, scope)
+  }
+
+  #measure(max: number): number {
+    if (this.#size > this.#measuredMax && this.#measuredMax < max) {
+      this.#size = measureData(this.data, max)
+      this.#measuredMax = max
+    }
+    return this.#size
   }
 
   #check(check: Check, scope: unknown): void {

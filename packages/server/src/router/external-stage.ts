@@ -113,16 +113,21 @@ function findExternal(service: ExternalService, { method, path }: ExternalCall):
 
 type FoundMatch = Extract<ExternalMatch, { kind: "found" }>
 
-/** A call is looked into only where its request is checked or rules are about its operation: else this is two look-ups. */
+/**
+ * A call is looked into only where its request is checked or rules are about its operation: else this is two look-ups. Its
+ * body passes by unread where neither the check, nor a condition, nor the event of a rule that follows it is about it.
+ */
 async function lookInto(
   options: ExternalOptions,
   { caller, operation, call }: Sought,
   values: readonly string[],
 ): Promise<Pick<Passage, "body" | "follow">> {
-  const isAsked = (phase: "before" | "after"): boolean => options.rules.isAsked(caller.account, operation.name, phase)
+  const { account } = caller
+  const isAsked = (phase: "before" | "after"): boolean => options.rules.isAsked(account, operation.name, phase)
   const [isGated, isFollowed] = [isAsked("before"), isAsked("after")]
   if (!isGated && !isFollowed && !operation.findIssues) return {}
-  const body = isJson(call.headers) ? await call.readBody(bodyBytesMax(operation)) : undefined
+  const isBodyRead = isFollowed || operation.findIssues || options.rules.readsInput(account, operation.name, "body")
+  const body = isBodyRead && isJson(call.headers) ? await call.readBody(bodyBytesMax(operation)) : undefined
   const input = inputOf({ operation, values, call, body })
   refuseUnfit(operation, input, call)
   const routed = routedOf(options, { caller, operation, call }, input)

@@ -93,6 +93,8 @@ export interface PublishedRule extends Firing {
 export interface RuleMatcher {
   /** One look-up, no allocation: whether any rule of the account is asked at this phase of the operation. */
   isAsked(account: string, operation: string, phase: "before" | "after"): boolean
+  /** Whether a condition that is asked before the operation reads this field of its input, or the input as a whole. */
+  readsInput(account: string, operation: string, field: string): boolean
   decide(call: RuleCall): OrLater<RuleDecision>
   /** The rules whose following actions a call that was carried out sets going. */
   follow(call: RuleCall & { readonly output: unknown }): OrLater<readonly Firing[]>
@@ -129,6 +131,7 @@ const pass: RuleDecision = { kind: "pass" }
 /** No rules until the service that has them exists. */
 export const noRules: RuleMatcher = {
   isAsked: () => false,
+  readsInput: () => false,
   decide: () => pass,
   follow: () => [],
   isAwaited: () => false,

@@ -138,6 +138,22 @@ test("R10: a call that no rule and no check is about goes through unread", async
   expect(await pass("POST free", text)).toMatchObject({ status: 200, text })
 })
 
+test("R10: a body that no rule reads goes through unread, whatever rules ask of the rest of the call", async () => {
+  const text = `{"broken": "${"x".repeat(1024 * 1024)}`
+  const gate = async (when: string): Promise<void> => {
+    const on = [{ operation: "ext.billing.free", phase: "before" as const }]
+    await fixture.call(key, rulesPut, { name: "curious", on, when, do: [{ deny: { reason: "no" } }] })
+  }
+  await gate("has(input.query.dry) || 'nobody' in caller.teams || operation == 'other'")
+  expect(await pass("POST free", text)).toMatchObject({ status: 200, text })
+  expect(await pass("POST free?dry=1", text)).toMatchObject({ code: "rules.denied", hasArrived: false })
+  for (const when of ["has(input.body) && input.body.a == 1", "size(input) > 9", "input['body'] == 1"]) {
+    await gate(when)
+    expect(await pass("POST free", text)).toMatchObject({ code: "request.body-too-large", hasArrived: false })
+  }
+  await fixture.call(key, rulesRemove, { name: "curious" })
+})
+
 describe("R3: rules are about a service's operations as about any other", () => {
   test("one before it denies by what the body says, and is not asked about another", async () => {
     const name = "no-large"

@@ -17,6 +17,12 @@ export function mapRules(options: {
       if (named === undefined) return builtIn.isAsked(account, operation, phase)
       return named !== "none" && phase === "before"
     },
+    readsInput(account, operation, field) {
+      const named = map().rules.get(operation)
+      if (named === undefined) return builtIn.readsInput(account, operation, field)
+      // Nobody here knows what another rules service looks at.
+      return named !== "none"
+    },
     decide(call) {
       const named = map().rules.get(call.operation)
       if (named === undefined) return builtIn.decide(call)

@@ -32,6 +32,8 @@ export interface AccountRules {
   readonly memberOf: ReadonlyMap<string, Member>
   /** Answers that were given: whether any rule waits before or after an operation. */
   readonly asked: Readonly<Record<"before" | "after", Map<string, boolean>>>
+  /** Answers that were given: whether any rule before an operation reads a field of its input. */
+  readonly readers: Map<string, boolean>
   readonly eventTypes: readonly string[]
 }
 
@@ -60,6 +62,7 @@ export function loadAccountRules(
     members: createRuleSet(members.map(({ rule }) => rule)),
     memberOf: new Map(enabled.flatMap(membersOf)),
     asked: { before: new Map(), after: new Map() },
+    readers: new Map(),
     eventTypes: [...new Set(enabled.flatMap(typesOf))],
   }
 }

@@ -64,6 +64,11 @@ export function createRuleDirectory(options: DirectoryOptions): RuleDirectory {
       if (rules === undefined) return false
       return rules.asked[phase].get(operation) ?? findAsked(rules, operation, phase)
     },
+    readsInput(account, operation, field) {
+      const rules = accounts.get(account)
+      if (rules === undefined) return false
+      return rules.readers.get(`${field} ${operation}`) ?? findReaders(rules, operation, field)
+    },
     decide(call) {
       const rules = accounts.get(call.account)
       return rules ? decide(options, rules, call) : pass
@@ -96,6 +101,14 @@ function findAsked(rules: AccountRules, operation: string, phase: "before" | "af
   if (known.size >= askedMax) known.clear()
   known.set(operation, isAsked)
   return isAsked
+}
+
+function findReaders(rules: AccountRules, operation: string, field: string): boolean {
+  const waiting = [...rules.before.waiting([{ on: "before", name: operation }])]
+  const isRead = waiting.some(({ reads }) => reads.some(([name, own = field]) => name === "input" && own === field))
+  if (rules.readers.size >= askedMax) rules.readers.clear()
+  rules.readers.set(`${field} ${operation}`, isRead)
+  return isRead
 }
 
 /** Denial wins over everything, a condition without a result over all but that. */

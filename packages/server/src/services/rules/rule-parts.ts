@@ -6,6 +6,7 @@ import type { RuleAction, RuleDefinition, RuleTrigger } from "@signalbox/contrac
 import { AppError } from "@signalbox/kernel/app-error"
 import { getDuration } from "@signalbox/kernel/duration"
 import { compileRule } from "@signalbox/rules/compile-rule"
+import { openCondition } from "@signalbox/rules/condition"
 import { compileInputTemplate, type InputTemplate } from "@signalbox/rules/input-template"
 import type { CompiledRule, RuleTrigger as Trigger } from "@signalbox/rules/rule-source"
 import type { EventMatch, Firing } from "../../router/rule-ports.ts"
@@ -82,9 +83,21 @@ export function variablesOf(
   operations: Operations,
 ): RuleVariables {
   if (phase === "event") return eventVariables
-  const named = triggersOf(definition, phase).flatMap(({ operation = "*" }) => operationsOf(operations, operation))
-  return callVariables([...new Set(named)], phase)
+  const patterns = new Set(triggersOf(definition, phase).map(({ operation = "*" }) => operation))
+  const known = variablesByTrigger.get(operations) ?? new Map<string, RuleVariables>()
+  variablesByTrigger.set(operations, known)
+  const key = `${phase} ${[...patterns].toSorted().join(" ")}`
+  const found = known.get(key)
+  if (found) return found
+  if (known.size >= variablesMax) known.clear()
+  const made = callVariables([...new Set([...patterns].flatMap((each) => operationsOf(operations, each)))], phase)
+  known.set(key, made)
+  return made
 }
+
+/** Thousands of rules about one operation share what is known of its fields. */
+const variablesByTrigger = new WeakMap<Operations, Map<string, RuleVariables>>()
+const variablesMax = 1000
 
 /** What groupings and the inputs of operations see: the event, and after an operation also its call. */
 export function actionVariables(definition: RuleDefinition, operations: Operations): RuleVariables["variables"] {
@@ -103,7 +116,7 @@ export function brokenParts(firing: Firing, on: readonly RuleTrigger[] | undefin
   const triggers: Trigger[] = on === undefined ? [{ on: "before", name: "*" }] : gating.map(toTrigger)
   const about = { id: firing.rule, version: firing.version, triggers, variables: {}, gating: true }
   const failing = compileRule({ ...about, when: "int('broken') == 0" })
-  return { before: { ...failing, condition: { text: "", evaluate: fail } }, members: [] }
+  return { before: { ...failing, tests: openCondition, condition: { text: "", evaluate: fail } }, members: [] }
 }
 
 function makeGate(definition: RuleDefinition, variables: CompiledRule["variables"]): Gate {
