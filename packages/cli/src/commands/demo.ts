@@ -8,7 +8,7 @@ export function addDemo(program: Command, frame: CommandFrame): void {
     "Show a rollout over a small fleet on this machine, and prove what is claimed",
   )
     .option("--keep", "leave everything running at the end")
-    .option("--story <name>", "which story to tell: rollout (unless given), night")
+    .option("--story <name>", "which story to tell: rollout (unless given), night, rules")
   onRun(command, frame, { connects: false, run: demo })
 }
 

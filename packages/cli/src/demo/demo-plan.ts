@@ -22,6 +22,8 @@ export const demoLimits = {
   /** Until a mail is there, a page answers, or an approved run has begun. */
   mailMilliseconds: 30_000,
   executionMilliseconds: 90_000,
+  /** One command, from its start to its end. */
+  commandMilliseconds: 60_000,
   /** From the server's word that a run has ended until nodes, journals and services must show it too. */
   settleMilliseconds: 10_000,
   pollMilliseconds: 50,

@@ -79,7 +79,7 @@ export function showNext(screen: DemoScreen, kept: KeptDemo | undefined): void {
     return
   }
   screen.line("  npx signalbox demo --keep       the same, left running for you to look around")
-  screen.line("  npx signalbox demo --story NAME another story: rollout, night")
+  screen.line("  npx signalbox demo --story NAME another story: rollout, night, rules")
   screen.line("  npx signalbox serve             a server of your own, with its database")
   screen.line("  npx signalbox agent --help      make this machine a node")
 }

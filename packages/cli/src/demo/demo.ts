@@ -10,6 +10,7 @@ import { cleanEnvironment, type DemoContext, partFailure } from "./demo-server.t
 import { databaseMegabytes, installedMegabytes, residentMegabytes } from "./footprint.ts"
 import { nightStory } from "./night-story.ts"
 import { rolloutStory } from "./rollout-story.ts"
+import { rulesStory } from "./rules-story.ts"
 import { searchSecret } from "./secret-search.ts"
 import { quoteShell } from "./service-files.ts"
 import type { Story } from "./story.ts"
@@ -24,7 +25,7 @@ export interface DemoOptions {
 }
 
 /** Each is told over a fleet of its own; CI tells them all. */
-const stories: Readonly<Record<string, Story>> = { rollout: rolloutStory, night: nightStory }
+const stories: Readonly<Record<string, Story>> = { rollout: rolloutStory, night: nightStory, rules: rulesStory }
 const firstStory = "rollout"
 const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
 

@@ -22,6 +22,16 @@ type Request = OutputOf<typeof approvalRequestsGet>
 
 /** Every run of the demo's workflow waits for both operators, and then for the owner. */
 export async function requireApproval({ client, signal }: Pick<RunParts, "client" | "signal">): Promise<void> {
+  await makeApprovers({ client, signal })
+  const association = { name: "web-config", template, selector: { workflow: workflowName } }
+  const reply = await client.call(associationsApply, association, { signal })
+  if (reply.status === "held") throw new AppError("demo.part-failed", "setting up approvals was held for approval")
+}
+
+const template = "web-change"
+
+/** Both levels, and the template that asks them one after the other: `web-change`. */
+export async function makeApprovers({ client, signal }: Pick<RunParts, "client" | "signal">): Promise<void> {
   const membersOf = (people: Readonly<Record<string, string>>) =>
     Object.entries(people).map(([name, mail]) => ({ name, mail }))
   const calls = [
@@ -31,18 +41,12 @@ export async function requireApproval({ client, signal }: Pick<RunParts, "client
       client.call(
         templatesApply,
         {
-          name: "web-change",
+          name: template,
           levels: [
             { name: "operators", group: "operators", strategy: { kind: "all" }, expiresAfter: "1h" },
             { name: "owners", group: "owners", strategy: { kind: "any" }, expiresAfter: "1h" },
           ],
         },
-        { signal },
-      ),
-    () =>
-      client.call(
-        associationsApply,
-        { name: "web-config", template: "web-change", selector: { workflow: workflowName } },
         { signal },
       ),
   ]
