@@ -12,7 +12,10 @@ export function actionSentence({ type, data }: { readonly type: string; readonly
   if (!type.startsWith("action.") || typeof data !== "object" || data === null) return undefined
   const texts = Object.entries(data).filter((entry): entry is [string, string] => typeof entry[1] === "string")
   const { rule, operation, eventType, started, requestUrl, reason } = Object.fromEntries<string | undefined>(texts)
-  if (type === "action.started") return `the rule "${rule ?? ""}" acts on ${eventType ?? ""}: ${operation ?? ""}`
+  if (type === "action.started") {
+    const on = eventType === "operation.done" ? "acts after the call" : `acts on ${eventType ?? ""}`
+    return `the rule "${rule ?? ""}" ${on}: ${operation ?? ""}`
+  }
   const ending = endings[type]
   if (ending === undefined) return undefined
   const detail = started ?? requestUrl ?? reason ?? ""

@@ -1,5 +1,6 @@
 import { actionSentence } from "./action-sentence.ts"
 import { approvalSentence } from "./approval-sentence.ts"
+import { triggerSentence } from "./trigger-sentence.ts"
 
 /** A call that changed something, or was refused for lack of authority. */
 export interface AuditRow {
@@ -48,10 +49,11 @@ export function tellStory(
   events: readonly StoryEvent[],
   more: readonly StoryEntry[] = [],
 ): StoryEntry[] {
+  const begins = beginningsOf(events)
   const entries: StoryEntry[] = [
     ...more,
     ...requests
-      .filter(({ operation }) => !quietOperations.has(operation))
+      .filter((request) => !quietOperations.has(request.operation) && !isToldByRun(request, begins))
       .map((request): StoryEntry => ({
         time: request.time,
         kind: "request",
@@ -59,7 +61,7 @@ export function tellStory(
         what: request.operation,
         subject: request.subject,
         principal: request.principal,
-        depth: 0,
+        depth: (begins.get(request.caused_by ?? "")?.depth ?? -1) + 1,
         text:
           request.outcome === "done"
             ? `${request.principal} called ${request.operation}`
@@ -79,11 +81,35 @@ export function tellStory(
         data: record(event.data),
       })),
   ]
-  return entries.toSorted((a, b) => a.time - b.time || a.depth - b.depth || (a.id < b.id ? -1 : 1))
+  return entries.toSorted(
+    (a, b) => a.time - b.time || a.depth - b.depth || rankOf(a) - rankOf(b) || (a.id < b.id ? -1 : 1),
+  )
+}
+
+/** What requests name as their direct cause: an event, or what an action or an approval is told by first. */
+function beginningsOf(events: readonly StoryEvent[]): Map<string, Pick<StoryEvent, "type" | "depth">> {
+  const begins = new Map<string, Pick<StoryEvent, "type" | "depth">>()
+  for (const { id, subject, type, depth } of events) {
+    begins.set(id, { type, depth: depth + 1 })
+    if (/^(?:act|apr)_/.test(subject) && !begins.has(subject)) begins.set(subject, { type, depth: depth + 1 })
+  }
+  return begins
+}
+
+/** The call of an action that was carried out: its run says so in its own words. */
+function isToldByRun({ outcome, caused_by: by }: AuditRow, begins: ReadonlyMap<string, { readonly type: string }>) {
+  return outcome === "done" && by !== null && by.startsWith("act_") && begins.get(by)?.type === "action.started"
+}
+
+/** Of what is written in one moment at one depth: a call, and what is answered, come before what that leads to. */
+function rankOf({ kind, what }: StoryEntry): number {
+  if (kind === "request") return -1
+  const rank = ["approval-request.submitted", "approval-request.matched", "approval-request.voted"].indexOf(what)
+  return rank === -1 ? Number.MAX_SAFE_INTEGER : rank
 }
 
 export function sentence(event: StoryEvent): string {
-  const told = approvalSentence(event) ?? actionSentence(event)
+  const told = approvalSentence(event) ?? actionSentence(event) ?? triggerSentence(event)
   if (told !== undefined) return told
   const [noun = "", happened = ""] = event.type.split(".")
   const data = record(event.data)
