@@ -94,7 +94,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   })
   Object.assign(late, { router, watcher, external: gateway.external })
   const stop = await startParts(options, services, {
-    ...{ watcher, expanders, egress, notifier },
+    ...{ watcher, expanders, egress, notifier, table: parts.table },
     signingKeyId: parts.signingKey.keyId,
   })
   return { router, receiver: wire.receiver, operations, stop }

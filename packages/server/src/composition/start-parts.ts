@@ -1,5 +1,6 @@
 import type { Egress } from "../egress/egress.ts"
 import type { Service } from "../router/handler.ts"
+import type { RoutingTable } from "../services/routing/routing-table.ts"
 import type { ConfigurationWatcher } from "../storage/configuration-versions.ts"
 import { blobCollection } from "../storage/blobs.ts"
 import type { Notifier } from "../storage/notifier.ts"
@@ -8,6 +9,7 @@ import type { Expander } from "../storage/outbox.ts"
 import { servicesStopLimits, stopParts } from "../stop-parts.ts"
 import { storageRetention } from "../storage/retention.ts"
 import type { CompositionOptions } from "./options.ts"
+import { WorkPlace } from "./work-place.ts"
 
 /** Starts background work and services; gives what stops them in the opposite order. */
 export async function startParts(
@@ -19,6 +21,7 @@ export async function startParts(
     readonly egress: Egress
     readonly notifier: Notifier
     readonly signingKeyId: string
+    readonly table: RoutingTable
   },
 ): Promise<() => Promise<void>> {
   const { connection, database, serverId, logger, clock } = options
@@ -38,6 +41,7 @@ export async function startParts(
       notifier: parts.notifier,
       signingKeyId: parts.signingKeyId,
       expanders: parts.expanders,
+      elsewhere: parts.table.current().elsewhere,
       consumers: services.flatMap((service) => service.consumers ?? []),
       tasks: services.flatMap((service) => service.tasks ?? []),
       cronTasks: [
@@ -51,6 +55,9 @@ export async function startParts(
       stops.push(async () => service.stop?.())
       await service.start?.()
     }
+    const workPlace = new WorkPlace({ services, table: parts.table, background, logger })
+    stops.push(() => workPlace.stop())
+    workPlace.start()
     return stop
   } catch (error) {
     await stop()

@@ -205,8 +205,16 @@ export interface Service {
   readonly tasks?: readonly BackgroundTask[]
   /** How to tell apart the events of a row that stands for a batch (D9). */
   readonly expanders?: readonly Expander[]
-  /** Begins background work; resolves when the service can answer. */
+  /** Begins what this process needs of it; resolves when the service can answer. */
   start?(): Promise<void>
-  /** Stops background work; nothing of the service runs afterwards. */
+  /** Nothing of the service runs afterwards, but its workers. */
   stop?(): Promise<void>
+  /** What looks for due work by itself: runs where the routing map has the service, so it is started and stopped anew. */
+  readonly workers?: Workers
+}
+
+export interface Workers {
+  start(): void
+  /** Resolves when what was under way has ended or was given back. */
+  stop(): Promise<void>
 }

@@ -14,6 +14,8 @@ export interface RoutingMap {
   readonly remote: ReadonlyMap<string, RemoteRoute>
   /** Operations about which another rules service is asked than the built-in one, or none. */
   readonly rules: ReadonlyMap<string, "none" | Destination>
+  /** Services that have moved as a whole to another server of this database: their background work is there too. */
+  readonly elsewhere: ReadonlySet<string>
 }
 
 export type MergePolicy = (typeof mergePolicies)[number]
@@ -96,7 +98,10 @@ export function makeRoutingMap(version: number, document: MapDocument, around: M
     if (targets.length > 1 || targets[0] !== undefined)
       remote.set(operation.name, { targets, ...(row.merge ? { merge: row.merge } : {}) })
   }
-  return { version, handlers, remote, rules }
+  const moved = Object.entries(document.services).filter(
+    ([, place]) => place !== around.destination && document.destinations[place]?.state !== "own",
+  )
+  return { version, handlers, remote, rules, elsewhere: new Set(moved.map(([service]) => service)) }
 }
 
 /** `approvals@east`: service and place. */

@@ -247,6 +247,48 @@ describe("background work", () => {
     expect(performance.now() - killed).toBeLessThan(10_000)
   })
 
+  it("R15: leaves the work of services that are elsewhere to others, until they are here again", async () => {
+    const seen: string[] = []
+    let release = (): void => {}
+    const held = new Promise<void>((resolve) => (release = resolve))
+    const consumers = (server: string): Consumer[] => [
+      {
+        name: "one.events",
+        handle: async ({ id }) => {
+          seen.push(`one ${id} ${server}`)
+          if (id === "evt_0") await held
+        },
+      },
+      { name: "two.events", handle: async ({ id }) => void seen.push(`two ${id} ${server}`) },
+    ]
+    const first = await start("srv_1", { consumers: consumers("1") })
+    await append(event("evt_0"))
+    await vi.waitFor(() => expect(seen.toSorted()).toEqual(["one evt_0 1", "two evt_0 1"]), wait)
+    // What is under way keeps nobody waiting, and goes on to its end.
+    await first.leave(new Set(["one"]))
+    for (const id of ["evt_1", "evt_2"]) {
+      await append(event(id))
+      await vi.waitFor(() => expect(seen).toContain(`two ${id} 1`), wait)
+    }
+    const jobsLeft = async () =>
+      test.database.query("select count(*)::int as left from graphile_worker._private_jobs where locked_at is null")
+    await vi.waitFor(async () => expect(await jobsLeft()).toEqual([{ left: 2 }]), wait)
+    expect(seen.filter((text) => text.startsWith("one"))).toEqual(["one evt_0 1"])
+    const second = await start("srv_2", { consumers: consumers("2"), elsewhere: new Set(["two"]) })
+    await vi.waitFor(() => expect(seen.filter((text) => text.startsWith("one"))).toHaveLength(3), wait)
+    expect(seen).toEqual(expect.arrayContaining(["one evt_1 2", "one evt_2 2"]))
+    queues.splice(queues.indexOf(second), 1)
+    await second.stop()
+    await first.leave(new Set())
+    await append(event("evt_3"))
+    await vi.waitFor(() => expect(seen).toContain("one evt_3 1"), wait)
+    release()
+    await vi.waitFor(async () => {
+      expect(await test.database.query("select id from graphile_worker._private_jobs")).toEqual([])
+    }, wait)
+    expect(new Set(seen).size).toBe(seen.length)
+  })
+
   it("runs scheduled tasks", async () => {
     let runs = 0
     const cronTasks = [{ name: "tick", cron: "* * * * *", run: async () => void runs++ }]

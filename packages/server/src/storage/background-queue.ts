@@ -64,10 +64,14 @@ export interface BackgroundQueueOptions {
   /** Jobs at the same time in this process. */
   readonly concurrencyMax?: number
   readonly scanMilliseconds?: number
+  /** Services whose work this server leaves to others, at first: consumers and tasks whose names begin with theirs. */
+  readonly elsewhere?: ReadonlySet<string>
 }
 
 export interface BackgroundQueue {
   readonly lease: ServerLease
+  /** From now on the work of these services is left to others; what is under way goes on to its end. */
+  leave(elsewhere: ReadonlySet<string>): Promise<void>
   /** Waits for running jobs for some seconds, gives the others back, ends. */
   stop(): Promise<void>
 }
@@ -120,6 +124,7 @@ export async function startBackgroundQueue(options: BackgroundQueueOptions): Pro
   const dispatcher: Dispatcher = await startDispatcher(options)
   return {
     lease,
+    leave: (elsewhere) => worker.leave(elsewhere),
     async stop() {
       await dispatcher.stop()
       await worker.stop()
@@ -136,13 +141,17 @@ class Worker {
   readonly #abort = new AbortController()
   /** Until the name under which jobs get locked is on record, nobody could free them, so no job may be locked. */
   #onRecord: Promise<void> = Promise.resolve()
+  #elsewhere: ReadonlySet<string>
   #runner: Runner | undefined
+  /** Those that take nothing new and end when what they have under way has ended. */
+  readonly #ending = new Map<Runner, Promise<void>>()
   #restarting: NodeJS.Timeout | undefined
   #stopped = false
 
   constructor(options: BackgroundQueueOptions, lease: ServerLease) {
     this.#options = options
     this.#lease = lease
+    this.#elsewhere = options.elsewhere ?? new Set()
     this.#pool = createPool(
       options.connection,
       Math.max(4, Math.ceil((options.concurrencyMax ?? defaultConcurrency) / 2)),
@@ -153,7 +162,8 @@ class Worker {
 
   async start(): Promise<void> {
     const { logger, cronTasks = [] } = this.#options
-    const cronItems = cronTasks.map(({ name, cron }) => ({ task: `cron:${name}`, match: cron, identifier: name }))
+    const elsewhere = this.#elsewhere
+    const cronItems = cronTasks.filter((task) => this.#isHere(task)).map(({ name, cron }) => ({ task: `cron:${name}`, match: cron, identifier: name }))
     const events = new EventEmitter() as WorkerEvents
     events.on("pool:create", ({ workerPool }) => {
       // Where recording fails the database is away; the lease's next renewal records the name.
@@ -176,41 +186,77 @@ class Worker {
         },
       },
     })
+    if (this.#stopped) return void (await runner.stop().catch(() => {}))
+    if (elsewhere !== this.#elsewhere) {
+      this.#end(runner)
+      return this.start()
+    }
     this.#runner = runner
     runner.promise.then(
-      () => this.#ended("it ended"),
-      (error: unknown) => this.#ended(String(error)),
+      () => this.#ended(runner, "it ended"),
+      (error: unknown) => this.#ended(runner, String(error)),
     )
+  }
+
+  /** A runner's tasks are fixed, so another takes its place at once: nothing waits for what is under way. */
+  async leave(elsewhere: ReadonlySet<string>): Promise<void> {
+    const isSame = elsewhere.size === this.#elsewhere.size && [...elsewhere].every((name) => this.#elsewhere.has(name))
+    if (isSame) return
+    this.#elsewhere = elsewhere
+    // One that is being started looks for itself.
+    if (this.#stopped || !this.#runner) return
+    this.#end(this.#runner)
+    this.#runner = undefined
+    await this.start().catch((error: unknown) => this.#startAgain(String(error)))
   }
 
   async stop(): Promise<void> {
     this.#stopped = true
     clearTimeout(this.#restarting)
     this.#abort.abort()
-    const stopping = this.#runner?.stop().catch(() => {})
-    await Promise.race([stopping, delay(stopMilliseconds, undefined, { ref: false })])
-    await this.#runner?.kill().catch(() => {})
+    if (this.#runner) this.#end(this.#runner)
+    const ending = Promise.all(this.#ending.values())
+    await Promise.race([ending, delay(stopMilliseconds, undefined, { ref: false })])
+    for (const runner of this.#ending.keys()) await runner.kill().catch(() => {})
     await this.#pool.end()
   }
 
-  #ended(reason: string): void {
+  #end(runner: Runner): void {
+    const stopped = runner.stop().catch(() => {})
+    this.#ending.set(
+      runner,
+      stopped.then(() => void this.#ending.delete(runner)),
+    )
+  }
+
+  #ended(runner: Runner, reason: string): void {
+    if (this.#stopped || runner !== this.#runner) return
+    this.#runner = undefined
+    this.#startAgain(reason)
+  }
+
+  #startAgain(reason: string): void {
     if (this.#stopped) return
     this.#options.logger?.warn({ reason }, "the job worker ended; starting it again")
     this.#restarting = setTimeout(() => {
-      this.start().catch((error: unknown) => this.#ended(String(error)))
+      this.start().catch((error: unknown) => this.#startAgain(String(error)))
     }, restartMilliseconds)
+  }
+
+  #isHere({ name }: { readonly name: string }): boolean {
+    return !this.#elsewhere.has(name.slice(0, Math.max(0, name.indexOf("."))))
   }
 
   #taskList(): TaskList {
     const tasks: TaskList = {}
-    for (const consumer of this.#options.consumers) {
+    for (const consumer of this.#options.consumers.filter((each) => this.#isHere(each))) {
       tasks[taskNameOf(consumer)] = (payload: unknown, helpers) =>
         this.#handleAll(consumer, payload as readonly DeliveredEvent[], helpers)
     }
-    for (const task of this.#options.tasks ?? []) {
+    for (const task of (this.#options.tasks ?? []).filter((each) => this.#isHere(each))) {
       tasks[`task:${task.name}`] = (payload: unknown, helpers) => task.run(payload, this.#contextOf(helpers))
     }
-    for (const task of this.#options.cronTasks ?? []) {
+    for (const task of (this.#options.cronTasks ?? []).filter((each) => this.#isHere(each))) {
       tasks[`cron:${task.name}`] = (_payload: unknown, helpers) => task.run(this.#contextOf(helpers))
     }
     return tasks

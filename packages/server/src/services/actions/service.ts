@@ -19,14 +19,15 @@ export function createActionsService(options: ActionsOptions): Service {
     handlers: actionHandlers(context),
     consumers: [ruleConsumer(context), heldConsumer(options), removedConsumer(options)],
     cronTasks: actionTasks(context),
-    start() {
-      performer.start()
-      poller.start()
-      return Promise.resolve()
-    },
-    async stop() {
-      await poller.stop()
-      await performer.stop()
+    workers: {
+      start() {
+        performer.start()
+        poller.start()
+      },
+      async stop() {
+        await poller.stop()
+        await performer.stop()
+      },
     },
   }
 }

@@ -92,15 +92,9 @@ export function createApprovalsService(options: ApprovalsServiceOptions): Approv
       ],
       tasks: [heldTask(held)],
       cronTasks: [...approvalTasks(context), heldSweep(held)],
-      start: () => {
-        waiters.start()
-        clock.start()
-        return Promise.resolve()
-      },
-      async stop() {
-        waiters.stop()
-        await clock.stop()
-      },
+      start: () => Promise.resolve(waiters.start()),
+      stop: () => Promise.resolve(waiters.stop()),
+      workers: clock,
     },
     directory,
     authenticator: createLinkAuthenticator(options.linkMac),

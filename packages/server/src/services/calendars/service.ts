@@ -54,15 +54,16 @@ export function createCalendarsService(options: CalendarsOptions): CalendarsServ
       ],
       consumers: [firingConsumer(context)],
       cronTasks: [firingsRetention(() => clock.now()), reviewsRetention(() => clock.now())],
-      start: () => {
-        schedules.start()
-        subscriptions.start()
-        calendars.start()
-        return Promise.resolve()
-      },
-      stop: async () => {
-        calendars.stop()
-        await Promise.all([schedules.stop(), subscriptions.stop()])
+      start: () => Promise.resolve(calendars.start()),
+      stop: () => Promise.resolve(calendars.stop()),
+      workers: {
+        start() {
+          schedules.start()
+          subscriptions.start()
+        },
+        async stop() {
+          await Promise.all([schedules.stop(), subscriptions.stop()])
+        },
       },
     },
     windows,

@@ -27,14 +27,8 @@ export function createCatalogService(options: CatalogOptions): Service {
     ],
     consumers: [provisionerConsumer(context)],
     cronTasks: catalogTasks(context),
-    start: () => {
-      waiters.start()
-      expiry.start()
-      return Promise.resolve()
-    },
-    async stop() {
-      await waiters.stop()
-      await expiry.stop()
-    },
+    start: () => Promise.resolve(waiters.start()),
+    stop: () => waiters.stop(),
+    workers: expiry,
   }
 }

@@ -63,7 +63,7 @@ export async function startFleetServer(options: {
   const handlers = new Map(fleet.service.handlers.map((handler) => [handler.operation.name, handler]))
   const router = createRouter({
     ...shared,
-    map: () => ({ version: 1, handlers, remote: new Map(), rules: new Map() }),
+    map: () => ({ version: 1, handlers, remote: new Map(), rules: new Map(), elsewhere: new Set<string>() }),
     operations,
     authenticators: [
       {

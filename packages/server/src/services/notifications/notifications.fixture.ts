@@ -77,7 +77,7 @@ export async function startNotifications(
   const handlers = new Map<string, Handler>()
   const secrets = await startSecrets(database)
   const sealer = secrets.sealerFor(sealedMessages)
-  const map = () => ({ version: 1, handlers, remote: new Map(), rules: new Map() })
+  const map = () => ({ version: 1, handlers, remote: new Map(), rules: new Map(), elsewhere: new Set<string>() })
   const router = createRouter({
     ...{ database, clock, random, map, operations: new Map(), authenticators: [] },
     ...{ rules: noRules, gates: noGates, uses: noUses, elsewhere: nowhere, markSecretInput: secrets.markInput },
@@ -102,7 +102,7 @@ export async function startNotifications(
     consumers: service.consumers ?? [],
     ...(options.expanders === undefined ? {} : { expanders: options.expanders }),
   })
-  await service.start?.()
+  service.workers?.start()
   const call: NotificationsFixture["call"] = (operation, input, account = "main") =>
     router.call(operation, input, { account, service: "tests", roles, cause: "req_test", depth: 0 })
   await call(secretsPut, { name: "hook-key", value: signingKey })
@@ -128,7 +128,7 @@ export async function startNotifications(
       return id
     },
     async stop() {
-      await service.stop?.()
+      await service.workers?.stop()
       await background.stop()
       await egress.close()
       await test.drop()

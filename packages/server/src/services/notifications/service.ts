@@ -26,8 +26,7 @@ export function createNotificationsService(options: NotificationsOptions): { rea
       ],
       consumers: [eventConsumer(context)],
       cronTasks: notificationTasks(() => options.clock.now()),
-      start: () => Promise.resolve(sender.start()),
-      stop: () => sender.stop(),
+      workers: sender,
     },
   }
 }

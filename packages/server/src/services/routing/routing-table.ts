@@ -14,6 +14,8 @@ import { findMap } from "./store.ts"
 export interface RoutingTable extends ConfigurationListener {
   current(): RoutingMap
   refused(): { readonly version: number; readonly message: string } | undefined
+  /** Told of each map that takes the place of another. */
+  listen(listener: (map: RoutingMap) => void): void
 }
 
 export function createRoutingTable(options: {
@@ -25,6 +27,7 @@ export function createRoutingTable(options: {
 }): RoutingTable {
   let map: RoutingMap | undefined
   let refused: { version: number; message: string } | undefined
+  const listeners: Array<(map: RoutingMap) => void> = []
   return {
     component: routesComponent,
     async load() {
@@ -33,6 +36,7 @@ export function createRoutingTable(options: {
       try {
         map = makeRoutingMap(version, document, around)
         refused = undefined
+        for (const listener of listeners) listener(map)
       } catch (error) {
         if (!isAppError(error)) throw error
         // A server that starts on a bad map has no last good one but the one it brings itself.
@@ -46,5 +50,6 @@ export function createRoutingTable(options: {
       return map
     },
     refused: () => refused,
+    listen: (listener) => void listeners.push(listener),
   }
 }

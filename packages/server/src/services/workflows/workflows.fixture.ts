@@ -222,7 +222,7 @@ function openRouter(database: Database, handlers: ReadonlyMap<string, Handler>):
     database,
     clock,
     random,
-    map: () => ({ version: 1, handlers, remote: new Map(), rules: new Map() }),
+    map: () => ({ version: 1, handlers, remote: new Map(), rules: new Map(), elsewhere: new Set<string>() }),
     operations: new Map(),
     authenticators: [],
     rules: noRules,
