@@ -7,11 +7,16 @@ import { heldOperationsWait } from "@signalbox/contracts/approvals/held-operatio
 import { approvalRequestsGet } from "@signalbox/contracts/approvals/requests"
 import { templatesApply } from "@signalbox/contracts/approvals/templates"
 import { windowsApply, windowsGet } from "@signalbox/contracts/calendars/windows"
+import { actionsGet, actionsList, actionsRedrive, type actionRun } from "@signalbox/contracts/actions/operations"
+import { groupsGet } from "@signalbox/contracts/fleet/operations"
 import { authWhoami } from "@signalbox/contracts/identity/operations"
 import { routesList } from "@signalbox/contracts/routing/operations"
+import { rulesExplain, rulesPut } from "@signalbox/contracts/rules/operations"
 import { createClient, type Client } from "@signalbox/sdk/client"
 import { hasCode } from "@signalbox/kernel/app-error"
+import { randomUUID } from "node:crypto"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import type { z } from "zod"
 import { openServerGroup, type ServerGroup } from "./chaos/servers-round.fixture.ts"
 import type { TestInstallation } from "./processes.fixture.ts"
 
@@ -120,5 +125,166 @@ test(
     expect(await holdAndApprove("again")).toMatchObject({ name: "again" })
     const missing = await first.run(["windows", "get", "unheld"])
     expect(missing.stderr).toContain("calendars.window-not-found")
+  },
+)
+
+interface PutGroup {
+  readonly status: number
+  readonly code: string | undefined
+  /** The runs that its reply announces. */
+  readonly started: readonly string[]
+}
+
+/** At the first server, as curl would: the client doesn't show headers. */
+async function putGroup(name: string): Promise<PutGroup> {
+  const { key } = await first.admin()
+  const response = await fetch(`http://127.0.0.1:${first.port}/v1/groups/${name}`, {
+    method: "PUT",
+    headers: {
+      ...{ authorization: `Bearer ${key}`, "content-type": "application/json" },
+      "idempotency-key": randomUUID(),
+    },
+    body: JSON.stringify({ query: "role=web" }),
+  })
+  const body = (await response.json()) as { readonly code?: string }
+  const header = response.headers.get("signalbox-started") ?? ""
+  return { status: response.status, code: body.code, started: header.match(/act_[0-9a-z]{26}/g) ?? [] }
+}
+
+async function putRules(prefix: string): Promise<void> {
+  const starts = (word: string) => `input.name.startsWith("${prefix}-${word}")`
+  const copy = { name: "copy-of-${{ input.name }}", query: "${{ input.query }}" }
+  const rules = {
+    copies: {
+      on: [{ operation: "groups.put", phase: "after" as const }],
+      when: starts("web"),
+      do: [{ operation: "groups.put", input: copy }],
+    },
+    gates: {
+      on: [{ operation: "groups.put", phase: "before" as const }],
+      when: starts("prod"),
+      do: [{ deny: { reason: "ask the platform team" } }],
+    },
+  }
+  for (const [name, rule] of Object.entries(rules))
+    await done(client.call(rulesPut, { name: `${prefix}-${name}`, ...rule }))
+}
+
+const succeeds = (run: string): Promise<z.output<typeof actionRun>> =>
+  first.eventually(
+    `${run} to succeed`,
+    async () => {
+      // It is queued a moment after the reply that announced it.
+      const shown = await client.call(actionsGet, { action: run }).catch((error: unknown) => {
+        if (hasCode(error, "actions.not-found")) return undefined
+        throw error
+      })
+      return shown?.state === "succeeded" ? shown : false
+    },
+    endMilliseconds,
+  )
+
+/** Longer than a run that a dead server had claimed waits for another one. */
+const endMilliseconds = 150_000
+
+/** What rules do about a call that they deny and one that they follow. */
+async function ruleStory(prefix: string): Promise<object> {
+  await putRules(prefix)
+  // A rule is in force on the other server within a second.
+  const denied = await first.eventually("the rule to be in force", async () => {
+    const answer = await putGroup(`${prefix}-prod`)
+    return answer.code === "rules.denied" && answer
+  })
+  const followed = await first.eventually("the rule to follow", async () => {
+    const answer = await putGroup(`${prefix}-web`)
+    return answer.started.length > 0 && answer
+  })
+  const [run = ""] = followed.started
+  const { state, operation, rule, number, depth, error } = await succeeds(run)
+  const { items } = await client.call(actionsList, { rule: `${prefix}-copies` })
+  const copied = await client.call(groupsGet, { name: `copy-of-${prefix}-web` })
+  return {
+    ...{ denied, status: followed.status, predicted: followed.started.length, copied: copied.query },
+    run: { state, operation, number, depth, error, rule: rule.replace(prefix, "") },
+    // Those that were announced are those that ran.
+    all: items.map(({ id }) => id === run),
+  }
+}
+
+const codeOf = (reply: Promise<unknown>): Promise<unknown> =>
+  reply.then(
+    () => "done",
+    (error: unknown) => (error as { readonly code?: unknown }).code ?? error,
+  )
+
+/** How often each run called its operation with effect. */
+async function effectsOf(runs: readonly string[]): Promise<readonly number[]> {
+  const rows = await group.query<{ run: string; count: number }>(
+    `select caused_by as run, count(*)::int as count from audit
+     where principal like 'rule:%' and operation = 'groups.put' and outcome = 'done' group by caused_by`,
+  )
+  return runs.map((run) => rows.find((row) => row.run === run)?.count ?? 0)
+}
+
+const moved = "services: { rules: east, actions: east }\n"
+
+test(
+  "R15: rules and actions moved by rows give the same results; with that process dead rules go on deciding, actions run later",
+  { timeout: timeoutMilliseconds },
+  async () => {
+    await applyMap(mapTo(second, ""))
+    const here = await ruleStory("here")
+    await applyMap(mapTo(second, moved))
+    expect(await ruleStory("there")).toEqual(here)
+
+    // Some runs are under way when it dies, some are queued, some of its jobs are locked.
+    const before = await Promise.all(Array.from({ length: 20 }, (_, n) => putGroup(`there-web-${n}`)))
+    await second.server.end("SIGKILL")
+    const after = await Promise.all(Array.from({ length: 5 }, (_, n) => putGroup(`there-web-later-${n}`)))
+    expect([...before, ...after].map(({ status, started }) => ({ status, started: started.length }))).toEqual(
+      Array.from({ length: 25 }, () => ({ status: 200, started: 1 })),
+    )
+    expect(await putGroup("there-prod")).toMatchObject({ status: 403, code: "rules.denied" })
+
+    const runs = [...before, ...after].flatMap(({ started }) => started)
+    const [one = ""] = runs
+    const unreachable = "routing.destination-unreachable"
+    const rule = { on: [{ event: "node.enrolled" }], do: [{ operation: "groups.put", input: {} }] }
+    expect(await codeOf(client.call(rulesPut, { name: "more", ...rule }))).toBe(unreachable)
+    expect(await codeOf(client.call(rulesExplain, { name: "there-copies", event: "evt_1" }))).toBe(unreachable)
+    expect(await codeOf(client.call(actionsRedrive, { action: one }))).toBe(unreachable)
+    expect(await codeOf(client.call(actionsList, {}))).toBe(unreachable)
+    // What follows the calls that were made since waits for it, whatever else this server does.
+    const names = after.flatMap(({ started }) => started).map((id) => `'${id}'`)
+    expect(await group.query(`select id from action_runs where id in (${names.join(", ")})`)).toEqual([])
+
+    await group.start(second, asDestination)
+    const ended = await Promise.all(runs.map((run) => succeeds(run)))
+    expect(ended.map(({ id, state }) => ({ id, state }))).toEqual(runs.map((id) => ({ id, state: "succeeded" })))
+    expect(await effectsOf(runs)).toEqual(runs.map(() => 1))
+  },
+)
+
+test(
+  "R15: rules taken out of one operation's row trigger nothing there, and everywhere else as before, without a restart",
+  { timeout: timeoutMilliseconds },
+  async () => {
+    await applyMap(mapTo(second, moved))
+    await putRules("row")
+    const deny = [{ deny: { reason: "not now" } }]
+    const on = [{ operation: "windows.apply", phase: "before" as const }]
+    await done(client.call(rulesPut, { name: "row-windows", on, do: deny }))
+    const window = { name: "row", cron: "0 3 * * *", zone: "UTC", duration: "2h" }
+    const isInForce = async () =>
+      (await codeOf(client.call(windowsApply, window))) === "rules.denied" &&
+      (await putGroup("row-prod")).code === "rules.denied"
+    await first.eventually("the rules to be in force", isInForce)
+    await applyMap(mapTo(second, `${moved}routes: { groups.put: { rules: none } }`))
+    expect(await putGroup("row-prod")).toEqual({ status: 200, code: undefined, started: [] })
+    expect(await putGroup("row-web")).toEqual({ status: 200, code: undefined, started: [] })
+    expect(await codeOf(client.call(windowsApply, window))).toBe("rules.denied")
+    await applyMap(mapTo(second, moved))
+    expect(await putGroup("row-prod")).toMatchObject({ status: 403, code: "rules.denied" })
+    expect((await putGroup("row-web")).started).toHaveLength(1)
   },
 )

@@ -94,7 +94,8 @@ test("R15: taking rules out of one operation's row stops them for that operation
     decide: () => ({ kind: "deny", by: { rule: "all", version: 1 }, code: "rules.denied", reason: "no" }),
     follow: () => [{ rule: "all", version: 1 }],
   }
-  const map = () => ({ version: 1, handlers: new Map(), remote: new Map(), rules: new Map([["a.b", "none" as const]]) })
+  const rows = new Map([["a.b", "none" as const]])
+  const map = () => ({ version: 1, handlers: new Map(), remote: new Map(), rules: rows, elsewhere: new Set<string>() })
   const decide = () => Promise.reject(new Error("nobody is asked"))
   const rules = mapRules({ builtIn, map, decide })
   const caller = { principal: "usr_a", kind: "user", roles: [] } as const
