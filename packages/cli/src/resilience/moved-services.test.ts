@@ -63,7 +63,7 @@ async function applyMap(text: string): Promise<void> {
   for (const { port } of [first, second]) {
     const own = createClient({ url: `http://127.0.0.1:${port}`, key: (await first.admin()).key })
     const isInForce = async () => (await own.call(routesList, { limit: 1 })).version === Number(version)
-    await first.eventually("the map to be in force", isInForce)
+    await first.eventually("the map to be in force", isInForce, endMilliseconds)
     await own.close()
   }
 }
@@ -191,14 +191,16 @@ const endMilliseconds = 150_000
 async function ruleStory(prefix: string): Promise<object> {
   await putRules(prefix)
   // A rule is in force on the other server within a second.
-  const denied = await first.eventually("the rule to be in force", async () => {
+  const isDenied = async () => {
     const answer = await putGroup(`${prefix}-prod`)
     return answer.code === "rules.denied" && answer
-  })
-  const followed = await first.eventually("the rule to follow", async () => {
+  }
+  const isFollowed = async () => {
     const answer = await putGroup(`${prefix}-web`)
     return answer.started.length > 0 && answer
-  })
+  }
+  const denied = await first.eventually("the rule to be in force", isDenied, endMilliseconds)
+  const followed = await first.eventually("the rule to follow", isFollowed, endMilliseconds)
   const [run = ""] = followed.started
   const { state, operation, rule, number, depth, error } = await succeeds(run)
   const { items } = await client.call(actionsList, { rule: `${prefix}-copies` })
@@ -278,7 +280,7 @@ test(
     const isInForce = async () =>
       (await codeOf(client.call(windowsApply, window))) === "rules.denied" &&
       (await putGroup("row-prod")).code === "rules.denied"
-    await first.eventually("the rules to be in force", isInForce)
+    await first.eventually("the rules to be in force", isInForce, endMilliseconds)
     await applyMap(mapTo(second, `${moved}routes: { groups.put: { rules: none } }`))
     expect(await putGroup("row-prod")).toEqual({ status: 200, code: undefined, started: [] })
     expect(await putGroup("row-web")).toEqual({ status: 200, code: undefined, started: [] })

@@ -45,7 +45,8 @@ export class WorkPlace {
       service.workers.start()
     }
     const leaving = [...this.#running].filter(({ name }) => elsewhere.has(name))
-    if (leaving.length > 0) logger.info({ services: leaving.map(({ name }) => name) }, "background work moves elsewhere")
+    if (leaving.length > 0)
+      logger.info({ services: leaving.map(({ name }) => name) }, "background work moves elsewhere")
     await Promise.all([background.leave(elsewhere), ...leaving.map((service) => this.#end(service))])
   }
 

@@ -163,7 +163,9 @@ class Worker {
   async start(): Promise<void> {
     const { logger, cronTasks = [] } = this.#options
     const elsewhere = this.#elsewhere
-    const cronItems = cronTasks.filter((task) => this.#isHere(task)).map(({ name, cron }) => ({ task: `cron:${name}`, match: cron, identifier: name }))
+    const cronItems = cronTasks
+      .filter((task) => this.#isHere(task))
+      .map(({ name, cron }) => ({ task: `cron:${name}`, match: cron, identifier: name }))
     const events = new EventEmitter() as WorkerEvents
     events.on("pool:create", ({ workerPool }) => {
       // Where recording fails the database is away; the lease's next renewal records the name.
@@ -186,10 +188,10 @@ class Worker {
         },
       },
     })
-    if (this.#stopped) return void (await runner.stop().catch(() => {}))
-    if (elsewhere !== this.#elsewhere) {
+    if (this.#stopped || elsewhere !== this.#elsewhere) {
       this.#end(runner)
-      return this.start()
+      if (!this.#stopped) await this.start()
+      return
     }
     this.#runner = runner
     runner.promise.then(
@@ -222,7 +224,7 @@ class Worker {
   }
 
   #end(runner: Runner): void {
-    const stopped = runner.stop().catch(() => {})
+    const stopped = Promise.all([runner.stop(), runner.promise]).catch(() => {})
     this.#ending.set(
       runner,
       stopped.then(() => void this.#ending.delete(runner)),
