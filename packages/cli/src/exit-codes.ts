@@ -26,6 +26,8 @@ const exitCodeOfKind: Record<ErrorKind, number> = {
   "too-large": exitCodes.conflict,
   limited: exitCodes.unavailable,
   unavailable: exitCodes.unavailable,
+  "failed-outside": exitCodes.unavailable,
+  "late-outside": exitCodes.unavailable,
   internal: exitCodes.internal,
 }
 

@@ -13,6 +13,8 @@ export const problemStatus = {
   limited: 429,
   internal: 500,
   unavailable: 503,
+  "failed-outside": 502,
+  "late-outside": 504,
 } as const satisfies Record<ErrorKind, number>
 
 export const problemMediaType = "application/problem+json"

@@ -14,6 +14,8 @@ export type ErrorKind =
   | "mismatch" // well-formed, but contradicts what was said before (422)
   | "limited" // too many calls (429)
   | "unavailable" // a part is not ready or out of reach (503)
+  | "failed-outside" // a service outside did not do its part (502)
+  | "late-outside" // a service outside did not answer in time (504)
   | "internal" // a bug or a broken installation (500)
 
 export interface ErrorEntry {
@@ -471,13 +473,39 @@ export const errorCatalogue = {
     "No base URL of the service could be reached, and nothing was sent; `signalbox services check` tells more.",
     true,
   ),
-  "gateway.no-reply": entry(
-    "unavailable",
+  "gateway.upstream-failed": entry(
+    "failed-outside",
     "The service broke the connection off before it replied; whether it did what was asked is not known.",
   ),
-  "gateway.timeout": entry(
-    "unavailable",
+  "gateway.upstream-timeout": entry(
+    "late-outside",
     "The service did not reply in time; whether it did what was asked is not known.",
+  ),
+  "gateway.unanswered": entry(
+    "failed-outside",
+    "The service did not reply; its operation may be called again, and gets the same Idempotency-Key then.",
+    true,
+  ),
+  "gateway.outcome-unknown": entry(
+    "failed-outside",
+    "The call was sent and nobody knows what came of it: ask the service, and call again under a new key if it was not done.",
+  ),
+  "gateway.service-refused": entry(
+    "mismatch",
+    "The service answered with a status of 400 to 499; its reply is in `details.reply`.",
+  ),
+  "gateway.service-failed": entry(
+    "failed-outside",
+    "The service answered with a status of 500 or more; its reply is in `details.reply`.",
+  ),
+  "gateway.service-unavailable": entry(
+    "unavailable",
+    "The service answered that it takes no calls now, or failed at one that may be repeated; its reply is in `details.reply`.",
+    true,
+  ),
+  "gateway.reply-too-large": entry(
+    "too-large",
+    "A call by its name gives replies of 1 MiB at most; call the service at /x/<service>/ for longer ones.",
   ),
   "gateway.circuit-open": entry(
     "unavailable",

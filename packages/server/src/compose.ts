@@ -60,7 +60,7 @@ export async function compose(options: CompositionOptions): Promise<Composition>
   })
   const { expanders } = parts
   const gateway = createGatewayService({
-    ...{ database, clock, random, logger, egress },
+    ...{ database, clock, random, logger, egress, serverId: options.serverId },
     secrets: secrets.reader,
     configurationChanged: parts.configurationChanged,
   })

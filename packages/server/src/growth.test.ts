@@ -84,6 +84,7 @@ const bounds: Readonly<Record<string, Bound>> = {
   held_operations: { task: "approvals.retention" },
   hook_messages: { task: "triggers.hook-messages-retention" },
   hooks: { most: triggerLimits.hooksMax },
+  external_calls: { task: "gateway.unknown-calls-retention" },
   idempotency: { task: "storage.idempotency-retention" },
   identity_providers: { most: identityLimits.providersMax },
   login_attempts: { task: "identity.attempts-retention" },

@@ -10,6 +10,12 @@ export const gatewayLimits = {
   documentBytesMax: 768 * 1024,
   /** A body that is read whole: because a gate, a rule or the operation's `check` looks into it. */
   bodyBytesMax: 1024 * 1024,
+  /** A body that is kept while its call waits for an approval. */
+  heldBodyBytesMax: 128 * 1024,
+  /** What a call by name gives of a reply. */
+  replyBytesMax: 1024 * 1024,
+  /** A call by name takes no longer, whatever the service's `total` says. */
+  callMillisecondsMax: 300_000,
   /** Operations of one service whose requests are checked: each has its compiled schema. */
   checkedMax: 100,
   /** Calls that one base URL has under way, on one server. */
@@ -81,8 +87,10 @@ const operationSettings = z.strictObject({
   roles: z.array(z.enum(grantableRoles)).min(1).max(20).optional().describe("Only callers with one of these roles"),
   retrySafe: z
     .boolean()
-    .default(false)
-    .describe("A change that may be sent again where nobody knows whether it arrived"),
+    .optional()
+    .describe(
+      "A change that may be sent again, under the same Idempotency-Key, where nobody knows whether it arrived; left out, what x-signalbox-retry-safe of the document says",
+    ),
   bodyBytesMax: z.int().min(0).optional().describe("The most that the body of a call may have; left out, no bound"),
   check: z
     .enum(["none", "request"])

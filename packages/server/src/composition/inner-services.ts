@@ -44,13 +44,14 @@ export function makeServices(
   }
   const caller = lateCaller(late)
   const { secrets, egress, notifier, sealer } = ready
+  const external = lateExternal(late)
   const identity = createIdentityService({
-    ...{ database, clock, random, logger, operations, secrets, egress, configurationChanged },
+    ...{ database, clock, random, logger, operations, external, secrets, egress, configurationChanged },
     sessions: options.sessions ?? defaultSessionLimits,
     ...(options.passwordCost ? { passwordCost: options.passwordCost } : {}),
   })
   const routing = createRoutingService({
-    ...{ database, operations, configurationChanged, handlers: () => handlers, external: lateExternal(late) },
+    ...{ database, operations, configurationChanged, handlers: () => handlers, external },
     here: { destination: options.destination, urls: [options.publicUrl, options.membersUrl ?? options.publicUrl] },
     onRefused: (version, message) => logger.error({ version }, `the routing map was refused: ${message}`),
   })
@@ -62,7 +63,7 @@ export function makeServices(
     tls: options.caFingerprint === undefined ? {} : { caFingerprint: options.caFingerprint },
   })
   const calendars = createCalendarsService({
-    ...{ database, clock, random, logger, operations, caller, egress, secrets, configurationChanged },
+    ...{ database, clock, random, logger, operations, external, caller, egress, secrets, configurationChanged },
     principals: identity.keys,
     publicUrl: options.publicUrl,
   })

@@ -10,8 +10,11 @@ export interface LateParts {
   readonly watcher?: ConfigurationWatcher
 }
 
-export function lateExternal(late: LateParts): Pick<ExternalServices, "list"> {
-  return { list: (account) => late.external?.list(account) ?? [] }
+export function lateExternal(late: LateParts): Pick<ExternalServices, "list" | "findOperation"> {
+  return {
+    list: (account) => late.external?.list(account) ?? [],
+    findOperation: (account, name) => late.external?.findOperation(account, name),
+  }
 }
 
 export function lateCaller(late: {

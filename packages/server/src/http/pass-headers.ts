@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http"
+import { hopByHop, ownPrefix, saidHere } from "../router/external-headers.ts"
 import type { HeaderPair } from "../router/external-ports.ts"
 import type { Passage } from "../router/external-stage.ts"
 
@@ -6,36 +7,6 @@ import type { Passage } from "../router/external-stage.ts"
  * Which headers go to a service outside, and which come back. Pure. What belongs to one connection stays there (RFC 9110,
  * 7.6.1); what tells who calls is ours to say, so a caller's own is dropped.
  */
-const hopByHop: ReadonlySet<string> = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-])
-
-/** Said anew at this hop. */
-const saidHere: ReadonlySet<string> = new Set([
-  "authorization",
-  "expect",
-  "forwarded",
-  "host",
-  "http2-settings",
-  "x-forwarded-for",
-  "x-forwarded-host",
-  "x-forwarded-port",
-  "x-forwarded-prefix",
-  "x-forwarded-proto",
-  "x-forwarded-server",
-  "x-real-ip",
-  "x-request-id",
-])
-
-const ownPrefix = "signalbox-"
 
 export interface CameBy {
   /** As Node gives them: name, value, name, value. */

@@ -6,10 +6,10 @@
 import type { IncomingHttpHeaders, ServerResponse } from "node:http"
 import { type AppError, isAppError } from "@signalbox/kernel/app-error"
 import type { Dispatcher } from "undici"
+import { toGatewayError } from "../router/external-fault.ts"
 import type { UpstreamAttempt, UpstreamTarget } from "../router/external-ports.ts"
 import type { Passage } from "../router/external-stage.ts"
 import type { Started } from "../router/follow-stage.ts"
-import { toGatewayError } from "./gateway-error.ts"
 import { responseHeadersOf } from "./pass-headers.ts"
 import { startedHeader, startedText } from "./started-header.ts"
 import type { PassBody } from "./pass-body.ts"
@@ -188,7 +188,7 @@ class PassThroughCall implements Dispatcher.DispatchHandler {
     if (this.#isOver) return
     this.#over()
     body.release()
-    fail(toGatewayError(error, this.#call.passage, this.#isTimedOut))
+    fail(toGatewayError(error, this.#call.passage.service.name, this.#isTimedOut))
   }
 
   #onClosed(): void {

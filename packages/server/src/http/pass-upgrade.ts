@@ -6,9 +6,9 @@ import { ServerResponse, type IncomingHttpHeaders, type IncomingMessage } from "
 import type { Duplex } from "node:stream"
 import { pipeline } from "node:stream"
 import type { Dispatcher } from "undici"
+import { toGatewayError } from "../router/external-fault.ts"
 import type { UpstreamAttempt } from "../router/external-ports.ts"
 import type { Passage } from "../router/external-stage.ts"
-import { toGatewayError } from "./gateway-error.ts"
 import { responseHeadersOf } from "./pass-headers.ts"
 
 export interface UpgradeCall {
@@ -121,7 +121,7 @@ class UpgradeHandler implements Dispatcher.DispatchHandler {
     if (!this.#isCallerGone) this.#attempt.judge("failed")
     this.#end()
     if (this.#isCallerGone || this.#response) this.#call.socket.destroy()
-    else this.#call.fail(toGatewayError(error, this.#call.passage, false))
+    else this.#call.fail(toGatewayError(error, this.#call.passage.service.name, false))
   }
 
   #end(): void {

@@ -15,6 +15,8 @@ export interface ChangeRecord {
   readonly depth: number
   readonly sourceAddress?: string | undefined
   readonly inputDigest: string
+  /** What the record is about; left out, what the first event is about. */
+  readonly subject?: string
   readonly events: ReadonlyArray<NewEvent & { readonly id: string }>
   /** Tells that rules follow the call; comes after its events and is not what it is about. */
   readonly followed?: NewEvent & { readonly id: string }
@@ -72,7 +74,7 @@ export async function commitChangeRecord(tx: Tx, record: ChangeRecord): Promise<
     events.map((event) => event.story?.depth ?? null),
     first?.aggregate ?? caller.account,
     record.operation,
-    first?.subject ?? caller.account,
+    record.subject ?? first?.subject ?? caller.account,
     record.causedBy ?? null,
     record.sourceAddress ?? null,
     record.inputDigest,
@@ -112,11 +114,7 @@ export async function findReply(sql: Sql, key: IdempotencyKey): Promise<{ readon
 /** An audit record of a call that was refused for lack of authority; nothing else of the call remains. */
 export async function writeRefusalRecord(
   sql: Sql,
-  refusal: Omit<ChangeRecord, "events" | "followed" | "idempotency" | "response"> & {
-    readonly outcome: string
-    /** Left out, the account. */
-    readonly subject?: string
-  },
+  refusal: Omit<ChangeRecord, "events" | "followed" | "idempotency" | "response"> & { readonly outcome: string },
 ): Promise<void> {
   await sql.query(
     `insert into audit (aggregate_id, id, account, principal, operation, subject, outcome, cause, source_address, input_digest)

@@ -1,9 +1,10 @@
 import type { IncomingHttpHeaders } from "node:http"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { ExternalInput, ExternalOperation, SentBody } from "./external-ports.ts"
+import { jsonType } from "./external-request.ts"
 
 export function isJson(headers: IncomingHttpHeaders): boolean {
-  return /^application\/(?:[a-z0-9.+-]*\+)?json\b/i.test(headers["content-type"] ?? "")
+  return jsonType.test(headers["content-type"] ?? "")
 }
 
 /** What a request's headers say of its body. */

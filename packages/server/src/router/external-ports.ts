@@ -8,6 +8,8 @@ import type { Dispatcher } from "undici"
  * The service `gateway` implements them; the router and the HTTP edge use them.
  */
 export interface ExternalServices {
+  /** By whose lease other servers see whether this one lives. */
+  readonly serverId: string
   /** Of this account; another account's is not there. */
   find(account: string, service: string): ExternalService | undefined
   /** By its whole name, `ext.<service>.<operationId>`. */
@@ -30,6 +32,17 @@ export interface ExternalService {
   readonly upstream: Upstream
   /** The operation of a path below `/x/<service>`, without its query. */
   match(method: string, path: string): ExternalMatch
+  /**
+   * Sends a call whose input is a value, and reads what comes back up to its limits. Any status is a reply. One that
+   * `mayRepeat` and has no body is tried on other base URLs.
+   *
+   * @throws gateway.unreachable, gateway.circuit-open, gateway.overloaded: nothing was sent;
+   * gateway.upstream-failed, gateway.upstream-timeout: nobody knows; the signal's reason where it was aborted
+   */
+  send(
+    request: ExternalRequest,
+    as: { readonly signal: AbortSignal; readonly mayRepeat: boolean },
+  ): Promise<ExternalReply>
   /** What the service is shown; undefined where nothing is. @throws secrets.not-found, secrets.unreadable */
   credentials(): HeaderPair | Promise<HeaderPair | undefined> | undefined
 }
@@ -70,14 +83,43 @@ export interface ExternalOperation {
   readonly declaration: AnyOperation
 }
 
-/** A call as rules and checks see it: `{ path, query, headers, body }`. */
+/** A call as rules, approvers and checks see it: `{ path, query, headers, body }`. */
 export interface ExternalInput {
   readonly path: Readonly<Record<string, string>>
   readonly query: Readonly<Record<string, string | readonly string[]>>
   readonly headers: Readonly<Record<string, string>>
-  /** Present where it is JSON. */
+  /** Of a call that is passed through present where it is JSON; by name also a text, where `content-type` says so. */
   readonly body?: unknown
+  /** In place of a body that is neither. */
+  readonly bodyBase64?: string
 }
+
+/** What is sent to a service for a call whose input is a value. */
+export interface ExternalRequest {
+  readonly method: string
+  /** Below the base URL, with its query. */
+  readonly path: string
+  /** Names in small letters. */
+  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
+  readonly body: Buffer | null
+}
+
+/** What a call by name gives of a service's reply. */
+export interface ExternalReply {
+  readonly status: number
+  /** Those of `shownReplyHeaders` that there are, names in small letters. */
+  readonly headers: Readonly<Record<string, string>>
+  /** JSON as what it says, other texts as text; left out where there is none. */
+  readonly body?: unknown
+  /** In place of a body that is neither. */
+  readonly bodyBase64?: string
+  /** Why a body that there was is left out: over the limit, or it broke off after the service had replied. */
+  readonly bodyOmitted?: "too-large" | "broken-off"
+}
+
+export const shownReplyHeaders = [
+  ...["content-type", "content-language", "etag", "last-modified", "link", "location", "retry-after"],
+] as const
 
 export interface SentBody {
   readonly isPresent: boolean

@@ -15,6 +15,8 @@ import type {
   ExternalServices,
 } from "./external-ports.ts"
 import { followAnswer, type Started } from "./follow-stage.ts"
+import { findRoleRefusal } from "./external-handler.ts"
+import { refuseAmbiguous } from "./external-request.ts"
 import { findRefusal } from "./find-refusal.ts"
 import type { GateFinder, HoldWishes } from "./gate-ports.ts"
 import type { Caller, ReadContext } from "./handler.ts"
@@ -99,12 +101,8 @@ function serviceNotFound(name: string): AppError {
   return new AppError("gateway.service-not-found", `there is no service "${name.slice(0, 64)}" in this account`)
 }
 
-/** What a server behind may read as another path than the one that was looked up here. */
-const ambiguousPath = /\/\/|\/\.{1,2}(?:[/;]|$)|[\\#]|%(?:2e|2f|5c|00)|[^\x21-\x7e]/i
-
 function findExternal(service: ExternalService, { method, path }: ExternalCall): FoundMatch {
-  if (ambiguousPath.test(path))
-    throw new AppError("gateway.invalid-path", "the path can be read in more than one way, so it is not passed on")
+  refuseAmbiguous(path)
   const match = service.match(method, path)
   if (match.kind === "found") return match
   const hint = match.methods.length > 0 ? `; it takes ${match.methods.join(", ")}` : ""
@@ -188,17 +186,6 @@ async function authorize(options: ExternalOptions, sought: Sought): Promise<void
     })
   }
   throw refusal
-}
-
-function findRoleRefusal({ name, roles }: ExternalOperation, caller: Caller): AppError | undefined {
-  if (!roles || roles.some((role) => caller.roles.includes(role))) return undefined
-  return new AppError(
-    "gateway.role-required",
-    `${name} is called by ${roles.join(", ")}, and ${caller.principal} is none`,
-    {
-      details: { roles },
-    },
-  )
 }
 
 function refuseHeld(options: ExternalOptions, { caller, operation, call }: Sought): void {

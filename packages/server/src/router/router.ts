@@ -7,8 +7,8 @@ import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import type { Database } from "../storage/database.ts"
 import { anonymousCaller } from "./anonymous-caller.ts"
-import { digestOf } from "./call-digest.ts"
-import { findChangeCausedBy, findReply, writeRefusalRecord } from "./change-record.ts"
+import { authorize } from "./authorize.ts"
+import { findChangeCausedBy, findReply } from "./change-record.ts"
 import {
   assertNoTransaction,
   carryOutChange,
@@ -18,13 +18,13 @@ import {
 } from "./change-stage.ts"
 import type { ExternalServices } from "./external-ports.ts"
 import { admitExternal, type ExternalCall, type Passage } from "./external-stage.ts"
+import { changeOutside } from "./external-change.ts"
 import { findRoute } from "./find-route.ts"
 import type { PartialFailure } from "./fan-out.ts"
-import { findRefusal } from "./find-refusal.ts"
 import type { Elsewhere, ForwardedCall, ForwardedReply } from "./forwarded-call.ts"
 import { followAnswer, type Started } from "./follow-stage.ts"
 import { checkApproval, findHold, planRouted } from "./gate-stage.ts"
-import type { Caller, Handler, OpenedSocket, ReadContext, StreamMessage, streamOpen } from "./handler.ts"
+import type { Caller, OpenedSocket, ReadContext, StreamMessage, streamOpen } from "./handler.ts"
 import type { GateFinder, HoldWishes } from "./gate-ports.ts"
 import type {
   Authenticator,
@@ -144,11 +144,11 @@ async function carryOut(options: RouterOptions, call: EdgeCall): Promise<RouterR
   const caller =
     anonymousCaller(options.operations.get(call.operation), call.input) ??
     (await authenticate(options, call.token, call.sourceAddress))
-  const found = findRoute(map, options.operations, call.operation)
+  const { account } = caller
+  const found = findRoute(map, options, { name: call.operation, account })
   const { handler } = found
   const context: ReadContext = {
-    caller,
-    account: caller.account,
+    ...{ caller, account },
     requestId: call.requestId,
     cause: call.requestId,
     depth: 0,
@@ -157,7 +157,7 @@ async function carryOut(options: RouterOptions, call: EdgeCall): Promise<RouterR
     sql: options.database,
     ...(call.sourceAddress ? { sourceAddress: call.sourceAddress } : {}),
   }
-  await authorize(options, handler, { context, rawInput: call.input })
+  await authorize(options, found, { context, rawInput: call.input })
   const routed: Routed = { ...found, context, input: validateInput(handler.operation, call.input) }
   if (handler.effect !== "change") return answer(options, routed)
   return changeThroughGates(options, routed, {
@@ -206,6 +206,12 @@ async function perform(
   { approval, ...once }: Once,
 ): Promise<ChangeOutcome & Pick<Notes, "partial">> {
   const guard = approval?.guard
+  const { outside } = routed
+  if (outside) {
+    assert(once.key !== undefined, "whoever calls a service outside has a key")
+    const shown = { key: once.key, ...(guard && { guard }), ...(approval && { upstreamKey: approval.request }) }
+    return changeOutside(options, { ...routed, outside }, { ...once, ...shown })
+  }
   const here = () => carryOutChange(options, routed, { ...once, ...(guard && { guard }) })
   if (!isRemote(routed)) return here()
   // Another installation knows nothing of the request, so all that can be asked is whether it still stands just before.
@@ -215,18 +221,18 @@ async function perform(
 
 async function carryOutForwarded(options: RouterOptions, call: ForwardedCall): Promise<ForwardedReply> {
   const { caller, once, operation: name, input: sent, ...rest } = call
-  const { handler, remote } = findRoute(options.map(), options.operations, name)
+  const { account } = caller
+  const { handler, remote } = findRoute(options.map(), { operations: options.operations }, { name, account })
   // It goes on to no other place: whatever the maps of two servers say, no call runs in a circle.
   if (remote && !remote.targets.includes(undefined))
     throw new AppError("routing.not-served-here", `the routing map of this server sends "${name}" elsewhere`)
   const context: ReadContext = {
     ...rest,
-    caller,
-    account: caller.account,
+    ...{ caller, account },
     now: options.clock.now(),
     sql: options.database,
   }
-  await authorize(options, handler, { context, rawInput: sent })
+  await authorize(options, { handler }, { context, rawInput: sent })
   const input = validateInput(handler.operation, sent)
   if (handler.effect === "read") return { value: await handler.run(input as never, context), repeated: false }
   if (!once) throw new AppError("routing.call-refused", `the call of another server is refused: "${name}" has no key`)
@@ -237,7 +243,7 @@ async function carryOutForwarded(options: RouterOptions, call: ForwardedCall): P
     asked === undefined ? { handler, context, input } : { handler, context, input, asked },
     {
       ...terms,
-      ...(request && { guard: (tx) => guards.checkApproved(tx, { account: caller.account, requestId: request }) }),
+      ...(request && { guard: (tx) => guards.checkApproved(tx, { account, requestId: request }) }),
     },
   )
 }
@@ -283,13 +289,13 @@ async function routeStanding(
 ): Promise<Routed> {
   assertNoTransaction(call.operation)
   const { caller, cause, causedBy, depth } = call
-  const found = findRoute(options.map(), options.operations, call.operation)
+  const { account } = caller
+  const found = findRoute(options.map(), options, { name: call.operation, account })
   const { handler } = found
   if (handler.effect !== "change")
     throw new AppError("request.invalid-input", `${call.operation} changes nothing, so it can't be called later`)
   const context: ReadContext = {
-    caller,
-    account: caller.account,
+    ...{ caller, account },
     requestId: newId("request", options.clock, options.random),
     cause,
     causedBy,
@@ -298,7 +304,7 @@ async function routeStanding(
     signal: new AbortController().signal,
     sql: options.database,
   }
-  await authorize(options, handler, { context, rawInput: call.input })
+  await authorize(options, found, { context, rawInput: call.input })
   return { ...found, context, input: validateInput(handler.operation, call.input) }
 }
 
@@ -311,10 +317,10 @@ async function callBetween(
 ): Promise<unknown> {
   assertNoTransaction(operation.name)
   const { clock, random, database } = options
-  const found = findRoute(options.map(), options.operations, operation.name)
+  const { account, roles } = as
+  const found = findRoute(options.map(), options, { name: operation.name, account })
   const { handler } = found
   const requestId = newId("request", clock, random)
-  const { account, roles } = as
   const permissions = permissionsOf(roles)
   const context: ReadContext = {
     caller: { account, principal: `system:${as.service}`, kind: "system", roles, permissions },
@@ -327,7 +333,7 @@ async function callBetween(
     signal: new AbortController().signal,
     sql: database,
   }
-  await authorize(options, handler, { context, rawInput: input })
+  await authorize(options, found, { context, rawInput: input })
   const routed: Routed = { ...found, context, input: validateInput(handler.operation, input) }
   if (handler.effect === "change") return (await perform(options, routed, as.once ?? {})).value
   return (await read(options, routed)).value
@@ -342,26 +348,6 @@ async function read(options: RouterOptions, routed: Routed): Promise<{ value: un
   return isRemote(routed) ? answerElsewhere(options, routed, here) : { value: await here(routed) }
 }
 
-async function authorize(
-  options: RouterOptions,
-  handler: Handler,
-  call: { readonly context: ReadContext; readonly rawInput: unknown },
-): Promise<void> {
-  const { operation } = handler
-  const { context } = call
-  const refusal = findRefusal(operation, context.caller)
-  if (!refusal) return
-  if (handler.effect === "change") {
-    await writeRefusalRecord(options.database, {
-      ...context,
-      operation: operation.name,
-      inputDigest: digestOf(options, operation, call.rawInput),
-      outcome: refusal.code,
-    })
-  }
-  throw refusal
-}
-
 async function answer(options: RouterOptions, asked: Routed): Promise<RouterReply> {
   const ruled = isRuled(options.rules, asked, "before") ? await applyRules(options, asked) : undefined
   const routed = ruled?.routed ?? asked
@@ -370,6 +356,8 @@ async function answer(options: RouterOptions, asked: Routed): Promise<RouterRepl
   switch (handler.effect) {
     case "read": {
       const { value, partial } = await read(options, routed)
+      const { caller, requestId, now } = context
+      if (routed.outside) options.uses.record({ operation: handler.operation.name, caller, requestId, now })
       const started = isRuled(options.rules, routed, "after") ? await followAnswer(options, routed, value) : undefined
       return { effect: "read", value, ...notes, ...(started && { started }), ...(partial && { partial }) }
     }

@@ -85,8 +85,9 @@ function readWanted(context: CalendarsContext, input: Input, ctx: ChangeContext)
 }
 
 /** @throws routing.unknown-operation, calendars.call-refused, identity.permission-denied */
-function checkCall({ operations }: CalendarsContext, { call }: Input, ctx: ChangeContext): void {
-  const operation = operations.get(call.operation)
+function checkCall({ operations, external }: CalendarsContext, { call }: Input, ctx: ChangeContext): void {
+  const operation =
+    operations.get(call.operation) ?? external?.findOperation(ctx.account, call.operation)?.operation.declaration
   if (!operation) throw new AppError("routing.unknown-operation", `there is no operation "${call.operation}"`)
   if (operation.effect !== "change")
     throw new AppError(

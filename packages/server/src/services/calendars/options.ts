@@ -3,6 +3,7 @@ import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
 import type { Egress } from "../../egress/egress.ts"
+import type { ExternalServices } from "../../router/external-ports.ts"
 import type {
   OperationCaller,
   PrincipalDirectory,
@@ -22,6 +23,8 @@ export interface CalendarsOptions {
   readonly random: Random
   readonly logger: Logger
   readonly operations: ReadonlyMap<string, AnyOperation>
+  /** Operations of services outside, of each account. */
+  readonly external?: Pick<ExternalServices, "findOperation">
   readonly caller: OperationCaller & StandingCaller & StandingRecord
   readonly principals: PrincipalDirectory
   /** Fetches subscribed calendars, whose addresses may be secrets. */

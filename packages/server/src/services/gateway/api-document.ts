@@ -23,6 +23,8 @@ export interface ApiOperation {
   readonly summary: string
   readonly parameters: readonly ApiParameter[]
   readonly body: ApiBody | undefined
+  /** Whether the document says `x-signalbox-retry-safe: true`. */
+  readonly retrySafe: boolean
 }
 
 export interface ApiParameter {
@@ -130,6 +132,7 @@ function readOperation(place: Place, method: (typeof methods)[number]): ApiOpera
     summary: textOf(operation["summary"]) || `${method.toUpperCase()} ${path}`,
     parameters: [...parameters.values()],
     body: found && readBody(found),
+    retrySafe: operation["x-signalbox-retry-safe"] === true,
   }
 }
 

@@ -7,12 +7,25 @@ import { readApiDocument, type ApiDocument, type ApiOperation } from "./api-docu
 import { RequestCheck } from "./request-check.ts"
 import type { ServiceRow, ServiceSpec } from "./store.ts"
 
-/** What a call by name gives, and what rules and approvers see of any call. */
+/** Numbers and booleans are written as the texts that requests carry. */
+const text = z.union([z.string(), z.number(), z.boolean()]).transform(String)
+
+/** What a call by name takes, and what rules and approvers see of any call. */
 const callInput = z.strictObject({
-  path: z.record(z.string(), z.string()).default({}),
-  query: z.record(z.string(), z.union([z.string(), z.array(z.string())])).default({}),
-  headers: z.record(z.string(), z.string()).default({}),
+  path: z.record(z.string(), text).default({}),
+  query: z.record(z.string(), z.union([text, z.array(text)])).default({}),
+  headers: z.record(z.string(), text).default({}),
+  body: z.unknown().optional().describe("JSON; a text where the header content-type says another type"),
+  bodyBase64: z.base64().optional().describe("In place of a body that is neither"),
+})
+
+/** `ExternalReply` as it is shown. */
+const callOutput = z.object({
+  status: z.int(),
+  headers: z.record(z.string(), z.string()),
   body: z.unknown().optional(),
+  bodyBase64: z.string().optional(),
+  bodyOmitted: z.enum(["too-large", "broken-off"]).optional(),
 })
 
 /** @throws gateway.invalid-document where another version of the program wrote it */
@@ -48,13 +61,13 @@ function toExternal({ name: service, spec, check }: Made, operation: ApiOperatio
     path: `/x/${service}${path}`,
     permission: effect === "read" ? "services.call" : "services.change",
     input: callInput,
-    output: z.unknown(),
+    output: callOutput,
     errors: [],
   }
   return {
     ...{ name, id, service, method, path, effect, summary, declaration },
     roles: settings?.roles,
-    retrySafe: settings?.retrySafe ?? false,
+    retrySafe: settings?.retrySafe ?? operation.retrySafe,
     bodyBytesMax: settings?.bodyBytesMax,
     findIssues:
       check && settings?.check === "request" ? (input, sent) => check().findIssues(operation, input, sent) : undefined,

@@ -60,9 +60,9 @@ describe("an upstream that fails", () => {
   test("one that hangs is given up in time, and nothing stays under way", async () => {
     const url = await badUpstream(() => undefined)
     await register(server, key, { name: "hangs", urls: [url], timeouts: { headers: "1s" }, retries: 0 })
-    expect(codeOf(await pass("hangs/things"))).toBe("gateway.timeout")
+    expect(codeOf(await pass("hangs/things"))).toBe("gateway.upstream-timeout")
     await register(server, key, { name: "hangs-in-all", urls: [url], timeouts: { total: "1s" }, retries: 0 })
-    expect(codeOf(await pass("hangs-in-all/things", { method: "POST", body: "{}" }))).toBe("gateway.timeout")
+    expect(codeOf(await pass("hangs-in-all/things", { method: "POST", body: "{}" }))).toBe("gateway.upstream-timeout")
   })
 
   test("a change whose connection breaks is not sent again; a read is, to another base URL", async () => {
@@ -72,7 +72,7 @@ describe("an upstream that fails", () => {
       socket.destroy()
     })
     await register(server, key, { name: "breaks", urls: [url] })
-    expect(codeOf(await pass("breaks/things", { method: "POST", body: "{}" }))).toBe("gateway.no-reply")
+    expect(codeOf(await pass("breaks/things", { method: "POST", body: "{}" }))).toBe("gateway.upstream-failed")
     expect(broken).toBe(1)
     await register(server, key, { name: "one-breaks", urls: [url, good.url], balance: "round-robin" })
     for (let n = 0; n < 4; n++) expect((await pass("one-breaks/things")).status).toBe(200)
@@ -102,7 +102,7 @@ describe("an upstream that fails", () => {
     for (const [index, reply] of replies.entries()) {
       const url = await badUpstream((socket) => socket.end(reply))
       await register(server, key, { name: `odd-${index}`, urls: [url], retries: 0 })
-      expect(codeOf(await pass(`odd-${index}/things`)), reply).toBe("gateway.no-reply")
+      expect(codeOf(await pass(`odd-${index}/things`)), reply).toBe("gateway.upstream-failed")
     }
   })
 
@@ -121,7 +121,7 @@ describe("an upstream that fails", () => {
       else socket.destroy()
     })
     await register(server, key, { name: "ill", urls: [url], retries: 0, breaker: { failures: 3, openFor: "2s" } })
-    for (let n = 0; n < 3; n++) expect(codeOf(await pass("ill/things"))).toBe("gateway.no-reply")
+    for (let n = 0; n < 3; n++) expect(codeOf(await pass("ill/things"))).toBe("gateway.upstream-failed")
     await expect.poll(async () => codeOf(await pass("ill/things"))).toBe("gateway.circuit-open")
     const before = asked
     expect(before).toBe(3)

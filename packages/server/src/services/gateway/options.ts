@@ -11,6 +11,7 @@ export interface GatewayOptions {
   readonly random: Random
   readonly logger: Logger
   readonly egress: Egress
+  readonly serverId: string
   readonly secrets: SecretReader
   /** Looks at once at what configuration grew. */
   readonly configurationChanged: () => void | Promise<void>

@@ -2,12 +2,20 @@ import { gatewayLimits } from "@signalbox/contracts/gateway/operations"
 import type { Clock } from "@signalbox/kernel/clock"
 import { getDuration } from "@signalbox/kernel/duration"
 import type { Egress } from "../../egress/egress.ts"
-import type { ExternalMatch, ExternalOperation, ExternalService, HeaderPair } from "../../router/external-ports.ts"
+import type {
+  ExternalMatch,
+  ExternalOperation,
+  ExternalReply,
+  ExternalRequest,
+  ExternalService,
+  HeaderPair,
+} from "../../router/external-ports.ts"
 import type { SecretReader } from "../../router/ports.ts"
 import type { ApiDocument } from "./api-document.ts"
 import { apiOf, operationsOf } from "./external-operation.ts"
 import { KeptCredentials } from "./kept-credentials.ts"
 import { makePathTree, type PathTree } from "./path-tree.ts"
+import { sendCall } from "./send-call.ts"
 import type { ServiceRow, ServiceSpec } from "./store.ts"
 import { ServiceUpstream, Target } from "./upstream.ts"
 
@@ -67,6 +75,10 @@ export class RegisteredService implements ExternalService {
 
   credentials(): HeaderPair | Promise<HeaderPair> | undefined {
     return this.#credentials?.get()
+  }
+
+  send(request: ExternalRequest, as: Parameters<ExternalService["send"]>[1]): Promise<ExternalReply> {
+    return sendCall(this, request, as)
   }
 
   /** Takes no more calls; resolves once those under way have ended. */

@@ -19,6 +19,7 @@ export const servicesComponent = "gateway.services"
 const retireMilliseconds = 60_000
 
 interface DirectoryOptions {
+  readonly serverId: string
   readonly sql: Sql
   readonly clock: Clock
   readonly logger: Logger
@@ -33,11 +34,13 @@ interface Kept {
 
 export class ServiceDirectory implements ExternalServices, ConfigurationListener {
   readonly component = servicesComponent
+  readonly serverId: string
   readonly #options: DirectoryOptions
   readonly #accounts = new Map<string, ReadonlyMap<string, Kept>>()
 
   constructor(options: DirectoryOptions) {
     this.#options = options
+    this.serverId = options.serverId
   }
 
   async load(account: string): Promise<void> {

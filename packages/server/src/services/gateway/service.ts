@@ -2,6 +2,7 @@ import type { ExternalServices } from "../../router/external-ports.ts"
 import type { Service } from "../../router/handler.ts"
 import type { ConfigurationListener } from "../../storage/configuration-versions.ts"
 import { gatewayHandlers } from "./handlers.ts"
+import { lostCalls, unknownCallsRetention } from "./lost-calls.ts"
 import type { GatewayOptions } from "./options.ts"
 import { ServiceDirectory } from "./service-directory.ts"
 
@@ -13,7 +14,12 @@ export function createGatewayService(options: GatewayOptions): {
 } {
   const directory = new ServiceDirectory({ ...options, sql: options.database })
   return {
-    service: { name: "gateway", handlers: gatewayHandlers(options, directory), stop: () => directory.stop() },
+    service: {
+      name: "gateway",
+      handlers: gatewayHandlers(options, directory),
+      cronTasks: [lostCalls, unknownCallsRetention(() => options.clock.now())],
+      stop: () => directory.stop(),
+    },
     external: directory,
     listener: directory,
   }

@@ -1,6 +1,5 @@
 import { accountsCreate, accountsList, authCan, authWhoami } from "@signalbox/contracts/identity/operations"
 import { roles, type Permission } from "@signalbox/contracts/identity/roles"
-import type { AnyOperation } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 import { toInstant } from "@signalbox/kernel/clock"
 import { onChange, onRead, type Handler } from "../../router/handler.ts"
@@ -22,7 +21,7 @@ export function identityHandlers(context: IdentityContext): Handler[] {
   return [
     ...accountHandlers(context),
     ...keyHandlers(context),
-    ...authHandlers(context.operations),
+    ...authHandlers(context),
     ...userHandlers(context),
     ...serviceAccountHandlers(context),
     ...principalHandlers(context.directory),
@@ -57,7 +56,7 @@ function accountHandlers(context: IdentityContext): Handler[] {
   ]
 }
 
-function authHandlers(operations: ReadonlyMap<string, AnyOperation>): Handler[] {
+function authHandlers({ operations, external }: Pick<IdentityContext, "operations" | "external">): Handler[] {
   return [
     onRead(authWhoami, (_input, { caller }) =>
       Promise.resolve({
@@ -72,8 +71,9 @@ function authHandlers(operations: ReadonlyMap<string, AnyOperation>): Handler[] 
         ...(caller.expiresAt === undefined ? {} : { expiresAt: toInstant(caller.expiresAt) }),
       }),
     ),
-    onRead(authCan, (input, { caller }) => {
-      const operation = operations.get(input.operation)
+    onRead(authCan, (input, { caller, account }) => {
+      const operation =
+        operations.get(input.operation) ?? external?.findOperation(account, input.operation)?.operation.declaration
       if (!operation) throw new AppError("routing.unknown-operation", `there is no operation "${input.operation}"`)
       const { permission } = operation
       const allowed = operation.anonymous === true || caller.permissions.has(permission)

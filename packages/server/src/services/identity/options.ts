@@ -3,6 +3,7 @@ import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
 import type { Egress } from "../../egress/egress.ts"
+import type { ExternalServices } from "../../router/external-ports.ts"
 import type { SecretReader } from "../../router/ports.ts"
 import type { Database } from "../../storage/database.ts"
 import type { PasswordCost } from "./password.ts"
@@ -14,6 +15,8 @@ export interface IdentityOptions {
   readonly random: Random
   readonly logger: Pick<Logger, "warn">
   readonly operations: ReadonlyMap<string, AnyOperation>
+  /** Operations of services outside, of each account. */
+  readonly external?: Pick<ExternalServices, "findOperation">
   readonly sessions: SessionLimits
   /** The secrets of identity providers. */
   readonly secrets: SecretReader

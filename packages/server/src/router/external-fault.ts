@@ -1,6 +1,5 @@
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
-import type { Passage } from "../router/external-stage.ts"
 
 const timeoutCodes: ReadonlySet<string> = new Set(["UND_ERR_HEADERS_TIMEOUT", "UND_ERR_BODY_TIMEOUT"])
 /** Errors after which it is certain that nothing was sent. */
@@ -15,13 +14,13 @@ const unsentCodes: ReadonlySet<string> = new Set([
 ])
 
 /** What went wrong on the way to a service, for the caller: nothing of the addresses behind. */
-export function toGatewayError(error: unknown, { service }: Passage, isTimedOut: boolean): AppError {
+export function toGatewayError(error: unknown, service: string, isTimedOut: boolean): AppError {
   if (isAppError(error) && !error.code.startsWith("egress.")) return error
   assert(error instanceof Error, "what fails is an error")
   const { code } = error as { code?: string }
   if (isTimedOut || (code !== undefined && timeoutCodes.has(code)))
-    return new AppError("gateway.timeout", `${service.name} did not reply in time`, { cause: error })
+    return new AppError("gateway.upstream-timeout", `${service} did not reply in time`, { cause: error })
   if (isAppError(error) || (code !== undefined && unsentCodes.has(code)))
-    return new AppError("gateway.unreachable", `${service.name} can't be reached`, { cause: error })
-  return new AppError("gateway.no-reply", `${service.name} broke off before it replied`, { cause: error })
+    return new AppError("gateway.unreachable", `${service} can't be reached`, { cause: error })
+  return new AppError("gateway.upstream-failed", `${service} broke off before it replied`, { cause: error })
 }

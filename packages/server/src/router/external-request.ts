@@ -1,0 +1,105 @@
+import { AppError, type Issue } from "@signalbox/kernel/app-error"
+import type { ExternalInput, ExternalOperation, ExternalRequest } from "./external-ports.ts"
+import { hopByHop, ownPrefix, saidHere } from "./external-headers.ts"
+
+/** What a server behind may read as another path than the one that was looked up here. */
+const ambiguousPath = /\/\/|\/\.{1,2}(?:[/;]|$)|[\\#]|%(?:2e|2f|5c|00)|[^\x21-\x7e]/i
+
+/** @throws gateway.invalid-path */
+export function refuseAmbiguous(path: string): void {
+  if (ambiguousPath.test(path))
+    throw new AppError("gateway.invalid-path", "the path can be read in more than one way, so it is not passed on")
+}
+
+type Called = Pick<ExternalOperation, "name" | "method" | "path" | "bodyBytesMax" | "findIssues">
+
+/**
+ * Writes the request of a call by name. Pure.
+ *
+ * @throws request.invalid-input, gateway.invalid-path, request.body-too-large
+ */
+export function requestOf(operation: Called, input: ExternalInput): ExternalRequest {
+  const { name, method, bodyBytesMax, findIssues } = operation
+  const issues = [...fieldIssues(operation, input), ...headerIssues(input)]
+  if (issues.length > 0) throw unfit(name, issues)
+  const path = pathOf(operation, input)
+  refuseAmbiguous(path)
+  const { body, type } = bodyOf(name, input)
+  if (body && bodyBytesMax !== undefined && body.length > bodyBytesMax)
+    throw new AppError("request.body-too-large", `the body is over ${bodyBytesMax} bytes`, {
+      details: { bodyBytesMax },
+    })
+  const found = findIssues?.(input, { isPresent: body !== null, type: type.replace(/;.*$/s, "").trim().toLowerCase() })
+  if (found && found.length > 0) throw unfit(name, found)
+  const own = Object.entries(input.headers).map(([header, value]) => [header.toLowerCase(), value] as const)
+  const headers = own.filter(([header]) => header !== "content-type")
+  return {
+    method,
+    path: path + queryOf(input.query),
+    headers: body ? [...headers, ["content-type", type]] : headers,
+    body,
+  }
+}
+
+function unfit(name: string, issues: readonly Issue[]): AppError {
+  const [first] = issues
+  return new AppError("request.invalid-input", `${name}: ${first?.path} ${first?.message}`, { issues })
+}
+
+const fieldPattern = /\{([^{}]*)\}/g
+
+function fieldIssues({ path }: Called, input: ExternalInput): Issue[] {
+  const fields = [...path.matchAll(fieldPattern)].map(([, field = ""]) => field)
+  const missing = fields.filter((field) => !Object.hasOwn(input.path, field) || input.path[field] === "")
+  const unknown = Object.keys(input.path).filter((field) => !fields.includes(field))
+  return [
+    ...missing.map((field) => ({ path: `path.${field}`, message: "is required" })),
+    ...unknown.map((field) => ({ path: `path.${field}`, message: "is no field of the path" })),
+  ]
+}
+
+function pathOf({ path }: Called, input: ExternalInput): string {
+  return path.replaceAll(fieldPattern, (_match, field: string) => encodeURIComponent(input.path[field] ?? ""))
+}
+
+function queryOf(query: ExternalInput["query"]): string {
+  const pairs = Object.entries(query).flatMap(([name, value]) =>
+    (Array.isArray(value) ? (value as readonly string[]) : [value as string]).map((each): [string, string] => [
+      name,
+      each,
+    ]),
+  )
+  return pairs.length === 0 ? "" : `?${new URLSearchParams(pairs).toString()}`
+}
+
+const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/
+const headerValue = /^[\t\x20-\x7e\x80-\xff]{0,8192}$/
+/** What belongs to the caller alone, or is made of the call itself. */
+const notGiven: ReadonlySet<string> = new Set(["content-length", "cookie", "idempotency-key"])
+
+function headerIssues({ headers }: ExternalInput): Issue[] {
+  return Object.entries(headers).flatMap(([given, value]) => {
+    const name = given.toLowerCase()
+    const at = `headers.${given.slice(0, 64)}`
+    if (!headerName.test(given)) return [{ path: at, message: "is no name of a header" }]
+    if (!headerValue.test(value)) return [{ path: at, message: "has characters that a header can't carry" }]
+    if (hopByHop.has(name) || saidHere.has(name) || notGiven.has(name) || name.startsWith(ownPrefix))
+      return [{ path: at, message: "is said by Signalbox" }]
+    return []
+  })
+}
+
+function bodyOf(name: string, { headers, body, bodyBase64 }: ExternalInput): { body: Buffer | null; type: string } {
+  const given = Object.entries(headers).find(([header]) => header.toLowerCase() === "content-type")?.[1]
+  if (bodyBase64 !== undefined) {
+    if (body !== undefined) throw unfit(name, [{ path: "body", message: "is given twice: leave bodyBase64 out" }])
+    return { body: Buffer.from(bodyBase64, "base64"), type: given ?? "application/octet-stream" }
+  }
+  if (body === undefined) return { body: null, type: "" }
+  const type = given ?? "application/json"
+  if (jsonType.test(type)) return { body: Buffer.from(JSON.stringify(body)), type }
+  if (typeof body === "string") return { body: Buffer.from(body), type }
+  throw unfit(name, [{ path: "body", message: `is a text, or bodyBase64, where it is sent as ${type}` }])
+}
+
+export const jsonType = /^application\/(?:[a-z0-9.+-]*\+)?json\b/i
