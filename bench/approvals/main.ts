@@ -122,10 +122,19 @@ async function query<T>(connection: Connection, work: (client: pg.Client) => Pro
   }
 }
 
+/** Milliseconds. */
+interface ListTimes {
+  readonly p50: number
+  readonly p99: number
+  /** Of processor time, each list. */
+  readonly server: number
+  readonly postgres: number
+}
+
 interface Measured {
   readonly sample: Sample
   readonly shape: FloorShape
-  readonly list: { readonly p50: number; readonly p99: number }
+  readonly list: ListTimes
   readonly timerRows: number
 }
 
@@ -179,9 +188,9 @@ async function ours(connection: Connection, withList: boolean): Promise<Measured
     const processes = { own: server.process.pid ?? 0, postgres: await postmasterOf(connection) }
     const sample = await load({ transactions: () => commitsOf(connection), processes }, life)
     const shape = await shapeOf(connection)
-    if (!withList || process.env["LIST"] === "0") return { sample, shape, list: { p50: 0, p99: 0 }, timerRows: 0 }
+    if (!withList || process.env["LIST"] === "0") return { sample, shape, list: noList, timerRows: 0 }
     await fill(connection)
-    const list = await timesOf(async () => {
+    const list = await timesOf(processes, async () => {
       const { items } = await send<{ items: unknown[] }>(voters[0] ?? "", "/v1/approval-requests?mine=true")
       if (items.length !== 100) throw new Error(`${items.length} requests wait, not 100`)
     })
@@ -209,15 +218,27 @@ async function shapeOf(connection: Connection): Promise<FloorShape> {
   })
 }
 
+const noList: ListTimes = { p50: 0, p99: 0, server: 0, postgres: 0 }
+
 /** One after the other, after some that don't count. */
-async function timesOf(call: () => Promise<void>): Promise<Measured["list"]> {
+async function timesOf(processes: Meters["processes"], call: () => Promise<void>): Promise<ListTimes> {
+  for (let n = 0; n < listingsBefore; n++) await call()
+  const used = () => [processorSecondsOfOwn(processes.own), processorSecondsOfTree(processes.postgres)] as const
+  const [ownBefore, postgresBefore] = used()
   const latencies: number[] = []
-  for (let n = -listingsBefore; n < listings; n++) {
+  for (let n = 0; n < listings; n++) {
     const from = performance.now()
     await call()
-    if (n >= 0) latencies.push(performance.now() - from)
+    latencies.push(performance.now() - from)
   }
-  return { p50: percentile(latencies, 0.5), p99: percentile(latencies, 0.99) }
+  const [own, postgres] = used()
+  const each = (seconds: number): number => (seconds * 1000) / listings
+  return {
+    p50: percentile(latencies, 0.5),
+    p99: percentile(latencies, 0.99),
+    server: each(own - ownBefore),
+    postgres: each(postgres - postgresBefore),
+  }
 }
 
 /** Makes 100,000 open requests of one that was: all wait for the first voter, due in a year. */
@@ -284,6 +305,7 @@ await withPostgres(async (fresh) => {
   const of = (all: readonly Sample[], member: keyof Sample) => figuresOf(all.map((sample) => sample[member]))
   const mine = of(samples.ours, "perSecond")
   const plain = of(samples.floor, "perSecond")
+  const list = last?.list ?? noList
   const result = {
     bench: "approvals",
     runs,
@@ -311,7 +333,11 @@ await withPostgres(async (fresh) => {
     },
     ratioToBestPeer: null,
     ratioToFloor: round(mine.median / plain.median),
-    listOf100000: { p50Milliseconds: round(last?.list.p50 ?? 0), p99Milliseconds: round(last?.list.p99 ?? 0) },
+    listOf100000: {
+      p50Milliseconds: round(list.p50),
+      p99Milliseconds: round(list.p99),
+      processorMilliseconds: { server: round(list.server), postgres: round(list.postgres) },
+    },
     timerRowsRead: last?.timerRows,
   }
   process.stdout.write(`${JSON.stringify(result)}\n`)

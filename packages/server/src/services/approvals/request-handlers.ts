@@ -23,13 +23,14 @@ import { requesterOfCaller, requesterOfInput } from "./people.ts"
 import type { ApprovalsContext } from "./options.ts"
 import { exportRequest } from "./request-export.ts"
 import { changeRequest, createRequest, getLocked, requestNotFound } from "./request-change.ts"
-import { listRequests, listWaiting } from "./request-lists.ts"
+import { listRequests, listWaiting, type ListedRequest } from "./request-lists.ts"
 import { findRequest, listVotes, readContent, saveEdit, type RequestRow } from "./request-store.ts"
 import { requestUrl, toRequest, toRequestDetails, type ApprovalRequest } from "./request-wire.ts"
 import { templateNotFound } from "./template-handlers.ts"
 
 export function requestHandlers(context: ApprovalsContext): Handler[] {
-  const shown = (row: RequestRow): ApprovalRequest => toRequest(row, requestUrl(context.publicUrl, row.id))
+  const shown = (row: RequestRow | ListedRequest): ApprovalRequest =>
+    toRequest(row, requestUrl(context.publicUrl, row.id))
   return [
     onChange(approvalRequestsSubmit, (input, ctx) => submit(context, input, ctx), {
       prepare: (input, ctx) => refuseUnfitCallback(context, input, ctx),
@@ -79,7 +80,7 @@ export function requestHandlers(context: ApprovalsContext): Handler[] {
 }
 
 /** What a person has to look at: three short lists, each by an index of its own. */
-function inboxHandler(shown: (row: RequestRow) => ApprovalRequest): Handler {
+function inboxHandler(shown: (row: ListedRequest) => ApprovalRequest): Handler {
   return onRead(approvalRequestsInbox, async ({ limit: shownMax, since }, { sql, account, caller }) => {
     const { principal: key } = caller
     const limit = inboxLimits.shownMax
@@ -90,7 +91,7 @@ function inboxHandler(shown: (row: RequestRow) => ApprovalRequest): Handler {
       since === undefined ? [] : listRequests(sql, account, { requester: key, limit }),
     ])
     const ended = own.filter(({ decidedAt }) => decidedAt !== null && decidedAt >= from)
-    const first = (rows: readonly RequestRow[]): ApprovalRequest[] => rows.slice(0, shownMax).map(shown)
+    const first = (rows: readonly ListedRequest[]): ApprovalRequest[] => rows.slice(0, shownMax).map(shown)
     return {
       ...{ decide: first(decide), questions: first(questions), ended: first(ended) },
       counts: { decide: decide.length, questions: questions.length, ended: ended.length },

@@ -1,6 +1,16 @@
 /** How requests are found: by people, by timers, by what changed around them. Instants are milliseconds. */
 import type { Sql } from "../../storage/database.ts"
-import { requestColumns, type RequestRow } from "./request-store.ts"
+import { requestColumnsWith, type RequestRow } from "./request-store.ts"
+import { shownStateSql, type ShownState } from "./shown-state.ts"
+
+export interface ListedRequest extends Omit<RequestRow, "stateData"> {
+  readonly shown: ShownState
+}
+
+/** A state is taken apart in one place, unpacked once. */
+const listedColumns = requestColumnsWith(
+  `(select ${shownStateSql} from (select r.state_data || '{}' as s offset 0) state) as shown`,
+)
 
 export interface RequestFilter {
   readonly state?: string | undefined
@@ -13,7 +23,7 @@ export interface RequestFilter {
 }
 
 /** The newest first. */
-export function listRequests(sql: Sql, account: string, filter: RequestFilter): Promise<RequestRow[]> {
+export function listRequests(sql: Sql, account: string, filter: RequestFilter): Promise<ListedRequest[]> {
   const values: unknown[] = [account, filter.limit]
   const conditions = ["r.account = $1"]
   const add = (condition: string, value: unknown): void => {
@@ -26,8 +36,8 @@ export function listRequests(sql: Sql, account: string, filter: RequestFilter): 
   add("r.submitter = ?", filter.submitter)
   add("r.id < ?", filter.before)
   if (filter.state !== undefined && goingOn.has(filter.state)) conditions.push("r.decided_at is null")
-  return sql.query<RequestRow>(
-    `select ${requestColumns} from approval_requests r where ${conditions.join(" and ")} order by r.id desc limit $2`,
+  return sql.query<ListedRequest>(
+    `select ${listedColumns} from approval_requests r where ${conditions.join(" and ")} order by r.id desc limit $2`,
     values,
   )
 }
@@ -42,7 +52,7 @@ const goingOn = new Set(["unmatched", "open", "asking"])
  * up one by one: no statistics, and no plan made for other values, lead to a walk through what waits for others.
  */
 export const waitingStatement = `
-  select ${requestColumns} from (
+  select ${listedColumns} from (
     select account, member_key, request_id from approval_waits
     where (account, member_key, request_id) >= ($1, $2, '')
       and (account, member_key, request_id) < ($1, $2, coalesce($3, '${afterEveryId}'))
@@ -54,8 +64,8 @@ export function listWaiting(
   sql: Sql,
   account: string,
   of: { readonly key: string; readonly before?: string | undefined; readonly limit: number },
-): Promise<RequestRow[]> {
-  return sql.query<RequestRow>(waitingStatement, [account, of.key, of.before ?? null, of.limit], {
+): Promise<ListedRequest[]> {
+  return sql.query<ListedRequest>(waitingStatement, [account, of.key, of.before ?? null, of.limit], {
     name: "approval-requests-waiting",
   })
 }

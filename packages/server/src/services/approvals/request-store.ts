@@ -34,9 +34,15 @@ export interface HeldSubject {
   readonly rules?: readonly AskingRule[]
 }
 
-export const requestColumns = `r.id, r.account, r.state, r.type, r.title, r.state_data as "stateData", r.attributes,
+const requestColumns = requestColumnsWith(`r.state_data as "stateData"`)
+
+/** With the state, or with what is wanted of it. */
+export function requestColumnsWith(state: string): string {
+  return `r.id, r.account, r.state, r.type, r.title, ${state}, r.attributes,
   r.next_timer_at as "nextTimerAt", r.requester, r.submitter, r.callback, r.not_before as "notBefore", r.version,
-  r.cause, r.depth, r.submitted_at as "submittedAt", r.decided_at as "decidedAt", r.held`
+  r.cause, r.depth, r.submitted_at as "submittedAt", r.decided_at as "decidedAt",
+  case when r.held is not null then jsonb_strip_nulls(jsonb_build_object('rules', r.held->'rules')) end as held`
+}
 
 export async function findRequest(sql: Sql, account: string, id: string): Promise<RequestRow | undefined> {
   const [row] = await sql.query<RequestRow>(

@@ -6,7 +6,9 @@ import type { LevelState, Question, RequestState, Seat } from "@signalbox/approv
 import { assert } from "@signalbox/kernel/assert"
 import { toInstant } from "@signalbox/kernel/clock"
 import type { AskingRule } from "../../router/gate-ports.ts"
+import type { ListedRequest } from "./request-lists.ts"
 import type { RequestRow, VoteRow } from "./request-store.ts"
+import { shownStateOf, type ShownState } from "./shown-state.ts"
 
 export type ApprovalRequest = OutputOf<typeof approvalRequestsSubmit>
 export type ApprovalRequestDetails = OutputOf<typeof approvalRequestsGet>
@@ -18,8 +20,8 @@ export function requestUrl(publicUrl: string, id: string, path: RequestPath = "a
   return `${publicUrl}/v1/${path}/${id}`
 }
 
-export function toRequest(row: RequestRow, url: string): ApprovalRequest {
-  const state = row.stateData
+export function toRequest(row: RequestRow | ListedRequest, url: string): ApprovalRequest {
+  const state = "shown" in row ? row.shown : shownStateOf(row.stateData)
   const { template, outcome } = state
   const expiresAt = expiryOf(state)
   return {
@@ -76,22 +78,19 @@ export function toPerson({ key, name }: Person): { key: string; name?: string } 
   return { key, ...(name === undefined ? {} : { name }) }
 }
 
-function levelOf(state: RequestState): Pick<ApprovalRequest, "level"> {
-  const rules = state.template?.rule.levels ?? []
-  const rule = rules[state.level - 1]
-  if (!rule || (state.state !== "open" && state.state !== "asking")) return {}
-  const signedVotes = rule.signedVotes === "required" ? { signedVotes: rule.signedVotes } : {}
-  return { level: { name: rule.name, number: state.level, of: rules.length, ...signedVotes } }
+function levelOf({ state, level, template, levelRule }: ShownState): Pick<ApprovalRequest, "level"> {
+  if (!template || !levelRule || (state !== "open" && state !== "asking")) return {}
+  const signedVotes = levelRule.signedVotes === "required" ? { signedVotes: levelRule.signedVotes } : {}
+  return { level: { name: levelRule.name, number: level, of: template.levelsCount, ...signedVotes } }
 }
 
-function expiryOf(state: RequestState): number | null {
-  if (state.state === "unmatched") return state.unmatchedUntil
-  return state.state === "open" ? (state.levels[state.level - 1]?.timers?.expiresAt ?? null) : null
+function expiryOf({ state, unmatchedUntil, levelExpiresAt }: ShownState): number | null {
+  if (state === "unmatched") return unmatchedUntil
+  return state === "open" ? levelExpiresAt : null
 }
 
-function questionOf(state: RequestState): Pick<ApprovalRequest, "question"> {
-  const question = state.state === "asking" ? state.questions.at(-1) : undefined
-  if (!question) return {}
+function questionOf({ state, question }: ShownState): Pick<ApprovalRequest, "question"> {
+  if (state !== "asking" || !question) return {}
   const { text, by, askedAt } = question
   return { question: { text, by: toPerson(by), askedAt: toInstant(askedAt) } }
 }

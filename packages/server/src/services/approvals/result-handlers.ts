@@ -5,12 +5,12 @@ import { pageOfRows } from "./configuration-change.ts"
 import type { ApprovalsContext } from "./options.ts"
 import { requestNotFound } from "./request-change.ts"
 import { idBefore, waitFor } from "./request-handlers.ts"
-import { listRequests } from "./request-lists.ts"
+import { listRequests, type ListedRequest } from "./request-lists.ts"
 import { findRequest, type RequestRow } from "./request-store.ts"
 import { requestUrl, toRequest, type ApprovalRequest } from "./request-wire.ts"
 
 export function resultHandlers(context: ApprovalsContext): Handler[] {
-  const shown = (row: RequestRow): ApprovalRequest =>
+  const shown = (row: RequestRow | ListedRequest): ApprovalRequest =>
     toRequest(row, requestUrl(context.publicUrl, row.id, "approval-results"))
   return [
     onRead(approvalResultsList, async ({ cursor, limit, state }, { sql, account, caller }) => {

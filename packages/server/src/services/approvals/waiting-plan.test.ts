@@ -67,7 +67,7 @@ test.each(["force_generic_plan", "force_custom_plan"])(
       if (!plan) throw new Error("no plan")
       expect(indexesOf(plan)).toEqual(["approval_waits_of_member", "approval_requests_pkey"])
       expect(JSON.stringify(plan)).not.toMatch(/"Sort"|Seq Scan/)
-      expect(rowsRead(plan)).toBeLessThanOrEqual(5 * rows)
+      expect(rowsRead(plan)).toBeLessThanOrEqual(7 * rows)
     }
   },
 )
