@@ -343,6 +343,10 @@ export const errorCatalogue = {
     "forbidden",
     "A schedule fires in the name of a user, a service account or an API key that is in force; apply it again as such.",
   ),
+  "calendars.schedule-of-rule": entry(
+    "conflict",
+    "The schedule belongs to a rule: change `on` of the rule, or disable or remove the rule.",
+  ),
   "calendars.schedule-paused": entry("conflict", "Resume the schedule with `signalbox schedules resume NAME` first."),
   "calendars.firing-pending": entry(
     "conflict",

@@ -4,11 +4,11 @@ import type { Condition, Path } from "./condition.ts"
 
 /**
  * What a rule waits for, and also what has happened. `before` and `after` an operation of that name; an `event` of that
- * type; a `signal`, `webhook` or `trigger` (fired by hand or by a schedule) of that name. A rule may name many at once:
+ * type; a `signal`, `webhook`, `trigger` (fired by hand or by a schedule) or `schedule` (a rule's own) of that name. A rule may name many at once:
  * `executions.*`, and `*` for all of a kind.
  */
 export interface RuleTrigger {
-  readonly on: "before" | "after" | "event" | "signal" | "webhook" | "trigger"
+  readonly on: "before" | "after" | "event" | "signal" | "webhook" | "trigger" | "schedule"
   readonly name: string
 }
 

@@ -16,7 +16,8 @@ interface ScheduleLike {
   readonly overlap: string
   readonly windows: readonly string[]
   readonly enabled?: boolean | undefined
-  readonly call: { readonly operation: string; readonly input: Readonly<Record<string, unknown>> }
+  /** Absent of a rule's. */
+  readonly call?: { readonly operation: string; readonly input: Readonly<Record<string, unknown>> } | undefined
 }
 
 /** A schedule as a document, always written the same way, so that two of them can be compared. */
@@ -32,7 +33,7 @@ export function scheduleText(schedule: ScheduleLike): string {
     startWithin: durationText(schedule.startWithin),
     overlap: schedule.overlap,
     windows: schedule.windows,
-    call: { operation: schedule.call.operation, input: sorted(schedule.call.input) },
+    ...(schedule.call && { call: { operation: schedule.call.operation, input: sorted(schedule.call.input) } }),
   })
 }
 

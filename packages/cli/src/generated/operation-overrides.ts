@@ -169,6 +169,7 @@ export const operationsWithoutCommand: Readonly<Record<string, string>> = {
   "passwords.change": "`signalbox change-password` calls it, and asks for the passwords",
   "passwords.redeem": "`signalbox login --code` calls it",
   "signals.put": "`signalbox apply -f` calls it: metrics and thresholds don't fit into options",
+  "rule-schedules.keep": "the server calls it where a rule has schedules of its own",
   "step-approvals.ask": "the server calls it where a step waits for people",
   "step-approvals.cancel": "the server calls it where no task waits any more",
   "rules.put": "`signalbox apply -f` calls it: triggers and actions don't fit into options",

@@ -1,6 +1,7 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
 import { duration, instant, instantInput, limits, pageInput, pageOf, resourceName } from "../schemas.ts"
+import { scheduleName } from "../rules/rule-schedule.ts"
 import { calendarLimits, timeZone, timingFields } from "./timing.ts"
 
 export const firingOutcomes = ["pending", "started", "held", "failed", "skipped", "missed"] as const
@@ -56,7 +57,8 @@ const firing = z
 
 export const schedule = z.object({
   id: z.string(),
-  name: resourceName,
+  name: scheduleName,
+  rule: resourceName.optional().describe("The rule that it belongs to; it calls nothing, and is changed with the rule"),
   description: z.string().optional(),
   cron: z.string().optional(),
   at: instant.optional(),
@@ -69,7 +71,10 @@ export const schedule = z.object({
   startWithin: z.string(),
   overlap,
   windows: z.array(z.string()),
-  call: z.object({ operation: z.string(), input: z.record(z.string(), z.unknown()) }),
+  call: z
+    .object({ operation: z.string(), input: z.record(z.string(), z.unknown()) })
+    .optional()
+    .describe("Absent of a rule's"),
   state: z.enum(["active", "paused", "ended"]).describe("ended: no instant is left"),
   reason: z.string().optional().describe("Why it is paused"),
   nextAt: instant.optional().describe("When it fires next"),
@@ -126,7 +131,7 @@ export const schedulesGet = defineOperation({
   path: "/v1/schedules/{name}",
   effect: "read",
   permission: "schedules.read",
-  input: z.strictObject({ name: resourceName }),
+  input: z.strictObject({ name: scheduleName }),
   output: schedule,
   errors: ["calendars.schedule-not-found"],
 })
@@ -139,9 +144,9 @@ export const schedulesRemove = defineOperation({
   path: "/v1/schedules/{name}",
   effect: "change",
   permission: "schedules.write",
-  input: z.strictObject({ name: resourceName }),
+  input: z.strictObject({ name: scheduleName }),
   output: z.object({ name: z.string() }),
-  errors: ["calendars.schedule-not-found"],
+  errors: ["calendars.schedule-not-found", "calendars.schedule-of-rule"],
 })
 
 export const schedulesPause = defineOperation({
@@ -152,9 +157,9 @@ export const schedulesPause = defineOperation({
   path: "/v1/schedules/{name}:pause",
   effect: "change",
   permission: "schedules.write",
-  input: z.strictObject({ name: resourceName, reason: z.string().max(limits.noteLengthMax).optional() }),
+  input: z.strictObject({ name: scheduleName, reason: z.string().max(limits.noteLengthMax).optional() }),
   output: schedule,
-  errors: ["calendars.schedule-not-found"],
+  errors: ["calendars.schedule-not-found", "calendars.schedule-of-rule"],
 })
 
 export const schedulesResume = defineOperation({
@@ -165,21 +170,22 @@ export const schedulesResume = defineOperation({
   path: "/v1/schedules/{name}:resume",
   effect: "change",
   permission: "schedules.write",
-  input: z.strictObject({ name: resourceName }),
+  input: z.strictObject({ name: scheduleName }),
   output: schedule,
-  errors: ["calendars.schedule-not-found"],
+  errors: ["calendars.schedule-not-found", "calendars.schedule-of-rule"],
 })
 
 export const schedulesFire = defineOperation({
   name: "schedules.fire",
   service: "calendars",
   summary: "Fire a schedule now, beside its instants",
-  description: "Its windows and its rule for overlaps hold as ever. You need the permission of what it calls.",
+  description:
+    "Its windows and its rule for overlaps hold as ever. You need the permission of what it calls; of a rule's, `triggers.fire`.",
   method: "POST",
   path: "/v1/schedules/{name}:fire",
   effect: "change",
   permission: "schedules.write",
-  input: z.strictObject({ name: resourceName }),
+  input: z.strictObject({ name: scheduleName }),
   output: firing,
   errors: [
     "calendars.schedule-not-found",
@@ -197,7 +203,7 @@ export const schedulesFirings = defineOperation({
   path: "/v1/schedules/{name}/firings",
   effect: "read",
   permission: "schedules.read",
-  input: z.strictObject({ name: resourceName, ...pageInput }),
+  input: z.strictObject({ name: scheduleName, ...pageInput }),
   output: pageOf(firing),
   errors: ["calendars.schedule-not-found", "request.invalid-cursor"],
   table: { rows: "items", columns: ["id", "dueAt", "firedAt", "outcome", "started", "reason"] },
@@ -212,7 +218,7 @@ export const schedulesPreview = defineOperation({
   effect: "read",
   permission: "schedules.read",
   input: z.strictObject({
-    schedule: resourceName.optional().describe("A stored schedule; or give its timing"),
+    schedule: scheduleName.optional().describe("A stored schedule; or give its timing"),
     ...timingFields,
     from: instantInput.optional(),
     until: instantInput.optional(),

@@ -38,6 +38,7 @@ export const permissions = [
   "executions.evidence",
   "schedules.read",
   "schedules.write",
+  "schedules.keep",
   "windows.read",
   "windows.write",
   "calendars.read",
@@ -184,6 +185,8 @@ export const roles = {
   agent: ["sessions.open", "artifacts.download", "executions.evidence"],
   /** Held by the gate stage: keeps calls until they are approved, records those that skip calendars. */
   gate: ["approvals.hold", "calendars.break-glass"],
+  /** Held by the service of rules: keeps the schedules that rules have. */
+  timekeeper: ["schedules.keep"],
   /** Held by the router where it hands over what rules ask for. */
   performer: ["actions.perform"],
   /** Held by services that tell somebody of what they do. */

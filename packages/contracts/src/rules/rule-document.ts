@@ -1,5 +1,6 @@
 import { z } from "zod"
 import { duration, limits, resourceName } from "../schemas.ts"
+import { ruleSchedule, ruleScheduleLimits } from "./rule-schedule.ts"
 
 /** The limits of rules. */
 export const rulesLimits = {
@@ -47,28 +48,22 @@ const condition = z
   .max(rulesLimits.conditionLengthMax)
   .describe("An expression (CEL) that has to be true")
 
-const triggerKinds = ["operation", "event", "signal", "webhook", "trigger"] as const
-
-const scheduleRefused =
-  "a rule has no schedule of its own: put a trigger, put a schedule that calls `triggers.fire` with its name, and wait for it with `trigger: NAME`"
+const triggerKinds = ["operation", "event", "signal", "webhook", "trigger", "schedule"] as const
 
 /** What sets a rule going: exactly one of the kinds. */
 export const ruleTrigger = z
-  .strictObject(
-    {
-      operation: operationPattern.optional(),
-      phase: z.enum(["before", "after"]).optional().describe("Of an operation: before it is carried out, or after"),
-      event: eventPattern.optional(),
-      signal: resourceName.optional().describe("A signal that is raised, and not silenced"),
-      state: z.enum(["raised", "cleared"]).optional().describe("Of a signal; left out, raised"),
-      webhook: resourceName.optional().describe("A message to this inbound webhook"),
-      trigger: resourceName.optional().describe("This trigger is fired by `triggers.fire`: by hand or by a schedule"),
-    },
-    {
-      error: (issue) =>
-        issue.code === "unrecognized_keys" && issue.keys.includes("schedule") ? scheduleRefused : undefined,
-    },
-  )
+  .strictObject({
+    operation: operationPattern.optional(),
+    phase: z.enum(["before", "after"]).optional().describe("Of an operation: before it is carried out, or after"),
+    event: eventPattern.optional(),
+    signal: resourceName.optional().describe("A signal that is raised, and not silenced"),
+    state: z.enum(["raised", "cleared"]).optional().describe("Of a signal; left out, raised"),
+    webhook: resourceName.optional().describe("A message to this inbound webhook"),
+    trigger: resourceName.optional().describe("This trigger is fired by `triggers.fire`: by hand or by a schedule"),
+    schedule: ruleSchedule
+      .optional()
+      .describe("The rule comes due by itself, by the clock of a zone or every so often"),
+  })
   .refine(
     (trigger) => triggerKinds.filter((kind) => trigger[kind] !== undefined).length === 1,
     `a trigger has exactly one of ${triggerKinds.join(", ")}`,
@@ -173,7 +168,16 @@ export const ruleFields = {
   name: resourceName,
   description: z.string().max(limits.noteLengthMax).optional(),
   enabled: z.boolean().optional().describe("Left out: as it is, and true where it is new"),
-  on: z.array(ruleTrigger).min(1).max(rulesLimits.triggersMax).optional().describe("Any of these sets it going"),
+  on: z
+    .array(ruleTrigger)
+    .min(1)
+    .max(rulesLimits.triggersMax)
+    .refine(
+      (triggers) => triggers.filter(({ schedule }) => schedule).length <= ruleScheduleLimits.perRuleMax,
+      `at most ${ruleScheduleLimits.perRuleMax} schedules`,
+    )
+    .optional()
+    .describe("Any of these sets it going"),
   when: condition.optional(),
   limit: limit.optional(),
   budget: z

@@ -244,7 +244,7 @@ async function fillCalendars(key: string): Promise<Record<string, string>> {
     },
     { account: "one", service: "router", roles: ["performer"], cause: "req_1", depth: 0 },
   )
-  return { feed: feed.body["id"] as string, review: review.id, action: action.id }
+  return { feed: feed.body["id"] as string, review: review.id, action: action.id, rule: "own" }
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
@@ -277,6 +277,7 @@ const bodies: Record<string, unknown> = {
   "schedules.pause": {},
   "schedules.resume": {},
   "schedules.fire": {},
+  "rule-schedules.keep": { author: "stolen", schedules: [] },
   "channels.apply": { via: "webhook", url: "http://127.0.0.1:9/other", signingSecret: "own-key" },
   "channels.test": {},
   "subscriptions.apply": { channel: "own", events: ["node.*"] },

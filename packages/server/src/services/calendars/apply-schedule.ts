@@ -24,7 +24,7 @@ import { findUnknownWindows } from "./window-store.ts"
 type Input = InputOf<typeof schedulesApply>
 
 /** What a person decides of a schedule. */
-type Wanted = Omit<ScheduleDefinition, "id" | "nextAt" | "enabled" | "pausedReason">
+export type Wanted = Omit<ScheduleDefinition, "id" | "nextAt" | "enabled" | "pausedReason">
 
 const startWithinMillisecondsMin = 10_000
 
@@ -38,7 +38,9 @@ export function applySchedule(context: CalendarsContext): Handler {
     if (existing?.enabled === enabled && isSame(existing, wanted))
       return { ...toSchedule(existing, undefined), changed: false }
     if (!existing) await refuseTooMany(ctx)
-    const nextAt = chooseNext(existing, { wanted, enabled, now: ctx.now })
+    const nextAt = findNext(existing, { wanted, enabled, now: ctx.now })
+    if (nextAt === null && !existing)
+      throw new AppError("calendars.invalid-timing", "this timing has no instant that is still to come")
     const row = await putSchedule(
       ctx.tx,
       {
@@ -79,6 +81,7 @@ function readWanted(context: CalendarsContext, input: Input, ctx: ChangeContext)
     windows: [...new Set(input.windows)],
     operation: input.call.operation,
     input: input.call.input,
+    rule: null,
     author: ctx.caller.principal,
     authorRoles: ctx.caller.roles,
   }
@@ -129,16 +132,13 @@ async function refuseTooMany(ctx: ChangeContext): Promise<void> {
 }
 
 /** An instant that waits to be decided about stays, unless the timing is another one or the schedule was paused. */
-function chooseNext(
+export function findNext(
   existing: ScheduleRow | undefined,
   to: { readonly wanted: Wanted; readonly enabled: boolean; readonly now: number },
 ): number | null {
   const { wanted, enabled, now } = to
   if (existing && isSameTiming(existing, wanted) && (existing.enabled || !enabled)) return existing.nextAt
-  const next = nextInstant(occurrencesOf({ ...wanted, createdAt: existing?.createdAt ?? now }), now)
-  if (next === null && !existing)
-    throw new AppError("calendars.invalid-timing", "this timing has no instant that is still to come")
-  return next
+  return nextInstant(occurrencesOf({ ...wanted, createdAt: existing?.createdAt ?? now }), now)
 }
 
 const timingMembers = ["cron", "at", "everyMs", "zone", "fromAt", "untilAt"] as const
@@ -147,7 +147,7 @@ function isSameTiming(row: ScheduleRow, wanted: Wanted): boolean {
   return timingMembers.every((member) => row[member] === wanted[member])
 }
 
-function isSame(row: ScheduleRow, wanted: Wanted): boolean {
+export function isSame(row: ScheduleRow, wanted: Wanted): boolean {
   return Object.entries(wanted).every(
     ([member, value]) => canonicalJson(row[member as keyof Wanted]) === canonicalJson(value),
   )

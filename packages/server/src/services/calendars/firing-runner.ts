@@ -6,6 +6,7 @@ import { executionsGet, executionStatesTerminal } from "@signalbox/contracts/wor
 import type { RoleName } from "@signalbox/contracts/identity/roles"
 import { permissionsOf } from "@signalbox/contracts/identity/roles"
 import { AppError, hasCode, isAppError } from "@signalbox/kernel/app-error"
+import { assert } from "@signalbox/kernel/assert"
 import { newId } from "@signalbox/kernel/id"
 import type { Caller } from "../../router/handler.ts"
 import type { Consumer } from "../../storage/dispatcher.ts"
@@ -84,6 +85,7 @@ async function findOverlap(
 async function call(context: CalendarsContext, firing: FiringRow): Promise<FiringEnd> {
   try {
     const caller = await findCaller(context, firing)
+    assert(firing.operation !== null, "a rule's schedule calls nothing")
     await markCalled(context.database, firing.scheduleId, firing.id)
     const reply = await context.caller.callStanding({
       operation: firing.operation,

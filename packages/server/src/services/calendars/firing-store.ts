@@ -14,7 +14,8 @@ export interface FiringRow {
   readonly dueAt: number | null
   readonly createdAt: number
   readonly startBefore: number
-  readonly operation: string
+  /** Null of a rule's schedule, which calls nothing. */
+  readonly operation: string | null
   readonly input: Readonly<Record<string, unknown>> | null
   /** The call may have been carried out. */
   readonly called: boolean
@@ -48,6 +49,7 @@ type NewFiring = Pick<
   | "outcome"
   | "reason"
   | "instantsCount"
+  | "started"
   | "cause"
   | "causedBy"
   | "depth"
@@ -57,10 +59,10 @@ type NewFiring = Pick<
 export async function insertFiring(tx: Tx, firing: NewFiring): Promise<FiringRow | undefined> {
   const [row] = await tx.query<FiringRow>(
     `insert into schedule_firings (schedule_id, id, account, due_at, created_at, start_before, operation, input, outcome,
-       fired_at, reason, instants_count, cause, caused_by, depth, schedule)
+       fired_at, reason, instants_count, cause, caused_by, depth, schedule, started)
      values ($1, $2, $3, to_timestamp($4::float8 / 1000), to_timestamp($5::float8 / 1000),
        to_timestamp($6::float8 / 1000), $7, $8, $9::text,
-       case when $9::text = 'pending' then null else to_timestamp($5::float8 / 1000) end, $10, $11, $12, $13, $14, $15)
+       case when $9::text = 'pending' then null else to_timestamp($5::float8 / 1000) end, $10, $11, $12, $13, $14, $15, $16)
      on conflict (schedule_id, due_at) do nothing
      returning ${columns}`,
     [
@@ -79,6 +81,7 @@ export async function insertFiring(tx: Tx, firing: NewFiring): Promise<FiringRow
       firing.causedBy,
       firing.depth,
       firing.schedule,
+      firing.started,
     ],
   )
   return row

@@ -16,6 +16,9 @@ import { dueOf } from "./schedule-wire.ts"
  */
 export const firingDueEvent = "firing.due"
 
+/** The instant of a rule's schedule, for which the rule waits. */
+const scheduleFiredEvent = "schedule.fired"
+
 const claimedMax = 50
 /** Missed instants are told of by a count up to this one. */
 const countedMax = 1_000
@@ -46,7 +49,7 @@ export async function makeDueFirings(tx: Tx, context: Making, unreadable: Unread
       account: row.account,
       name: row.name,
       nextAt: decision.nextAt,
-      pendingFiring: fired?.id ?? null,
+      pendingFiring: fired?.outcome === "pending" ? fired.id : null,
       lastFiring: fired?.id ?? missed?.id ?? null,
     })
   }
@@ -72,18 +75,36 @@ interface Step {
 async function makeFiring(tx: Tx, step: Step & { readonly dueAt: number }): Promise<FiringRow | undefined> {
   const { context, row, now, dueAt } = step
   const id = newId("firing", context.clock, context.random)
+  const story = { cause: id, causedBy: row.id, depth: 0 }
+  if (row.rule !== null) return setRuleGoing(tx, { ...step, id, dueAt, ...story, principal: `schedule:${row.name}` })
   const firing = await insertFiring(tx, {
     ...firingOf(row, { id, now, dueAt }),
-    input: row.input,
-    outcome: "pending",
-    reason: null,
-    instantsCount: 1,
-    cause: id,
-    causedBy: row.id,
-    depth: 0,
+    ...{ input: row.input, outcome: "pending", reason: null, instantsCount: 1, started: null, ...story },
   })
   if (!firing) return undefined
   await tell(tx, { context, row, firing, type: firingDueEvent })
+  return firing
+}
+
+type RuleFiring = Step &
+  Pick<FiringRow, "id" | "dueAt" | "cause" | "causedBy" | "depth"> & { readonly principal: string }
+
+/** Of a rule's schedule: the firing has its outcome with the event that the rule waits for. */
+async function setRuleGoing(tx: Tx, of: RuleFiring): Promise<FiringRow | undefined> {
+  const { context, row, now, id, dueAt, cause, causedBy, depth, principal } = of
+  const eventId = newId("event", context.clock, context.random)
+  const firing = await insertFiring(tx, {
+    ...firingOf(row, { id, now, dueAt }),
+    ...{ input: null, outcome: "started", reason: null, instantsCount: 1, started: eventId, cause, causedBy, depth },
+  })
+  if (!firing) return undefined
+  const data = { schedule: row.name, rule: row.rule, dueAt: toInstant(dueAt ?? now) }
+  await appendEvents(tx, [
+    {
+      ...{ id: eventId, account: row.account, aggregateId: row.id, type: scheduleFiredEvent, subject: id },
+      ...{ subjectVersion: 1, cause, causedBy, depth, principal, data },
+    },
+  ])
   return firing
 }
 
@@ -98,6 +119,7 @@ async function recordMissed(tx: Tx, step: Step & { readonly decision: DueDecisio
     outcome: "missed",
     reason: missedReason(missed, row),
     instantsCount: missed.count,
+    started: null,
     cause: id,
     causedBy: row.id,
     depth: 0,
@@ -147,7 +169,8 @@ async function tell(tx: Tx, of: { context: Making; row: ScheduleRow; firing: Fir
 }
 
 function dataOf({ schedule, operation, dueAt, createdAt, reason }: FiringRow): Record<string, unknown> {
-  return { name: schedule, operation, dueAt: toInstant(dueAt ?? createdAt), ...(reason === null ? {} : { reason }) }
+  const called = operation === null ? {} : { operation }
+  return { name: schedule, ...called, dueAt: toInstant(dueAt ?? createdAt), ...(reason === null ? {} : { reason }) }
 }
 
 /** A firing that somebody asked for; the caller holds the schedule's lock and has seen that none is pending. */
@@ -156,25 +179,20 @@ export async function makeManualFiring(
   ctx: ChangeContext,
   row: ScheduleRow,
 ): Promise<FiringRow> {
+  const { tx, now, cause, requestId: causedBy, depth, caller } = ctx
   const id = newId("firing", context.clock, context.random)
-  const firing = await insertFiring(ctx.tx, {
-    ...firingOf(row, { id, now: ctx.now, dueAt: null }),
-    input: row.input,
-    outcome: "pending",
-    reason: null,
-    instantsCount: 1,
-    cause: ctx.cause,
-    causedBy: ctx.requestId,
-    depth: ctx.depth,
-  })
+  const story = { cause, causedBy, depth }
+  const isOfRule = row.rule !== null
+  const firing = isOfRule
+    ? await setRuleGoing(tx, { context, row, now, id, dueAt: null, ...story, principal: caller.principal })
+    : await insertFiring(tx, {
+        ...firingOf(row, { id, now, dueAt: null }),
+        ...{ input: row.input, outcome: "pending", reason: null, instantsCount: 1, started: null, ...story },
+      })
   assert(firing, "a firing without an instant meets no other")
-  await advanceSchedule(ctx.tx, {
-    account: row.account,
-    name: row.name,
-    nextAt: row.nextAt,
-    pendingFiring: id,
-    lastFiring: id,
-  })
+  const { account, name, nextAt } = row
+  await advanceSchedule(tx, { account, name, nextAt, pendingFiring: isOfRule ? null : id, lastFiring: id })
+  if (isOfRule) return firing
   ctx.emit({ aggregate: row.id, type: firingDueEvent, subject: id, version: 1, data: dataOf(firing) })
   return firing
 }

@@ -10,6 +10,13 @@ export async function getSchedule(sql: Sql, account: string, name: string): Prom
   return row
 }
 
+/** Of one that a person may change. @throws calendars.schedule-not-found, calendars.schedule-of-rule */
+export async function getOwnSchedule(ctx: ChangeContext, name: string): Promise<ScheduleRow> {
+  const row = await getLockedSchedule(ctx, name)
+  if (row.rule === null) return row
+  throw new AppError("calendars.schedule-of-rule", `"${name}" belongs to the rule "${row.rule}" and is changed with it`)
+}
+
 /** @throws calendars.schedule-not-found */
 export async function getLockedSchedule(ctx: ChangeContext, name: string): Promise<ScheduleRow> {
   const row = await lockSchedule(ctx.tx, ctx.account, name)
@@ -23,7 +30,12 @@ export function emitSchedule(ctx: ChangeContext, row: ScheduleRow, type: string)
     type,
     subject: row.id,
     version: row.version,
-    data: { name: row.name, operation: row.operation, ...(row.pausedReason ? { reason: row.pausedReason } : {}) },
+    data: {
+      name: row.name,
+      ...(row.operation === null ? {} : { operation: row.operation }),
+      ...(row.rule === null ? {} : { rule: row.rule }),
+      ...(row.pausedReason ? { reason: row.pausedReason } : {}),
+    },
   })
 }
 

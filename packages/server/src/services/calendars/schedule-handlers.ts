@@ -9,15 +9,16 @@ import {
 } from "@signalbox/contracts/calendars/schedules"
 import { AppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
-import { onChange, onRead, type ChangeContext, type Handler } from "../../router/handler.ts"
+import { onChange, onRead, type Caller, type ChangeContext, type Handler } from "../../router/handler.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql } from "../../storage/database.ts"
 import { applySchedule } from "./apply-schedule.ts"
 import { findFirings, listFirings } from "./firing-store.ts"
 import { makeManualFiring } from "./make-firing.ts"
 import type { CalendarsContext } from "./options.ts"
+import { keepRuleSchedules } from "./rule-schedules.ts"
 import { deleteSchedule, listSchedules, setEnabled, type ScheduleRow } from "./schedule-store.ts"
-import { emitSchedule, getLockedSchedule, getSchedule } from "./schedule-access.ts"
+import { emitSchedule, getLockedSchedule, getOwnSchedule, getSchedule } from "./schedule-access.ts"
 import { schedulePreview } from "./schedule-preview.ts"
 import { occurrencesOf, toFiring, toSchedule, type Schedule } from "./schedule-wire.ts"
 import { nextInstant } from "./timing.ts"
@@ -25,12 +26,13 @@ import { nextInstant } from "./timing.ts"
 export function scheduleHandlers(context: CalendarsContext): Handler[] {
   return [
     applySchedule(context),
+    keepRuleSchedules(context),
     schedulePreview(),
     ...readHandlers(),
     onChange(schedulesPause, async (input, ctx) => enable(context, ctx, { ...input, enabled: false })),
     onChange(schedulesResume, async (input, ctx) => enable(context, ctx, { ...input, enabled: true })),
     onChange(schedulesRemove, async (input, ctx) => {
-      const row = await getLockedSchedule(ctx, input.name)
+      const row = await getOwnSchedule(ctx, input.name)
       await deleteSchedule(ctx.tx, ctx.account, input.name)
       emitSchedule(ctx, { ...row, version: row.version + 1 }, "schedule.removed")
       return { name: row.name }
@@ -40,15 +42,20 @@ export function scheduleHandlers(context: CalendarsContext): Handler[] {
       if (!row.enabled) throw new AppError("calendars.schedule-paused", `the schedule "${row.name}" is paused`)
       if (row.pendingFiring !== null)
         throw new AppError("calendars.firing-pending", `${row.pendingFiring} of "${row.name}" is still under way`)
-      const permission = context.operations.get(row.operation)?.permission
-      if (permission === undefined || !ctx.caller.permissions.has(permission))
-        throw new AppError(
-          "identity.permission-denied",
-          `"${row.name}" calls ${row.operation}, for which ${ctx.caller.principal} lacks ${permission ?? "the operation"}`,
-        )
+      refusePowerless(context, row, ctx.caller)
       return toFiring(await makeManualFiring(context, ctx, row))
     }),
   ]
+}
+
+/** @throws identity.permission-denied where the caller may not do what the schedule does */
+function refusePowerless({ operations }: CalendarsContext, { name, operation }: ScheduleRow, caller: Caller): void {
+  const permission = operation === null ? "triggers.fire" : operations.get(operation)?.permission
+  if (permission !== undefined && caller.permissions.has(permission)) return
+  throw new AppError(
+    "identity.permission-denied",
+    `"${name}" ${operation === null ? "sets a rule going" : `calls ${operation}`}, for which ${caller.principal} lacks ${permission ?? "the operation"}`,
+  )
 }
 
 function readHandlers(): Handler[] {
@@ -104,7 +111,7 @@ async function enable(
   ctx: ChangeContext,
   input: { readonly name: string; readonly enabled: boolean; readonly reason?: string | undefined },
 ): Promise<Schedule> {
-  const row = await getLockedSchedule(ctx, input.name)
+  const row = await getOwnSchedule(ctx, input.name)
   if (row.enabled === input.enabled) return toSchedule(row, undefined)
   const stored = await setEnabled(ctx.tx, {
     account: ctx.account,

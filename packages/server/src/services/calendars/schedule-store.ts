@@ -17,8 +17,11 @@ export interface ScheduleRow {
   readonly startWithinMs: number
   readonly overlap: "skip" | "allow"
   readonly windows: readonly string[]
-  readonly operation: string
+  /** Null of a rule's. */
+  readonly operation: string | null
   readonly input: Readonly<Record<string, unknown>>
+  /** The rule that it belongs to. */
+  readonly rule: string | null
   readonly enabled: boolean
   readonly pausedReason: string | null
   readonly author: string
@@ -42,7 +45,7 @@ export type ScheduleDefinition = Omit<
 const columns = `account, name, id, description, cron, at, every_ms as "everyMs", zone, from_at as "fromAt",
   until_at as "untilAt", catch_up as "catchUp", catch_up_max as "catchUpMax", start_within_ms as "startWithinMs", overlap,
   windows, operation, input, enabled, paused_reason as "pausedReason", author, author_roles as "authorRoles",
-  next_at as "nextAt", pending_firing as "pendingFiring", last_started as "lastStarted", last_firing as "lastFiring",
+  rule, next_at as "nextAt", pending_firing as "pendingFiring", last_started as "lastStarted", last_firing as "lastFiring",
   version, created_at as "createdAt", changed_at as "changedAt"`
 
 export async function findSchedule(sql: Sql, account: string, name: string): Promise<ScheduleRow | undefined> {
@@ -61,6 +64,14 @@ export async function lockSchedule(tx: Tx, account: string, name: string): Promi
   return row
 }
 
+/** Those of a rule, by name. */
+export async function lockSchedulesOfRule(tx: Tx, account: string, rule: string): Promise<ScheduleRow[]> {
+  return tx.query<ScheduleRow>(
+    `select ${columns} from schedules where account = $1 and rule = $2 order by name for update`,
+    [account, rule],
+  )
+}
+
 export async function listSchedules(
   sql: Sql,
   account: string,
@@ -73,9 +84,10 @@ export async function listSchedules(
 }
 
 export async function countSchedules(sql: Sql, account: string): Promise<number> {
-  const [row] = await sql.query<{ count: number }>("select count(*) as count from schedules where account = $1", [
-    account,
-  ])
+  const [row] = await sql.query<{ count: number }>(
+    "select count(*) as count from schedules where account = $1 and rule is null",
+    [account],
+  )
   return row?.count ?? 0
 }
 
@@ -93,10 +105,10 @@ export async function putSchedule(tx: Tx, schedule: ScheduleDefinition, now: num
   const [row] = await tx.query<ScheduleRow>(
     `insert into schedules (account, name, id, description, cron, at, every_ms, zone, from_at, until_at, catch_up,
        catch_up_max, start_within_ms, overlap, windows, operation, input, enabled, paused_reason, author, author_roles,
-       next_at, created_at, changed_at)
+       next_at, created_at, changed_at, rule)
      values ($1, $2, $3, $4, $5, to_timestamp($6::float8 / 1000), $7, $8, to_timestamp($9::float8 / 1000),
        to_timestamp($10::float8 / 1000), $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-       to_timestamp($22::float8 / 1000), to_timestamp($23::float8 / 1000), to_timestamp($23::float8 / 1000))
+       to_timestamp($22::float8 / 1000), to_timestamp($23::float8 / 1000), to_timestamp($23::float8 / 1000), $24)
      on conflict (account, name) do update
        set description = excluded.description, cron = excluded.cron, at = excluded.at, every_ms = excluded.every_ms,
          zone = excluded.zone, from_at = excluded.from_at, until_at = excluded.until_at, catch_up = excluded.catch_up,
@@ -129,6 +141,7 @@ export async function putSchedule(tx: Tx, schedule: ScheduleDefinition, now: num
       schedule.authorRoles,
       schedule.nextAt,
       now,
+      schedule.rule,
     ],
   )
   return row

@@ -122,6 +122,7 @@ function typesOf({ parts }: LoadedRule): string[] {
   const types = triggers.map(({ on, name }) => {
     if (on === "signal") return name.endsWith("/cleared") ? "signal.cleared" : "signal.raised"
     if (on === "webhook") return "webhook.received"
+    if (on === "schedule") return "schedule.fired"
     return on === "trigger" ? "trigger.fired" : name
   })
   return parts.after ? [...types, "operation.done"] : types

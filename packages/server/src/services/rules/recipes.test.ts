@@ -48,7 +48,7 @@ test.each([
     { type: "webhook.received", data: { webhook: "github", body: { ref: "refs/heads/main", after: "v7" } } },
   ],
   ["tag-new-nodes.yaml", { type: "node.enrolled", subject: "nod_1" }],
-  ["nightly-report.yaml", { type: "trigger.fired", data: { trigger: "nightly-report" } }],
+  ["nightly-report.yaml", { type: "schedule.fired", data: { schedule: "nightly-report@rules" } }],
 ])("R14: %s matches what it is for, and its input can be filled", async (file, event) => {
   const verdict = await fixture.call(fixture.admin, rulesTest, { rule: read(file), event })
   expect(verdict).toMatchObject({ outcome: "matched" })

@@ -195,12 +195,13 @@ export function isSilenced({ type, data }: Pick<RuleEvent, "type" | "data">): bo
 
 /** What has happened, as rules wait for it. */
 export function occurredBy({ type, data }: Pick<RuleEvent, "type" | "data">): RuleTrigger[] {
-  const { signal, webhook, trigger } = data as Readonly<Record<string, unknown>>
+  const { signal, webhook, trigger, schedule } = data as Readonly<Record<string, unknown>>
   const event: RuleTrigger = { on: "event", name: type }
   if (isSilenced({ type, data })) return [event]
   if (type === "signal.raised") return [event, { on: "signal", name: signalName(String(signal), "raised") }]
   if (type === "signal.cleared") return [event, { on: "signal", name: signalName(String(signal), "cleared") }]
   if (type === "webhook.received") return [event, { on: "webhook", name: String(webhook) }]
+  if (type === "schedule.fired") return [event, { on: "schedule", name: String(schedule) }]
   return type === "trigger.fired" ? [event, { on: "trigger", name: String(trigger) }] : [event]
 }
 

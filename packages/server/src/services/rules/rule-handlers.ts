@@ -12,6 +12,7 @@ import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql, Tx } from "../../storage/database.ts"
 import { findRuleIssues } from "./check-rule.ts"
 import type { RulesContext } from "./options.ts"
+import { isScheduled, scheduleIssues } from "./own-schedules.ts"
 import { rulesComponent } from "./rule-directory.ts"
 import {
   countRules,
@@ -63,7 +64,11 @@ export function ruleHandlers(context: RulesContext): Handler[] {
       await lockRules(tx, account)
       const row = await getRule(tx, account, name)
       await deleteRule(tx, account, name)
-      await changed(context, ctx, { row: { ...row, version: row.version + 1 }, type: "rule.removed" })
+      await changed(context, ctx, {
+        row: { ...row, version: row.version + 1 },
+        type: "rule.removed",
+        scheduled: isScheduled(row),
+      })
       return { name }
     }),
   ]
@@ -84,6 +89,7 @@ async function prepare(context: RulesContext, written: Written, ctx: ReadContext
   const issues = findRuleIssues(definition, { operations, permissions: caller.permissions })
   refuseFaulty(written.name, issues)
   refuseFaulty(written.name, await templateIssues(context, definition, ctx))
+  refuseFaulty(written.name, await scheduleIssues(context, definition, ctx))
 }
 
 /** @throws rules.invalid-rule */
@@ -141,7 +147,8 @@ async function put(
     throw new AppError("rules.too-many", `an account has ${rulesLimits.rulesMax} rules at most`)
   const id = existing?.id ?? newId("rule", context.clock, context.random)
   const row = await putRule(tx, { account, name, id, enabled, definition, author }, now)
-  await changed(context, ctx, { row, type: existing ? "rule.changed" : "rule.created" })
+  const type = existing ? "rule.changed" : "rule.created"
+  await changed(context, ctx, { row, type, scheduled: isScheduled(row) || (existing ? isScheduled(existing) : false) })
   return { row, changed: true }
 }
 
@@ -154,10 +161,10 @@ function isSame(row: RuleRow, wanted: Pick<RuleRow, "definition" | "enabled" | "
 async function changed(
   context: RulesContext,
   ctx: ChangeContext,
-  { row, type }: { readonly row: RuleRow; readonly type: string },
+  { row, type, scheduled }: { readonly row: RuleRow; readonly type: string; readonly scheduled: boolean },
 ): Promise<void> {
   const { id, name, version, enabled } = row
-  ctx.emit({ aggregate: id, type, subject: id, version, data: { name, version, enabled } })
+  ctx.emit({ aggregate: id, type, subject: id, version, data: { name, version, enabled, scheduled } })
   await raiseConfigurationVersion(ctx.tx, ctx.account, rulesComponent)
   ctx.afterCommit(context.configurationChanged)
 }

@@ -3,6 +3,7 @@
  * member of a correlation. Pure.
  */
 import type { RuleAction, RuleDefinition, RuleTrigger } from "@signalbox/contracts/rules/rule-document"
+import { ruleScheduleName } from "@signalbox/contracts/rules/rule-schedule"
 import { AppError } from "@signalbox/kernel/app-error"
 import { getDuration } from "@signalbox/kernel/duration"
 import { compileRule } from "@signalbox/rules/compile-rule"
@@ -56,13 +57,14 @@ export function signalName(signal: string, state: "raised" | "cleared"): string 
 /** @throws expressions.invalid */
 export function makeParts(firing: Firing, definition: RuleDefinition, operations: Operations): RuleParts {
   const { when } = definition
+  const ownSchedules = scheduleNames(firing.rule, definition)
   const about = { id: firing.rule, version: firing.version, ...(when === undefined ? {} : { when }) }
   const part = (phase: "before" | "after" | "event"): CompiledRule | undefined => {
     const triggers = triggersOf(definition, phase)
     if (triggers.length === 0) return undefined
     return compileRule({
       ...about,
-      triggers: triggers.map(toTrigger),
+      triggers: triggers.map((trigger) => toTrigger(trigger, ownSchedules)),
       variables: variablesOf(definition, phase, operations).variables,
       gating: phase === "before",
     })
@@ -113,7 +115,8 @@ export function brokenParts(firing: Firing, on: readonly RuleTrigger[] | undefin
   const fail = (): never => {
     throw new AppError("expressions.evaluation-failed", message)
   }
-  const triggers: Trigger[] = on === undefined ? [{ on: "before", name: "*" }] : gating.map(toTrigger)
+  const triggers: Trigger[] =
+    on === undefined ? [{ on: "before", name: "*" }] : gating.map((trigger) => toTrigger(trigger))
   const about = { id: firing.rule, version: firing.version, triggers, variables: {}, gating: true }
   const failing = compileRule({ ...about, when: "int('broken') == 0" })
   return { before: { ...failing, tests: openCondition, condition: { text: "", evaluate: fail } }, members: [] }
@@ -143,7 +146,16 @@ function makeMembers({ rule, version }: Firing, { correlate }: RuleDefinition, l
   }))
 }
 
-function toTrigger({ operation, phase, event, signal, state = "raised", webhook, trigger }: RuleTrigger): Trigger {
+/** Under which names the schedules of a rule's triggers are kept. */
+function scheduleNames(rule: string, { on = [] }: RuleDefinition): ReadonlyMap<RuleTrigger, string> {
+  const scheduled = on.filter(({ schedule }) => schedule)
+  return new Map(scheduled.map((trigger, place) => [trigger, ruleScheduleName(rule, place)]))
+}
+
+function toTrigger(given: RuleTrigger, ownSchedules: ReadonlyMap<RuleTrigger, string> = new Map()): Trigger {
+  const { operation, phase, event, signal, state = "raised", webhook, trigger } = given
+  const schedule = ownSchedules.get(given)
+  if (schedule !== undefined) return { on: "schedule", name: schedule }
   if (operation !== undefined) return { on: phase ?? "before", name: operation }
   if (event !== undefined) return { on: "event", name: event }
   if (signal !== undefined) return { on: "signal", name: signalName(signal, state) }

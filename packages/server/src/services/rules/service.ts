@@ -4,6 +4,7 @@ import type { ConfigurationListener } from "../../storage/configuration-versions
 import { removalTask } from "../../storage/removal-task.ts"
 import { createFaultBook } from "./fault-book.ts"
 import type { RulesContext, RulesOptions } from "./options.ts"
+import { ownSchedulesConsumer } from "./own-schedules.ts"
 import { createRuleDirectory } from "./rule-directory.ts"
 import { ruleHandlers } from "./rule-handlers.ts"
 import { removeVersionsStatement } from "./rule-store.ts"
@@ -35,6 +36,7 @@ export function createRulesService(options: RulesOptions): {
     service: {
       name: "rules",
       handlers: [...ruleHandlers(context), ...testHandlers(context)],
+      consumers: [ownSchedulesConsumer(options)],
       cronTasks: [retention],
       start: () => Promise.resolve(faults.start()),
       stop: () => faults.stop(),
