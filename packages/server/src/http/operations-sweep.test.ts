@@ -403,7 +403,10 @@ describe("X2: every operation is refused", () => {
         name === "groups.get" ||
         name === "workflows.get"
       // Nobody of an account's holds these.
-      const forNobody = ["routes.write", "accounts.write", "secrets.rotate", "executions.evidence", "approvals.hold"]
+      const forNobody = [
+        ...["routes.write", "accounts.write", "secrets.rotate", "executions.evidence", "approvals.hold"],
+        "schedules.keep",
+      ]
       if (forNobody.includes(operation.permission)) expect(answer.status).toBe(403)
       else if (!creates)
         expect([answer.status, answer.body.code]).toEqual([404, expect.stringMatching(/not-found|unknown-subject/)])
