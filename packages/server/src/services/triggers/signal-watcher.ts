@@ -128,9 +128,17 @@ export class SignalWatcher implements NodeMetricsListener {
 
   #take(tracked: Tracked, sample: Sample): void {
     tracked.latest = sample
-    if (sample.value === undefined) return
+    if (sample.value === undefined) return this.#noteUnknown(tracked)
     tracked.heardAt = sample.at
     this.#step(tracked, classify(tracked.signal.rule, sample.value), sample.value)
+  }
+
+  /** A figure that never came is on record too: else nobody would see the node, nor what its problem is. */
+  #noteUnknown(tracked: Tracked): void {
+    const { row, writing } = tracked
+    if (writing || row.version > 0) return
+    const to = { state: "unknown", since: this.#options.clock.now(), value: null } as const
+    tracked.writing = this.#changes.add({ tracked, change: { from: row, to, reason: "missing" } })
   }
 
   /** One change at a time: what comes while it is written is judged by the next sample. */

@@ -97,6 +97,19 @@ describe("R5, R13: signals", () => {
     meter.session.end()
   })
 
+  test("a node that never had a figure is listed with its problem, and told to nobody", async () => {
+    const machine = await fixture.machine("mute", { role: "mute" })
+    const meter = await Meter.connect(fixture.server, machine)
+    await fixture.put("/v1/signals/mute", { ...disk, nodes: "role=mute" })
+    await meter.asked()
+    meter.fail("no such file")
+    const listed = { state: "unknown", latest: { problem: "no such file" } }
+    await expect.poll(() => stateOf("mute", "mute"), waits).toMatchObject(listed)
+    meter.say(95)
+    await expect.poll(() => told("mute"), waits).toEqual(["signal.raised mute 95"])
+    meter.session.end()
+  })
+
   test("what is raised stays so over a new session and another server, and is not told again", async () => {
     const machine = await fixture.machine("moved", { role: "moved" })
     const meter = await Meter.connect(fixture.server, machine)
