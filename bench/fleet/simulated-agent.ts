@@ -5,6 +5,7 @@
 import { generateKeyPairSync, randomUUID, sign, type KeyObject } from "node:crypto"
 import type { Agent } from "node:http"
 import type { Duplex } from "node:stream"
+import { nextBeat } from "@signalbox/agent/heartbeat"
 import type { AgentFrame, ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
 import { WebSocket } from "ws"
 
@@ -21,6 +22,8 @@ export interface Tally {
   finishedAt: number
   /** Milliseconds from sending the result before to receiving an order, where `timed`. */
   readonly latencies: number[]
+  /** Called once a task has run. */
+  onRan: () => void
 }
 
 /** The same for all processes of this machine. */
@@ -38,6 +41,8 @@ export class SimulatedAgent {
   #socket: WebSocket | undefined
   #stream: Duplex | undefined
   #heartbeat: NodeJS.Timeout | undefined
+  #lastHeard = 0
+  #lastSent = 0
   /** Resolves with the welcome. */
   #welcomed: (() => void) | undefined
 
@@ -67,10 +72,13 @@ export class SimulatedAgent {
     })
     this.#socket = socket
     socket.once("upgrade", (response) => (this.#stream = response.socket))
-    socket.on("message", (data: Buffer) => this.#receive(JSON.parse(data.toString("utf8")) as ServerFrame))
+    socket.on("message", (data: Buffer) => {
+      this.#lastHeard = performance.now()
+      this.#receive(JSON.parse(data.toString("utf8")) as ServerFrame)
+    })
     socket.on("close", () => {
       if (this.#heartbeat) this.#tally.lost += 1
-      clearInterval(this.#heartbeat)
+      clearTimeout(this.#heartbeat)
     })
     await new Promise<void>((resolve, reject) => {
       this.#welcomed = resolve
@@ -81,7 +89,7 @@ export class SimulatedAgent {
 
   /** Ends without a word. */
   terminate(): void {
-    clearInterval(this.#heartbeat)
+    clearTimeout(this.#heartbeat)
     this.#heartbeat = undefined
     this.#socket?.terminate()
   }
@@ -100,7 +108,7 @@ export class SimulatedAgent {
   #receive(frame: ServerFrame): void {
     switch (frame.type) {
       case "welcome":
-        this.#heartbeat = setInterval(() => this.#beat(), frame.heartbeatSeconds * 1000)
+        this.#keepAlive(frame.heartbeatSeconds * 1000)
         this.#tally.connected += 1
         this.#welcomed?.()
         break
@@ -116,6 +124,17 @@ export class SimulatedAgent {
       default:
         break
     }
+  }
+
+  /** As a real agent: no beat while frames go both ways. */
+  #keepAlive(beatMilliseconds: number): void {
+    const look = () => {
+      const [lastHeard, lastSent] = [this.#lastHeard, this.#lastSent]
+      const next = nextBeat({ now: performance.now(), lastHeard, lastSent, beatMilliseconds })
+      if (next.isDue) this.#beat()
+      this.#heartbeat = setTimeout(look, next.lookInMilliseconds)
+    }
+    this.#heartbeat = setTimeout(look, beatMilliseconds)
   }
 
   #beat(): void {
@@ -147,10 +166,12 @@ export class SimulatedAgent {
     } as const
     tally.finishedAt = preciseNow()
     this.#send({ type: "task-finished", key, outcome: { state: "succeeded", steps: [step] } })
+    tally.onRan()
   }
 
   #send(frame: AgentFrame): void {
-    this.#socket?.send(JSON.stringify(frame))
+    this.#lastSent = performance.now()
+    this.#socket?.send(Buffer.from(JSON.stringify(frame)), { binary: false })
   }
 
   #token(): string {

@@ -6,6 +6,7 @@ import { WebSocket } from "ws"
 import type { AgentRunLimits } from "./agent-limits.ts"
 import { type AgentLogger, errorText } from "./agent-logger.ts"
 import { drawFraction } from "./backoff.ts"
+import { nextBeat } from "./heartbeat.ts"
 import { parseServerFrame, type ServerChannel, type ServerReceiver } from "./server-channel.ts"
 import { type connectionAgent, isRefusal, readProblemCode } from "./server-transport.ts"
 
@@ -95,6 +96,7 @@ export class SocketChannel implements ServerChannel {
   readonly #logger: AgentLogger
   #heartbeat: NodeJS.Timeout | undefined
   #lastHeard = performance.now()
+  #lastSent = performance.now()
 
   constructor(
     socket: WebSocket,
@@ -119,7 +121,7 @@ export class SocketChannel implements ServerChannel {
       else receiver.strange(data.length)
     })
     socket.once("close", (code) => {
-      clearInterval(this.#heartbeat)
+      clearTimeout(this.#heartbeat)
       this.#logger.info("session closed", { code })
       receiver.ended(leavingCodes.has(code) ? "leaving" : "lost")
     })
@@ -129,21 +131,32 @@ export class SocketChannel implements ServerChannel {
 
   send(frame: AgentFrame): boolean {
     if (this.#socket.readyState !== WebSocket.OPEN) return false
-    this.#socket.send(JSON.stringify(frame))
+    this.#lastSent = performance.now()
+    // As bytes it leaves in one piece; a text and what goes before it would be two.
+    this.#socket.send(Buffer.from(JSON.stringify(frame)), { binary: false })
     return true
   }
 
   /** Ends a socket that has gone silent, and keeps it from going silent. */
   keepAlive(heartbeatSeconds: number, load: () => number): void {
+    const beatMilliseconds = Math.max(1, heartbeatSeconds) * 1000
     const silenceMilliseconds = Math.max(agentLimits.sessionSilenceSeconds, heartbeatSeconds * 3) * 1000
-    const beat = () => {
-      if (performance.now() - this.#lastHeard > silenceMilliseconds) return this.#socket.terminate()
-      // In one piece, as the server answers it.
-      this.#stream?.cork()
-      if (this.send({ type: "heartbeat", load: load() })) this.#socket.ping()
-      this.#stream?.uncork()
+    const look = () => {
+      const now = performance.now()
+      const [lastHeard, lastSent] = [this.#lastHeard, this.#lastSent]
+      if (now - lastHeard > silenceMilliseconds) return this.#socket.terminate()
+      const { isDue, lookInMilliseconds } = nextBeat({ now, lastHeard, lastSent, beatMilliseconds })
+      if (isDue) this.#beat(load())
+      this.#heartbeat = setTimeout(look, lookInMilliseconds)
     }
-    this.#heartbeat = setInterval(beat, Math.max(1, heartbeatSeconds) * 1000)
+    this.#heartbeat = setTimeout(look, beatMilliseconds)
+  }
+
+  #beat(load: number): void {
+    // In one piece, as the server answers it.
+    this.#stream?.cork()
+    if (this.send({ type: "heartbeat", load })) this.#socket.ping()
+    this.#stream?.uncork()
   }
 
   /** The server's socket answers a ping when it has read what was sent before it. */

@@ -251,7 +251,6 @@ class World {
       this.#later(() => home.sessions.get(node.id) === session && this.#tell(node, frame as ToldFrame))
       return true
     }
-    session.gather = () => undefined
     node.home = home
     home.sessions.set(node.id, session)
     const open = [...node.journal].map(([key, state]) => ({

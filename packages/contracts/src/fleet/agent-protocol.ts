@@ -33,7 +33,8 @@ export const agentLimits = {
   exchangeWaitMillisecondsMax: 25_000,
 } as const
 
-export const attemptKey = z.string().regex(/^exe_[0-9a-z]{26}\/\d{1,9}\/\d{1,4}$/)
+export const attemptKeyPattern = /^exe_[0-9a-z]{26}\/\d{1,9}\/\d{1,4}$/
+export const attemptKey = z.string().regex(attemptKeyPattern)
 
 export function formatAttemptKey(executionId: string, ordinal: number, attempt: number): string {
   return `${executionId}/${ordinal}/${attempt}`

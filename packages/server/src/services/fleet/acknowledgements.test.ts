@@ -10,17 +10,15 @@ import { SessionExecutor } from "./session-executor.ts"
 const outcome: TaskOutcome = { state: "succeeded", steps: [] }
 const keyOf = (ordinal: number): string => `exe_${"0".repeat(26)}/${ordinal}/1`
 
-/** What a node's session was given, and in how many pieces it may leave. */
+/** What a node's session was given. */
 class Recorder {
   readonly frames: ServerFrame[] = []
-  gathered = 0
   readonly session: AgentSession
 
   constructor(nodeId: string) {
     const identity = { id: `ses_${nodeId}`, account: "main", nodeId, cause: "req_1" }
-    const gather = () => (this.gathered += 1)
     const send = (frame: ServerFrame) => this.frames.push(frame) > 0
-    this.session = { identity, gather, send } as unknown as AgentSession
+    this.session = { identity, send } as unknown as AgentSession
   }
 }
 
@@ -47,14 +45,13 @@ const acknowledge = (nodeId: string, ordinal = 0): void =>
 const acknowledged = (ordinal = 0): ServerFrame => ({ type: "acknowledge", key: keyOf(ordinal), phase: "task" })
 
 describe("an acknowledgement", () => {
-  test("goes with the next order of its node, before it and in one piece", () => {
+  test("goes with the next order of its node, before it", () => {
     const [one, other] = [connect("nod_1"), connect("nod_2")]
     acknowledge("nod_1")
     acknowledge("nod_2")
     expect(one.frames).toEqual([])
     executor.dispatch([{ type: "kill", nodeId: "nod_1", key: keyOf(1), reason: "why" }])
     expect(one.frames).toEqual([acknowledged(), { type: "kill", key: keyOf(1), reason: "why" }])
-    expect(one.gathered).toBe(1)
     expect(other.frames).toEqual([])
   })
 

@@ -35,13 +35,12 @@ export class Acknowledgements {
     if (ofNode.size > acknowledgementLimits.perNodeMax) this.flush(one.nodeId)
   }
 
-  /** Sends those of a node; what is sent to it in this turn goes with them. */
+  /** Sends those of a node; what is sent to it in the same turn leaves with them. */
   flush(nodeId: string): void {
     const ofNode = this.#byNode.get(nodeId)
     if (!ofNode) return
     this.#byNode.delete(nodeId)
     const session = this.#find(nodeId)
-    session?.gather()
     for (const { key, phase } of ofNode.values()) session?.send({ type: "acknowledge", key, phase })
   }
 

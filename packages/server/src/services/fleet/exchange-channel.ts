@@ -47,10 +47,6 @@ export class ExchangeChannel implements FrameChannel {
     this.#wake("for frames")
   }
 
-  gather(): void {
-    // A reply takes all there is.
-  }
-
   ping(): void {
     // The agent calls by itself, more often than it would be given up.
   }

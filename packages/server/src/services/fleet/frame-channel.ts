@@ -7,9 +7,8 @@ export interface FrameChannel {
   readonly unsentBytes: number
   /** Called once, before anything else. */
   listen(receiver: FrameReceiver): void
+  /** What is sent in one turn of the event loop may leave as one piece at its end. */
   send(text: string): void
-  /** What is sent from now until the end of this turn may leave as one piece. */
-  gather(): void
   /** Asks for a sign of life, where the transport can. */
   ping(): void
   /** Takes no more frames until `resume`; those that were read already may still come. */

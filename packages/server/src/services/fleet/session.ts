@@ -4,10 +4,10 @@
  * ends the session with a `refused` frame. Whom the session belongs to is decided by the token that opened it and by
  * nothing that the agent says later.
  */
-import { agentFrame, agentLimits, type AgentFrame, type ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
-import { AppError, isAppError } from "@signalbox/kernel/app-error"
-import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
+import type { AgentFrame, ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
+import { type AppError, isAppError } from "@signalbox/kernel/app-error"
 import type { FrameChannel } from "./frame-channel.ts"
+import { readFrame, violation } from "./frame-reader.ts"
 
 export const sessionLimits = {
   helloTimeoutMilliseconds: 10_000,
@@ -69,7 +69,8 @@ export class AgentSession {
   #early: WorkFrame[] = []
   #heardAt: number
   #pingedAt = 0
-  #allowance: { frames: number; bytes: number; at: number }
+  /** What may still be read at once, as of then; changed in place, with each frame. */
+  readonly #allowance: { frames: number; bytes: number; at: number }
   #timer: NodeJS.Timeout | undefined
   /** When the node's last sign of life was written; kept here, used by presence. */
   seenWrittenAt: number
@@ -124,11 +125,6 @@ export class AgentSession {
     }
     this.#channel.send(JSON.stringify(frame))
     return true
-  }
-
-  /** What is sent from now until the end of this turn may leave as one piece. */
-  gather(): void {
-    if (this.#state === "open") this.#channel.gather()
   }
 
   /** Ends the session and tells the agent why; it may not come back before something was changed. */
@@ -203,11 +199,14 @@ export class AgentSession {
 
   /** A token bucket of frames and of bytes; what is over the limit is paid by reading later. */
   #spend(bytes: number): void {
-    const now = this.#now()
-    const seconds = Math.max(0, now - this.#allowance.at) / 1000
-    const frames = refill(this.#allowance.frames, seconds * sessionLimits.framesPerSecondMax, fullAllowance.frames) - 1
-    const left = refill(this.#allowance.bytes, seconds * sessionLimits.bytesPerSecondMax, fullAllowance.bytes) - bytes
-    this.#allowance = { frames, bytes: left, at: now }
+    const now = this.#heardAt
+    const allowance = this.#allowance
+    const seconds = Math.max(0, now - allowance.at) / 1000
+    const frames = refill(allowance.frames, seconds * sessionLimits.framesPerSecondMax, fullAllowance.frames) - 1
+    const left = refill(allowance.bytes, seconds * sessionLimits.bytesPerSecondMax, fullAllowance.bytes) - bytes
+    allowance.frames = frames
+    allowance.bytes = left
+    allowance.at = now
     const debtSeconds = Math.max(-frames / sessionLimits.framesPerSecondMax, -left / sessionLimits.bytesPerSecondMax)
     if (debtSeconds <= 0) return
     // Frames that were read already still come while the channel is paused; each makes the pause longer.
@@ -229,22 +228,3 @@ const fullAllowance = {
 }
 
 const refill = (left: number, gained: number, full: number) => Math.min(full, left + gained)
-
-function readFrame(data: Buffer, isBinary: boolean): AgentFrame {
-  if (isBinary) throw violation("frames are text")
-  if (data.length > agentLimits.frameBytesMax) throw violation(`a frame has at most ${agentLimits.frameBytesMax} bytes`)
-  let value: unknown
-  try {
-    value = JSON.parse(data.toString("utf8"))
-  } catch (cause) {
-    throw violation("the frame is no JSON", cause)
-  }
-  const result = agentFrame.safeParse(value)
-  if (result.success) return result.data
-  const issue = result.error.issues[0]
-  throw violation(`the frame doesn't fit the protocol: ${issue?.path.join(".") ?? ""} ${issue?.message ?? ""}`)
-}
-
-function violation(message: string, cause?: unknown): AppError {
-  return new AppError("fleet.protocol-violation" satisfies ErrorCode, message, { cause })
-}

@@ -1,14 +1,23 @@
 import type { Duplex } from "node:stream"
 import type { RawData, WebSocket } from "ws"
 import type { FrameChannel, FrameReceiver } from "./frame-channel.ts"
+import { encodeTextMessages } from "./text-messages.ts"
 
 const closeGraceMilliseconds = 2_000
 
-/** A session's frames over a WebSocket, one text message each. Owns the socket. */
+/**
+ * A session's frames over a WebSocket, one text message each. Owns the socket, and the texts of this turn of the event
+ * loop, which leave together: they go past `ws`, which would write each in two pieces. Nothing is compressed or masked
+ * in this direction, and all else that `ws` sends is sent at once, so the order is kept.
+ */
 export class SocketChannel implements FrameChannel {
+  /** Those with texts that wait for the end of this turn. */
+  static #waiting: SocketChannel[] = []
+
   readonly #socket: WebSocket
   readonly #stream: Duplex
-  #gathering = false
+  #texts: string[] = []
+  #textsLength = 0
 
   constructor({ socket, stream }: { readonly socket: WebSocket; readonly stream: Duplex }) {
     this.#socket = socket
@@ -16,7 +25,7 @@ export class SocketChannel implements FrameChannel {
   }
 
   get unsentBytes(): number {
-    return this.#socket.bufferedAmount
+    return this.#socket.bufferedAmount + this.#textsLength
   }
 
   listen(receiver: FrameReceiver): void {
@@ -27,17 +36,23 @@ export class SocketChannel implements FrameChannel {
   }
 
   send(text: string): void {
-    this.#socket.send(text)
+    this.#textsLength += text.length
+    if (this.#texts.push(text) > 1) return
+    if (SocketChannel.#waiting.push(this) === 1) process.nextTick(() => SocketChannel.#writeAll())
   }
 
-  gather(): void {
-    if (this.#gathering) return
-    this.#gathering = true
-    this.#stream.cork()
-    process.nextTick(() => {
-      this.#gathering = false
-      this.#stream.uncork()
-    })
+  static #writeAll(): void {
+    const channels = SocketChannel.#waiting
+    SocketChannel.#waiting = []
+    for (const channel of channels) channel.#write()
+  }
+
+  #write(): void {
+    if (this.#texts.length === 0) return
+    const texts = this.#texts
+    this.#texts = []
+    this.#textsLength = 0
+    if (this.#socket.readyState === this.#socket.OPEN) this.#stream.write(encodeTextMessages(texts))
   }
 
   ping(): void {
@@ -53,6 +68,7 @@ export class SocketChannel implements FrameChannel {
   }
 
   close(code: number, reason: string): void {
+    this.#write()
     this.#socket.close(code, reason)
     const grace = setTimeout(() => this.#socket.terminate(), closeGraceMilliseconds)
     this.#socket.once("close", () => clearTimeout(grace))
