@@ -70,6 +70,8 @@ async function ours(connection: Connection, run: number): Promise<Sample> {
 /** The same rows: the group, its event, the audit record, the idempotency record; one transaction each. */
 async function floor(connection: Connection): Promise<Sample> {
   const pool = new pg.Pool({ ...connection, max: connections, options: "-c search_path=signalbox" })
+  // PostgreSQL may stop before a connection that was ended is gone.
+  pool.on("connect", (client) => void client.on("error", () => {}))
   const write = async (client: number, n: number): Promise<void> => {
     const id = `${client}-${n}-${Math.random()}`
     const connected = await pool.connect()

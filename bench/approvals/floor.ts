@@ -74,6 +74,8 @@ export class Floor {
   constructor(connection: Connection, shape: FloorShape) {
     this.#shape = shape
     this.#pool = new pg.Pool({ ...connection, max: shape.connections, options: "-c search_path=signalbox" })
+    // PostgreSQL may stop before a connection that was ended is gone.
+    this.#pool.on("connect", (client) => void client.on("error", () => {}))
     // A database that ends while a connection of ours is closing is no fault of ours.
     this.#pool.on("error", () => {})
   }
