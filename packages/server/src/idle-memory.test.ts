@@ -4,18 +4,18 @@ import { IdleMemory } from "./idle-memory.ts"
 const megabyte = 1024 * 1024
 
 function start(heapMegabytes: number) {
-  const process = { heapMegabytes, processorSeconds: 100, collections: 0 }
+  const process = { heapMegabytes, busySeconds: 100, collections: 0 }
   const memory = new IdleMemory({
     heapBytes: () => process.heapMegabytes * megabyte,
-    processorMicroseconds: () => process.processorSeconds * 1e6,
+    busyMilliseconds: () => process.busySeconds * 1000,
     collect() {
       process.collections += 1
       process.heapMegabytes = 40
     },
   })
   memory.start()
-  const look = (processorSeconds: number): number => {
-    process.processorSeconds += processorSeconds
+  const look = (busySeconds: number): number => {
+    process.busySeconds += busySeconds
     memory.look(10_000)
     return process.collections
   }
@@ -42,7 +42,7 @@ test("the heap of this process shrinks", () => {
   expect(flood).toHaveLength(1_500_000)
   flood = []
   const before = process.memoryUsage().heapTotal
-  // As if days had passed since, so that the share of a core is small.
+  // As if days had passed since, so that it had little to do.
   memory.look(1e9)
   memory.look(1e9)
   expect(process.memoryUsage().heapTotal).toBeLessThan(before - 30 * megabyte)

@@ -3,26 +3,27 @@
  * keeps where little is allocated. Owns a timer. A collection stops the process for 140 ms with those agents, so there is
  * one only while it has little to do, and only where the heap has grown since the last.
  */
+import { performance } from "node:perf_hooks"
 import { getHeapStatistics, setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 
 const lookMilliseconds = 10_000
-/** Of a core; ten thousand agents that only beat take 0.16 of one. */
+/** Of the time; ten thousand agents that only beat take 0.16 of it. On a machine that others fill, little work takes long. */
 const busyShareMax = 0.4
 const quietLooksMin = 2
 const growthBytesMin = 24 * 1024 * 1024
 
 interface MemoryProbe {
   readonly heapBytes: () => number
-  /** That the process has used, ever. */
-  readonly processorMicroseconds: () => number
+  /** That this thread has had something to do, ever. */
+  readonly busyMilliseconds: () => number
   readonly collect: () => void
 }
 
 export class IdleMemory {
   readonly #probe: MemoryProbe
   #timer: NodeJS.Timeout | undefined
-  #usedMicroseconds = 0
+  #busyMilliseconds = 0
   #quietLooks = 0
   #leftBytes = 0
 
@@ -31,7 +32,7 @@ export class IdleMemory {
   }
 
   start(): void {
-    this.#usedMicroseconds = this.#probe.processorMicroseconds()
+    this.#busyMilliseconds = this.#probe.busyMilliseconds()
     this.#timer = setInterval(() => this.look(lookMilliseconds), lookMilliseconds)
     this.#timer.unref()
   }
@@ -42,9 +43,9 @@ export class IdleMemory {
 
   /** Collects where it is time to. `sinceMilliseconds`: since the last look. */
   look(sinceMilliseconds: number): void {
-    const used = this.#probe.processorMicroseconds()
-    const share = (used - this.#usedMicroseconds) / (sinceMilliseconds * 1000)
-    this.#usedMicroseconds = used
+    const busy = this.#probe.busyMilliseconds()
+    const share = (busy - this.#busyMilliseconds) / sinceMilliseconds
+    this.#busyMilliseconds = busy
     this.#quietLooks = share < busyShareMax ? this.#quietLooks + 1 : 0
     if (this.#quietLooks < quietLooksMin || this.#probe.heapBytes() < this.#leftBytes + growthBytesMin) return
     this.#probe.collect()
@@ -59,10 +60,7 @@ let collector: Collect | undefined
 
 const ownProcess: MemoryProbe = {
   heapBytes: () => getHeapStatistics().total_heap_size,
-  processorMicroseconds() {
-    const { user, system } = process.cpuUsage()
-    return user + system
-  },
+  busyMilliseconds: () => performance.eventLoopUtilization().active,
   collect() {
     try {
       if (!collector) {
