@@ -89,8 +89,8 @@ async function waitForAnswer(path: string, child: ChildProcess): Promise<{ url: 
 }
 
 /** Calls operations by their names, with the first administrator's key. */
-export function callerOf(server: ServerProcess) {
-  const pool = new Pool(server.url, { connections: 4, ...(server.caPem ? { connect: { ca: server.caPem } } : {}) })
+export function callerOf(server: ServerProcess, connections = 4) {
+  const pool = new Pool(server.url, { connections, ...(server.caPem ? { connect: { ca: server.caPem } } : {}) })
   const call = async <T>(operation: string, input: object): Promise<T> => {
     const { statusCode, body } = await pool.request({
       method: "POST",

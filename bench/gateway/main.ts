@@ -3,7 +3,9 @@
  * less. One contender at a time, in turns; beside requests a second the processor time that each request costs the proxy,
  * which is what a busy machine can't change.
  *
- * `--realtime` runs everything ahead of whatever else the machine does (chrt, as root): with `--once`, for about a minute.
+ * A contender that isn't installed or fails is told, and left out. `--only ours,nginx` takes these alone; `--rules N` gives
+ * ours so many (1,000). `--realtime` runs everything ahead of whatever else the machine does (chrt, as root): with
+ * `--once`, for about a minute.
  */
 import { spawn, spawnSync, type ChildProcess } from "node:child_process"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
@@ -15,10 +17,15 @@ import { figuresOf, round, withPostgres, type Connection } from "../measure.ts"
 import { callerOf, processorSecondsOfTree, startServerProcess } from "../server-process.ts"
 
 const connections = 64
-const secondsPerRun = 5
+const secondsPerRun = 3
 const warmSeconds = 2
 const runs = process.argv.includes("--once") ? 1 : 5
-const rulesCount = 1_000
+const argumentOf = (name: string): string | undefined => {
+  const at = process.argv.indexOf(`--${name}`)
+  return at < 0 ? undefined : process.argv[at + 1]
+}
+const rulesCount = Number(argumentOf("rules") ?? 1_000)
+const only = argumentOf("only")?.split(",")
 const isRealtime = process.argv.includes("--realtime")
 const ports = { upstream: 18_080, authenticator: 18_081, proxy: 18_090 }
 const reply = "x".repeat(200)
@@ -155,25 +162,42 @@ const thingsDocument = {
   paths: { "/things": { get: { operationId: "listThings", responses: { 200: { description: "ok" } } } } },
 }
 
-/** With the key checked, 1,000 rules of which none matches, and each call's use written down. */
-async function startOurs(connection: Connection): Promise<Target> {
-  const flags = { "calls-per-second": "1000000", "egress-allow": "127.0.0.1" }
-  const server = await startServerProcess({ connection, flags })
-  const { call, close } = callerOf(server)
+/** What gating rules ask about, and none of which is so: who calls, and the call's path, query and headers. */
+const conditions: ReadonlyArray<(n: number) => string> = [
+  (n) => `size(caller.roles) > ${1_000 + n}`,
+  (n) => `caller.principal == "usr_${n}" && caller.kind == "user"`,
+  (n) => `has(input.query.page) && input.query.page == "${n}"`,
+  (n) => `"user-agent" in input.headers && input.headers["user-agent"].startsWith("bot-${n}/")`,
+  (n) => `caller.roles.exists(role, role == "role-${n}") || caller.teams.exists(team, team == "team-${n}")`,
+]
+
+/** The service and the rules are published once; each run is another process on the same database. */
+async function prepareOurs(connection: Connection, data: string): Promise<void> {
+  const server = await startServerProcess({ connection, flags, data })
+  const { call, close } = callerOf(server, 16)
   await call("services.put", {
     name: "bench",
     document: thingsDocument,
     upstreams: [{ url: `http://127.0.0.1:${ports.upstream}` }],
   })
-  const { items } = await call<{ items: ReadonlyArray<{ name: string }> }>("operations.list", {})
-  if (items.some(({ name }) => name === "rules.put")) {
-    for (let n = 0; n < rulesCount; n++) {
-      const on = [{ operation: n % 2 === 0 ? "ext.bench.other" : "ext.bench.listThings", phase: "before" }]
-      const when = `size(caller.roles) > ${1_000 + n}`
-      await call("rules.put", { name: `rule-${n}`, on, when, do: [{ deny: { reason: "never" } }] })
-    }
-  } else process.stderr.write("this program has no rules yet: none are asked\n")
-  await close()
+  const putRule = async (n: number): Promise<void> => {
+    const on = [{ operation: n % 2 === 0 ? "ext.bench.other" : "ext.bench.listThings", phase: "before" }]
+    const when = conditions[Math.floor(n / 2) % conditions.length]?.(n)
+    await call("rules.put", { name: `rule-${n}`, on, when, do: [{ deny: { reason: "never" } }] })
+  }
+  try {
+    await Promise.all(Array.from({ length: rulesCount }, (_, n) => putRule(n)))
+  } finally {
+    await close()
+    await server.stop()
+  }
+}
+
+const flags = { "calls-per-second": "1000000", "egress-allow": "127.0.0.1" }
+
+/** With the key checked, 1,000 rules of which none matches, and each call's use written down. */
+async function startOurs(connection: Connection, data: string): Promise<Target> {
+  const server = await startServerProcess({ connection, flags, data })
   const processId = server.process.pid ?? 0
   if (isRealtime) spawnSync("chrt", ["-f", "-a", "-p", "1", String(processId)])
   return {
@@ -190,7 +214,8 @@ function wrk(
 ): { requests: number; p99: number; perSecond: number } {
   const header = target.header === undefined ? [] : ["-H", target.header]
   const args = ["-t1", `-c${connections}`, `-d${seconds}s`, "--latency", ...header, target.url]
-  const { stdout } = spawnSync(...prefixed("wrk", args), { encoding: "utf8" })
+  const { stdout, error } = spawnSync(...prefixed("wrk", args), { encoding: "utf8" })
+  if (error) throw new Error(`wrk: ${error.message}; bench/setup installs it`)
   const requests = Number(/(\d+) requests in/.exec(stdout)?.[1] ?? 0)
   const perSecond = Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1] ?? 0)
   const [, value = "0", unit = "ms"] = /99%\s+([\d.]+)(us|ms|s)/.exec(stdout) ?? []
@@ -221,10 +246,13 @@ const upstreamServer = nginx(directory, "upstream", answering(ports.upstream) + 
 await upstreamServer.write()
 const upstream = await startOn(ports.upstream, "nginx", upstreamServer.args)
 const samples = new Map<string, Sample[]>()
+const failures: Record<string, string> = {}
 try {
   await withPostgres(async (fresh) => {
+    const database = await fresh()
+    const data = join(directory, "data")
     const contenders: Array<[name: string, start: () => Promise<Target>]> = [
-      ["ours", async () => startOurs(await fresh())],
+      ["ours", () => startOurs(database, data)],
       ["bare undici proxy", () => startNodeProxy("undici")],
       ["@fastify/http-proxy", () => startNodeProxy("fastify")],
       ["http-proxy-middleware", () => startNodeProxy("middleware")],
@@ -249,10 +277,16 @@ try {
           }),
       ],
     ]
+    const taking = contenders.filter(([name]) => only?.includes(name) ?? true)
+    if (taking.some(([name]) => name === "ours")) await prepareOurs(database, data)
     for (let run = 0; run < runs; run++) {
-      for (const [name, startContender] of contenders) {
-        const target = await startContender()
-        const sample = await measuredAndStopped(target)
+      for (const [name, startContender] of taking) {
+        const sample = await startContender().then(measuredAndStopped).catch(String)
+        if (typeof sample === "string") {
+          failures[name] = sample
+          process.stderr.write(`run ${run + 1}: ${name} failed: ${sample}\n`)
+          continue
+        }
         samples.set(name, [...(samples.get(name) ?? []), sample])
         const { perSecond, microsecondsPerRequest, p99Milliseconds } = sample
         process.stderr.write(
@@ -264,6 +298,11 @@ try {
 } finally {
   await stop(upstream)
   await rm(directory, { recursive: true, force: true })
+}
+
+/** Null where the other one was not measured. */
+function ratio(a: number, b: number): number | null {
+  return b > 0 ? round(a / b) : null
 }
 
 function rowOf(name: string) {
@@ -286,12 +325,14 @@ process.stdout.write(
     runs,
     unit: "requests/s",
     connections,
+    rules: rulesCount,
+    ...(Object.keys(failures).length > 0 && { failures }),
     realtime: isRealtime,
     ours,
     peers: peers.map((name) => ({ name, ...rowOf(name) })),
     floor: { name: "the upstream alone: what no proxy can exceed", ...floor },
-    ratioToFastifyHttpProxy: round(ours.median / fastify.median),
-    processorTimeToBareUndici: round(ours.microsecondsPerRequest.median / bare.microsecondsPerRequest.median),
+    ratioToFastifyHttpProxy: ratio(ours.median, fastify.median),
+    processorTimeToBareUndici: ratio(ours.microsecondsPerRequest.median, bare.microsecondsPerRequest.median),
     addedP99Milliseconds: round(ours.p99Milliseconds - floor.p99Milliseconds),
   })}\n`,
 )

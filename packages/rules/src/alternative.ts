@@ -7,7 +7,7 @@ export interface Alternative {
   readonly tests: ReadonlyArray<Condition & { readonly is: "test" | "any" }>
   /** There is more to the condition than these tests. */
   readonly isPart: boolean
-  /** Fields that `has()` asks for: where such a field is absent, this way is closed. */
+  /** Fields that `has()` or `in` asks for: where such a field is absent, this way is closed. */
   readonly guards: ReadonlySet<string>
 }
 
@@ -34,13 +34,24 @@ export function extend(alternative: Alternative, condition: Condition): Alternat
     else if (each.is === "any" && each.parts.length === 1 && each.parts[0] !== undefined) add(each.parts[0])
     else {
       if (!narrow(tests, each)) tests.push(each)
-      if (each.is === "test" && each.test.is === "present" && each.test.operand.is === "path") {
-        guards.add(pathKey(each.test.operand.path))
-      }
+      const guarded = each.is === "test" ? findGuarded(each.test) : undefined
+      if (guarded !== undefined) guards.add(pathKey(guarded))
     }
   }
   add(condition)
   return { entry: alternative.entry, tests, isPart, guards }
+}
+
+/** The field that is there where the test holds, of an object: by `has(a.b)`, or by `"b" in a`. */
+function findGuarded(test: Test): Path | undefined {
+  if (test.operand.is === "made") return undefined
+  const { path } = test.operand
+  if (test.is === "present") return path
+  if (test.is !== "some" || test.item.is !== "test" || test.item.test.is !== "equals") return undefined
+  const { keys, operand } = test.item.test
+  const [key] = keys
+  const isKey = keys.length === 1 && typeof key === "string" && operand.is === "path" && operand.path.length === 0
+  return isKey ? [...path, key] : undefined
 }
 
 /** Joins a range with another one of the same number: `n > 3 && n < 7` is one test. */

@@ -96,6 +96,10 @@ const atom = fc.oneof(
     .tuple(fc.constantFrom("data", "data.n", "data.s", "data.nest", "data.nest.a", "data.constructor"), fc.boolean())
     .map(([path, isThere]) => `${isThere ? "" : "!"}has(event.${path})`),
   fc
+    .tuple(fc.constantFrom("n", "m"), order, n)
+    .map((all) => `'${all[0]}' in event.data && event.data.${all.join(" ")}`),
+  fc.tuple(textCall, t).map(([call, value]) => `'b' in event.data.nest && event.data.nest['b'].${call}(${value})`),
+  fc
     .tuple(fc.constantFrom("n", "nest.a"), order, n)
     .map(([path, sign, value]) => `has(event.data.${path}) && event.data.${path} ${sign} ${value}`),
 )

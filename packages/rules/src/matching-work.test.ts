@@ -45,6 +45,7 @@ const shapes: ReadonlyArray<(at: number) => string> = [
   (at) => `size(input.tags) > ${at + 100}`,
   (at) => `input.tags.exists(t, t == "t${at}")`,
   (at) => `has(input.owner) && input.owner == "o${at}"`,
+  (at) => `"owner" in input && input.owner.startsWith("o${at}")`,
   (at) => `input.name == "x" && input.missing > ${at}`,
 ]
 
