@@ -197,6 +197,10 @@ export const stormRow = z
     evicted: z.int().describe("Groups that were forgotten because there were too many"),
     lastFiredAt: instant.optional(),
     lastDroppedAt: instant.optional(),
+    lastDroppedReason: z
+      .enum(["budget", "queue"])
+      .optional()
+      .describe("Over the rule's budget, or over what may be queued"),
     lastError: z.string().optional().describe("Why an event could not be grouped"),
     lastErrorAt: instant.optional(),
   })

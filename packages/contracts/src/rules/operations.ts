@@ -1,5 +1,6 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
+import { stormRow } from "../actions/operations.ts"
 import { instant, pageInput, pageOf, resourceName } from "../schemas.ts"
 import { ruleFields, rulesLimits } from "./rule-document.ts"
 
@@ -114,7 +115,9 @@ export const rulesGet = defineOperation({
   effect: "read",
   permission: "rules.read",
   input: z.strictObject({ name: resourceName, version: z.coerce.number().int().min(1).optional() }),
-  output: rule,
+  output: rule.extend({
+    activity: stormRow.omit({ rule: true }).optional().describe("Absent where nothing has set it going"),
+  }),
   errors: ["rules.rule-not-found"],
 })
 

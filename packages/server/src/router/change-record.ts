@@ -1,5 +1,6 @@
 import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import type { Sql, Tx } from "../storage/database.ts"
+import type { Started } from "./follow-stage.ts"
 import type { Caller, NewEvent } from "./handler.ts"
 
 /**
@@ -23,6 +24,8 @@ export interface ChangeRecord {
   /** Left out where the call has no key: then nobody can repeat it. */
   readonly idempotency?: IdempotencyKey | undefined
   readonly response: unknown
+  /** What the reply tells of the rules that follow. */
+  readonly started?: Started
 }
 
 export interface IdempotencyKey {
@@ -47,7 +50,8 @@ with events as (
 
 const statements = {
   withKey: `${eventsAndAudit}
-    insert into idempotency (id, account, operation, body_hash, status, response) values ($22, $1, $17, $23, 200, $24)`,
+    insert into idempotency (id, account, operation, body_hash, status, response, started)
+    values ($22, $1, $17, $23, 200, $24, $25)`,
   withoutKey: `${eventsAndAudit} select`,
 } as const
 
@@ -85,7 +89,10 @@ export async function commitChangeRecord(tx: Tx, record: ChangeRecord): Promise<
   }
   await tx.queryAndCommit(
     statements.withKey,
-    [...values, key.id, key.bodyHash, JSON.stringify(record.response ?? null)],
+    [
+      ...[...values, key.id, key.bodyHash, JSON.stringify(record.response ?? null)],
+      record.started ? JSON.stringify(record.started) : null,
+    ],
     { name: "router-record-change-once" },
   )
 }
@@ -137,25 +144,30 @@ export async function writeRefusalRecord(
 type IdempotencyState =
   | { readonly kind: "new" }
   | { readonly kind: "in-flight" }
-  | { readonly kind: "known"; readonly bodyHash: string; readonly response: unknown }
+  | ({ readonly kind: "known"; readonly bodyHash: string } & Repeated)
 
 /**
  * Claims an idempotency key for this transaction. The advisory lock only makes a concurrent repeat fail fast; the
  * record's primary key is what makes the change happen once (see `isRepeatedKey`).
  */
 async function claimIdempotencyKey(tx: Tx, id: string): Promise<IdempotencyState> {
-  const [row] = await tx.query<{ locked: boolean; body_hash: string | null; response: unknown }>(
-    `select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as locked, i.body_hash, i.response
+  const [row] = await tx.query<{ locked: boolean; body_hash: string | null } & Repeated>(
+    `select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as locked, i.body_hash, i.response, i.started
      from (values (1)) as one left join idempotency i on i.id = $1`,
     [id],
     { name: "router-claim-key" },
   )
-  if (row?.body_hash) return { kind: "known", bodyHash: row.body_hash, response: row.response }
+  if (row?.body_hash) return { kind: "known", bodyHash: row.body_hash, response: row.response, started: row.started }
   return row?.locked ? { kind: "new" } : { kind: "in-flight" }
 }
 
+interface Repeated {
+  readonly response: unknown
+  readonly started: Started | null
+}
+
 /** The reply of the call that this one repeats. @throws request.idempotency-in-flight, request.idempotency-key-reused */
-export async function findRepeated(tx: Tx, key: IdempotencyKey): Promise<{ readonly response: unknown } | undefined> {
+export async function findRepeated(tx: Tx, key: IdempotencyKey): Promise<Repeated | undefined> {
   const state = await claimIdempotencyKey(tx, key.id)
   if (state.kind === "new") return undefined
   if (state.kind === "in-flight")

@@ -103,7 +103,7 @@ async function changeOnce(options: ChangeOptions, open: OpenChange): Promise<Cha
   const { handler, tx, idempotency, hints } = open
   assert(handler.effect === "change", "only changes run in a transaction")
   const known = idempotency && (await findRepeated(tx, idempotency))
-  if (known) return { value: known.response, repeated: true }
+  if (known) return { value: known.response, repeated: true, ...(known.started && { started: known.started }) }
   const events: NewEvent[] = []
   const { sql: _, ...callContext } = open.context
   const context: ChangeContext = {
@@ -122,7 +122,7 @@ async function changeOnce(options: ChangeOptions, open: OpenChange): Promise<Cha
     operation: handler.operation.name,
     inputDigest: asked === undefined ? open.bodyHash : digestOf(options, handler.operation, open.input),
     events: events.map((event) => ({ ...event, id: newId("event", options.clock, options.random) })),
-    ...(followed && { followed: followed.event }),
+    ...(followed && { followed: followed.event, started: followed.started }),
     idempotency,
     response,
   })

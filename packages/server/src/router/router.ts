@@ -75,7 +75,7 @@ export type RouterReply =
 interface Notes {
   /** Those that rewrote it, or that it is held for. */
   readonly ruledBy?: readonly Firing[]
-  /** Those that follow it: not in a reply that is given again. */
+  /** Those that follow it. */
   readonly started?: Started
   readonly partial?: readonly PartialFailure[]
 }

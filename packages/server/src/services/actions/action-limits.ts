@@ -18,6 +18,8 @@ export const performingLimits = {
   eventsPerJobMax: 250,
   /** Groups whose time has come that one look takes in. */
   dueGroupsMax: 100,
+  /** An event tells of dropped firings of a rule no oftener, however short its budget's time is. */
+  droppedToldMilliseconds: 60_000,
   /** Longer than any job is tried again. */
   inboxMilliseconds: 3 * 86_400_000,
   stopMilliseconds: 10_000,

@@ -47,7 +47,7 @@ async function fireGroups(
       if (plan) decided.wake(plan, group)
       else decided.forget(group)
     }
-    await commitDecisions(context, tx, { account, rule, groupsCount: counts.groupsCount, decided })
+    await commitDecisions(context, tx, { account, rule, counts, decided })
     return decided.firings.length
   })
   if (fired === 0) return

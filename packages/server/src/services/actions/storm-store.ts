@@ -13,6 +13,10 @@ export const ruleIdOf = (account: string, rule: string): string => `${account}/$
 export interface RuleCounts {
   readonly budget: BudgetState
   readonly groupsCount: number
+  readonly dropped: number
+  /** Of those dropped, as many as events have told of; and when the last one did. */
+  readonly droppedTold: number
+  readonly droppedToldAt: number | null
 }
 
 /** Locks a rule's counts until the transaction ends: one server at a time decides about the rule's events. */
@@ -20,7 +24,8 @@ export async function lockRule(tx: Tx, account: string, of: { rule: string; now:
   const [row] = await tx.query<RuleCounts>(
     `insert into action_rules (id, account, rule, touched_at) values ($1, $2, $3, to_timestamp($4::float8 / 1000))
      on conflict (id) do update set touched_at = excluded.touched_at
-     returning budget, groups_count as "groupsCount"`,
+     returning budget, groups_count as "groupsCount", dropped, dropped_told as "droppedTold",
+       dropped_told_at as "droppedToldAt"`,
     [ruleIdOf(account, of.rule), account, of.rule, of.now],
     { name: "actions-lock-rule" },
   )
@@ -34,6 +39,9 @@ export interface RuleChange {
   readonly fired: number
   readonly suppressed: number
   readonly dropped: number
+  readonly droppedReason: string | null
+  /** Whether an event tells of all that was dropped until now. */
+  readonly isDropTold: boolean
   readonly groups: number
   readonly evicted: number
   readonly error: string | null
@@ -41,16 +49,22 @@ export interface RuleChange {
 }
 
 export async function changeRule(tx: Tx, id: string, change: RuleChange): Promise<void> {
-  const { budget, fired, suppressed, dropped, groups, evicted, error, now } = change
+  const { budget, fired, suppressed, dropped, droppedReason, isDropTold, groups, evicted, error, now } = change
   await tx.query(
     `update action_rules set budget = $2, fired = fired + $3, suppressed = suppressed + $4, dropped = dropped + $5,
        groups_count = groups_count + $6, evicted = evicted + $7,
        last_fired_at = case when $3 > 0 then to_timestamp($9::float8 / 1000) else last_fired_at end,
        last_dropped_at = case when $5 > 0 then to_timestamp($9::float8 / 1000) else last_dropped_at end,
        last_error = coalesce($8, last_error),
-       last_error_at = case when $8::text is null then last_error_at else to_timestamp($9::float8 / 1000) end
+       last_error_at = case when $8::text is null then last_error_at else to_timestamp($9::float8 / 1000) end,
+       last_dropped_reason = coalesce($10, last_dropped_reason),
+       dropped_told = case when $11 then dropped + $5 else dropped_told end,
+       dropped_told_at = case when $11 then to_timestamp($9::float8 / 1000) else dropped_told_at end
      where id = $1`,
-    [id, JSON.stringify(budget), fired, suppressed, dropped, groups, evicted, error, now],
+    [
+      ...[id, JSON.stringify(budget), fired, suppressed, dropped, groups, evicted, error, now],
+      ...[droppedReason, isDropTold],
+    ],
     { name: "actions-change-rule" },
   )
 }
@@ -167,6 +181,7 @@ export interface StormRow {
   readonly evicted: number
   readonly lastFiredAt: number | null
   readonly lastDroppedAt: number | null
+  readonly lastDroppedReason: "budget" | "queue" | null
   readonly lastError: string | null
   readonly lastErrorAt: number | null
 }
@@ -178,7 +193,8 @@ export function listStorms(
 ): Promise<StormRow[]> {
   return sql.query<StormRow>(
     `select rule, fired, suppressed, dropped, groups_count as "groupsCount", evicted, last_fired_at as "lastFiredAt",
-       last_dropped_at as "lastDroppedAt", last_error as "lastError", last_error_at as "lastErrorAt"
+       last_dropped_at as "lastDroppedAt", last_dropped_reason as "lastDroppedReason",
+       last_error as "lastError", last_error_at as "lastErrorAt"
      from action_rules where account = $1 and ($2::text is null or rule = $2) and ($3::text is null or rule > $3)
      order by rule limit $4`,
     [account, of.rule ?? null, of.after ?? null, of.limit],

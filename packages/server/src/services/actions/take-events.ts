@@ -11,8 +11,9 @@ import { actionLimits } from "@signalbox/contracts/actions/operations"
 import { operationDoneType, type Firing } from "../../router/rule-ports.ts"
 import type { Tx } from "../../storage/database.ts"
 import type { Consumer } from "../../storage/dispatcher.ts"
-import type { DeliveredEvent } from "../../storage/outbox.ts"
+import { appendEvents, type DeliveredEvent } from "../../storage/outbox.ts"
 import { performingLimits } from "./action-limits.ts"
+import { droppedEvent, type Dropped } from "./dropped-firings.ts"
 import type { ActionsContext } from "./options.ts"
 import { findRoom, queueFirings, type PlannedFiring } from "./queue-runs.ts"
 import { planRule, type RulePlan } from "./rule-plan.ts"
@@ -25,6 +26,7 @@ import {
   writeGroups,
   type GroupChange,
   type GroupRow,
+  type RuleCounts,
 } from "./storm-store.ts"
 import type { TakenEvent } from "./taken-event.ts"
 
@@ -110,7 +112,7 @@ async function takeHits(
     })
     decided.groups = new Map(await readGroups(tx, ruleId, [...new Set(ready.map(({ key }) => key))]))
     for (const hit of ready) decided.take(hit)
-    await commitDecisions(context, tx, { account, rule, groupsCount: counts.groupsCount, decided })
+    await commitDecisions(context, tx, { account, rule, counts, decided })
   })
 }
 
@@ -125,6 +127,7 @@ export class Decisions {
   readonly firings: PlannedFiring[] = []
   suppressed = 0
   dropped = 0
+  firstDropped: PlannedFiring | undefined
   error: string | null = null
 
   constructor({ now, budget }: { readonly now: number; readonly budget: BudgetState }) {
@@ -189,8 +192,9 @@ export class Decisions {
   fire(firing: PlannedFiring): void {
     const { state, isAllowed } = spendFiring(firing.plan.budget, this.budget, this.#now)
     this.budget = state
-    if (isAllowed) this.firings.push(firing)
-    else this.dropped += 1
+    if (isAllowed) return void this.firings.push(firing)
+    this.dropped += 1
+    this.firstDropped ??= firing
   }
 }
 
@@ -210,24 +214,37 @@ export async function commitDecisions(
   of: {
     readonly account: string
     readonly rule: string
-    readonly groupsCount: number
+    readonly counts: RuleCounts
     readonly decided: Decisions
   },
 ): Promise<void> {
-  const { account, rule, groupsCount, decided } = of
+  const { account, rule, counts, decided } = of
   const { now } = decided
   const ruleId = ruleIdOf(account, rule)
   const { added, evicted } =
     decided.changed.size === 0
       ? { added: 0, evicted: 0 }
-      : await writeGroups(tx, { ruleId, account, now, groupsCount }, [...decided.changed.values()])
+      : await writeGroups(tx, { ruleId, account, now, groupsCount: counts.groupsCount }, [...decided.changed.values()])
   const queued = decided.firings.length === 0 ? [] : await fitting(tx, account, { rule, firings: decided.firings })
   if (queued.length > 0) await queueFirings(context, tx, { account, firings: queued })
+  const dropped = findDropped(decided, queued)
+  const told = dropped && droppedEvent(context, { account, counts, dropped })
+  if (told) await appendEvents(tx, [told])
   await changeRule(tx, ruleId, {
     ...{ budget: decided.budget, fired: queued.length, suppressed: decided.suppressed },
-    dropped: decided.dropped + decided.firings.length - queued.length,
+    ...{ dropped: dropped?.count ?? 0, droppedReason: dropped?.reason ?? null, isDropTold: told !== undefined },
     ...{ groups: added, evicted, error: decided.error, now },
   })
+}
+
+function findDropped(
+  { dropped, firstDropped, firings }: Decisions,
+  queued: readonly PlannedFiring[],
+): Dropped | undefined {
+  const count = dropped + firings.length - queued.length
+  const unqueued = firings.find((firing) => !queued.includes(firing))
+  const first = unqueued ?? firstDropped
+  return first && { count, first, reason: unqueued ? "queue" : "budget" }
 }
 
 /** The first ones, as many as may be queued. */

@@ -33,6 +33,7 @@ export function toStorm(row: StormRow): OutputOf<typeof actionsStorms>["items"][
     ...{ rule, fired, suppressed, dropped, groups, evicted },
     ...(row.lastFiredAt === null ? {} : { lastFiredAt: toInstant(row.lastFiredAt) }),
     ...(row.lastDroppedAt === null ? {} : { lastDroppedAt: toInstant(row.lastDroppedAt) }),
+    ...(row.lastDroppedReason === null ? {} : { lastDroppedReason: row.lastDroppedReason }),
     ...(row.lastError === null ? {} : { lastError: row.lastError }),
     ...(row.lastErrorAt === null ? {} : { lastErrorAt: toInstant(row.lastErrorAt) }),
   }

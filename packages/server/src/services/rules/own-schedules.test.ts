@@ -155,7 +155,7 @@ describe("R5: a rule's schedule that can't be", () => {
       "/v1/rules/wrong",
       scheduled("wrong", ...schedules),
     )
-    return { code: body.code, issues: JSON.stringify(body.issues) }
+    return { code: body.code, issues: JSON.stringify(body["issues"]) }
   }
   const utc = { zone: "UTC" }
 

@@ -1,6 +1,7 @@
 /** How rules are stored, shown and removed. */
+import { actionsStorms } from "@signalbox/contracts/actions/operations"
 import { templatesGet } from "@signalbox/contracts/approvals/templates"
-import type { InputOf } from "@signalbox/contracts/operation"
+import type { InputOf, OutputOf } from "@signalbox/contracts/operation"
 import { rulesGet, rulesList, rulesPut, rulesRemove } from "@signalbox/contracts/rules/operations"
 import { rulesLimits, type RuleDefinition } from "@signalbox/contracts/rules/rule-document"
 import { AppError, hasCode, type Issue } from "@signalbox/kernel/app-error"
@@ -41,9 +42,11 @@ export function ruleHandlers(context: RulesContext): Handler[] {
       },
       { prepare: (input, ctx) => prepare(context, input, ctx) },
     ),
-    onRead(rulesGet, async ({ name, version }, { sql, account }) => {
+    onRead(rulesGet, async ({ name, version }, ctx) => {
+      const { sql, account } = ctx
       const row = await getRule(sql, account, name)
-      if (version === undefined || version === row.version) return show(row)
+      if (version === undefined || version === row.version)
+        return { ...show(row), ...(await findActivity(context, row, ctx)) }
       const found = await findRuleVersion(sql, account, { name, version })
       if (!found) throw ruleNotFound(name, version)
       const { publishedAt: changedAt, ...rest } = found
@@ -72,6 +75,25 @@ export function ruleHandlers(context: RulesContext): Handler[] {
       return { name }
     }),
   ]
+}
+
+/** What storm control did with its events. A rule is shown without where that can't be told now. */
+async function findActivity(
+  { caller, logger }: RulesContext,
+  { name: rule }: RuleRow,
+  { account, cause, requestId, depth }: ReadContext,
+): Promise<Pick<OutputOf<typeof rulesGet>, "activity">> {
+  const as = { account, service: "rules", roles: ["viewer"], cause, causedBy: requestId, depth } as const
+  try {
+    const { items } = await caller.call(actionsStorms, { rule, limit: 1 }, as)
+    const [storm] = items
+    if (!storm) return {}
+    const { rule: _, ...activity } = storm
+    return { activity }
+  } catch (error) {
+    logger.warn({ rule, reason: String(error) }, "what storm control did with a rule can't be told now")
+    return {}
+  }
 }
 
 /** Until the transaction ends nobody else changes the account's rules: their number is bounded. */
