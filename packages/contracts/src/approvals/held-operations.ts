@@ -7,9 +7,10 @@ import { askingRule, digest, requestId, title } from "./request-shapes.ts"
 
 /**
  * `waiting` for its approval; `approved`, and waits for its time or its window; `done`; `failed`: approved, and refused
- * when it ran; `discarded`: not approved. The last three are terminal.
+ * when it ran; `outcome-unknown`: sent to a service outside, and nobody knows what came of it; `discarded`: not approved. The
+ * last four are terminal.
  */
-export const heldStates = ["waiting", "approved", "done", "failed", "discarded"] as const
+export const heldStates = ["waiting", "approved", "done", "failed", "outcome-unknown", "discarded"] as const
 
 const heldOperationFields = {
   request: z.string().describe("The approval request that it waits for"),
@@ -22,7 +23,12 @@ const heldOperationFields = {
   notBefore: instant.optional().describe("It runs no earlier"),
   window: resourceName.optional().describe("It runs while this maintenance window is open"),
   ranAt: instant.optional(),
-  result: z.unknown().optional().describe("What the operation replied; members that are shown once are left out"),
+  result: z
+    .unknown()
+    .optional()
+    .describe(
+      "What the operation replied, and what a service outside refused it with; members that are shown once are left out",
+    ),
   error: z.object({ code: z.string(), message: z.string() }).optional(),
 }
 

@@ -28,6 +28,7 @@ export function lateCaller(late: {
     call: (operation, input, as) => router().call(operation, input, as),
     callStanding: (call) => router().callStanding(call),
     findStandingChange: (sql, call) => router().findStandingChange(sql, call),
+    findStandingSend: (sql, call) => router().findStandingSend(sql, call),
     findStandingReply: (sql, call) => router().findStandingReply(sql, call),
     planCall: (call) => router().planCall(call),
   }

@@ -3,11 +3,8 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
 import websocket from "@fastify/websocket"
 import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
-import { heldOperationsWait } from "@signalbox/contracts/approvals/held-operations"
-import type { AnyOperation, Held, OutputOf } from "@signalbox/contracts/operation"
+import type { AnyOperation, Held } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
-import { assert } from "@signalbox/kernel/assert"
-import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify"
 import type { WebSocket } from "ws"
 import type { OpenedSocket } from "../router/handler.ts"
@@ -19,7 +16,8 @@ import { addAnswerPages } from "./answer-pages.ts"
 import { bearerOf } from "./bearer.ts"
 import { addHookEntry } from "./hook-entry.ts"
 import { writeEventStream } from "./event-stream.ts"
-import { readHoldWishes, readWait } from "./hold-headers.ts"
+import { heldError, waitForHeld } from "./held-answer.ts"
+import { readHoldWishes } from "./hold-headers.ts"
 import { addForwardedCalls } from "./forwarded-calls.ts"
 import { closedSignal, createExternalFront, createListener, unknownPath, type ListenerOptions } from "./listener.ts"
 import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
@@ -205,19 +203,13 @@ async function sendHeld(
   request: FastifyRequest,
   { reply, held }: { reply: FastifyReply; held: Held },
 ): Promise<FastifyReply> {
-  const seconds = readWait(request.headers)
-  const id = held.requestUrl.slice(held.requestUrl.lastIndexOf("/") + 1)
-  if (seconds > 0) {
-    const waited = await callRouter(options, request, {
-      ...{ reply, operation: heldOperationsWait.name },
-      input: { request: id, seconds },
-    })
-    assert(waited.effect === "read", "waiting changes nothing")
-    const { state, result, error, request: requestId } = waited.value as OutputOf<typeof heldOperationsWait>
-    void reply.header("preference-applied", `wait=${seconds}`)
-    if (state === "done") return reply.header("signalbox-approval", requestId).send(result)
-    if (error) throw new AppError(error.code as ErrorCode, error.message, { details: { request: requestId } })
-  }
+  const { ended, waited } = await waitForHeld(request.headers, held, (operation, input) =>
+    callRouter(options, request, { reply, operation, input }),
+  )
+  if (waited !== undefined) void reply.header("preference-applied", `wait=${waited}`)
+  if (ended?.state === "done") return reply.header("signalbox-approval", ended.request).send(ended.result)
+  const error = ended && heldError(ended)
+  if (error) throw error
   return reply.code(202).header("location", held.requestUrl).send(held)
 }
 

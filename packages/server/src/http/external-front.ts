@@ -6,14 +6,18 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
 import { problemMediaType } from "@signalbox/contracts/problem"
 import { AppError } from "@signalbox/kernel/app-error"
+import { assert } from "@signalbox/kernel/assert"
 import type { Clock } from "@signalbox/kernel/clock"
 import { newId } from "@signalbox/kernel/id"
 import type { Random } from "@signalbox/kernel/random"
 import type { FastifyBaseLogger } from "fastify"
-import type { ExternalCall, Passage } from "../router/external-stage.ts"
+import type { ExternalReply } from "../router/external-ports.ts"
+import type { Admission, ExternalCall, Passage } from "../router/external-stage.ts"
 import { toAppError, type Router } from "../router/router.ts"
 import { bearerOf } from "./bearer.ts"
 import { CallRate } from "./call-rate.ts"
+import { heldError, waitForHeld } from "./held-answer.ts"
+import { writeReply } from "./kept-reply.ts"
 import { readHoldWishes } from "./hold-headers.ts"
 import { openBody, readWhole } from "./pass-body.ts"
 import { requestHeadersOf } from "./pass-headers.ts"
@@ -85,9 +89,11 @@ export class ExternalFront {
     if (request.headers.upgrade?.toLowerCase() !== "websocket")
       throw new AppError("request.invalid-input", "connections are upgraded to websocket and to nothing else")
     const { service, path, query } = splitUrl(request.url ?? "")
-    const passage = await this.#admit(request, {
-      ...{ service, path, query, method: "GET", requestId: call.requestId },
-    })
+    const { requestId } = call
+    const asked = { service, path, query, method: "GET", requestId, canWait: false }
+    const admission = await this.#admit(request, asked)
+    assert(admission.kind === "passage", "a connection that can't wait is not held")
+    const { passage } = admission
     passUpgrade({
       ...call,
       ...{ passage, request, path: path + query },
@@ -116,7 +122,12 @@ export class ExternalFront {
   ): Promise<void> {
     const { service, path, query } = splitUrl(request.url ?? "")
     const method = request.method ?? "GET"
-    const passage = await this.#admit(request, { service, path, query, method, requestId })
+    const admission = await this.#admit(request, { service, path, query, method, requestId, canWait: true })
+    if (admission.kind === "held") {
+      await this.#answerHeld(request, response, { ...admission, requestId })
+      return
+    }
+    const { passage } = admission
     const headers = this.#headersFor(request, passage)
     passThrough({
       ...{ passage, method, response, fail },
@@ -130,14 +141,14 @@ export class ExternalFront {
 
   async #admit(
     request: IncomingMessage,
-    call: Pick<ExternalCall, "service" | "path" | "query" | "method" | "requestId">,
-  ): Promise<Passage> {
+    call: Pick<ExternalCall, "service" | "path" | "query" | "method" | "requestId" | "canWait">,
+  ): Promise<Admission> {
     const { callsPerSecondMax, callsPerAddressMax, router } = this.#options
     const address = request.socket.remoteAddress
     if (!this.#perAddress.take(address ?? ""))
       throw rateLimited(`more than ${callsPerAddressMax} calls in a second from one address`)
     const { headers } = request
-    const passage = await router.admit({
+    const admission = await router.admit({
       ...call,
       token: bearerOf(headers),
       sourceAddress: address,
@@ -146,10 +157,37 @@ export class ExternalFront {
       signal: neverAborted,
       readBody: (bytesMax) => readWhole(request, bytesMax),
     })
-    const { account, principal, credential } = passage.caller
+    const { account, principal, credential } = admission.kind === "held" ? admission.caller : admission.passage.caller
     if (!this.#perCaller.take(credential ?? `${account} ${principal}`))
       throw rateLimited(`more than ${callsPerSecondMax} calls in a second`)
-    return passage
+    return admission
+  }
+
+  /** What the service replied, where the caller waits and its call has run by then. */
+  async #answerHeld(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { held, ruledBy, requestId }: Pick<HeldAdmission, "held" | "ruledBy"> & { readonly requestId: string },
+  ): Promise<void> {
+    const gone = new AbortController()
+    response.once("close", () => gone.abort())
+    const token = bearerOf(request.headers)
+    const { ended, waited } = await waitForHeld(request.headers, held, (operation, input) =>
+      this.#options.router.carryOut({ operation, input, requestId, signal: gone.signal, ...(token && { token }) }),
+    )
+    response.setHeader("x-request-id", requestId)
+    if (waited !== undefined) response.setHeader("preference-applied", `wait=${waited}`)
+    if (ruledBy.length > 0)
+      response.setHeader("signalbox-rules", ruledBy.map(({ rule, version }) => `${rule}@${version}`).join(", "))
+    if (ended?.result !== undefined) {
+      response.setHeader("signalbox-approval", ended.request)
+      writeReply(response, ended.result as ExternalReply)
+      return
+    }
+    const error = ended && heldError(ended)
+    if (error) throw error
+    response.writeHead(202, { "content-type": "application/json", location: held.requestUrl })
+    response.end(JSON.stringify(held))
   }
 
   #fail(
@@ -174,6 +212,8 @@ export class ExternalFront {
     response.end(text)
   }
 }
+
+type HeldAdmission = Extract<Admission, { kind: "held" }>
 
 /** What is asked before a call is passed on takes no longer for a caller that is gone. */
 const neverAborted = new AbortController().signal

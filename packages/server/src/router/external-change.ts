@@ -5,12 +5,13 @@ import { assert } from "@signalbox/kernel/assert"
 import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import { setTimeout as delay } from "node:timers/promises"
-import type { Database, Tx } from "../storage/database.ts"
+import type { Database, Sql, Tx } from "../storage/database.ts"
 import { digestOf } from "./call-digest.ts"
 import { commitChangeRecord, findRepeated, findReply, writeRefusalRecord } from "./change-record.ts"
 import { assertNoTransaction, idempotencyIdOf, type ChangeOnce, type ChangeOutcome } from "./change-stage.ts"
 import {
   endExternalCall,
+  findExternalCall,
   lockExternalCall,
   markOutcomeUnknown,
   putExternalCall,
@@ -97,6 +98,15 @@ export async function changeOutside(
   if (known) return { value: known.response, repeated: true }
   const reply = await send(options, sending, request)
   return settle(options, sending, reply)
+}
+
+/** What `StandingRecord.findStandingSend` says. */
+export async function findSend(
+  sql: Sql,
+  call: Parameters<typeof idempotencyIdOf>[0],
+): Promise<"under-way" | "unknown" | undefined> {
+  const found = await findExternalCall(sql, idempotencyIdOf(call))
+  return found && (found.isUnderWay ? "under-way" : "unknown")
 }
 
 interface Sending {

@@ -75,6 +75,8 @@ export interface ExternalOperation {
   readonly effect: "read" | "change"
   readonly summary: string
   readonly roles: readonly RoleName[] | undefined
+  /** Headers that the document declares, in small letters: kept of a call that is held. */
+  readonly headerNames: readonly string[]
   readonly retrySafe: boolean
   readonly bodyBytesMax: number | undefined
   /** Where a request doesn't fit the document; undefined where that is not asked for. */

@@ -77,15 +77,18 @@ const headerValue = /^[\t\x20-\x7e\x80-\xff]{0,8192}$/
 /** What belongs to the caller alone, or is made of the call itself. */
 const notGiven: ReadonlySet<string> = new Set(["content-length", "cookie", "idempotency-key"])
 
+/** Whether a call by name may have a header of its own by that name, in small letters. */
+export function canBeGiven(name: string): boolean {
+  return !(hopByHop.has(name) || saidHere.has(name) || notGiven.has(name) || name.startsWith(ownPrefix))
+}
+
 function headerIssues({ headers }: ExternalInput): Issue[] {
   return Object.entries(headers).flatMap(([given, value]) => {
     const name = given.toLowerCase()
     const at = `headers.${given.slice(0, 64)}`
     if (!headerName.test(given)) return [{ path: at, message: "is no name of a header" }]
     if (!headerValue.test(value)) return [{ path: at, message: "has characters that a header can't carry" }]
-    if (hopByHop.has(name) || saidHere.has(name) || notGiven.has(name) || name.startsWith(ownPrefix))
-      return [{ path: at, message: "is said by Signalbox" }]
-    return []
+    return canBeGiven(name) ? [] : [{ path: at, message: "is said by Signalbox" }]
   })
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto"
 import type { IncomingHttpHeaders } from "node:http"
 import { gatewayLimits } from "@signalbox/contracts/gateway/operations"
+import type { Held } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
@@ -18,11 +19,12 @@ import { followAnswer, type Started } from "./follow-stage.ts"
 import { findRoleRefusal } from "./external-handler.ts"
 import { refuseAmbiguous } from "./external-request.ts"
 import { findRefusal } from "./find-refusal.ts"
-import type { GateFinder, HoldWishes } from "./gate-ports.ts"
+import { holdPassed } from "./external-hold.ts"
+import type { GateDemands, GateFinder, HoldWishes } from "./gate-ports.ts"
 import type { Caller, ReadContext } from "./handler.ts"
 import type { UseRecorder } from "./ports.ts"
 import type { Routed } from "./routed.ts"
-import type { RuleMatcher } from "./rule-ports.ts"
+import type { Firing, RuleMatcher } from "./rule-ports.ts"
 import { applyRules } from "./rule-stage.ts"
 
 /**
@@ -42,6 +44,8 @@ export interface ExternalCall {
   readonly headers: IncomingHttpHeaders
   readonly requestId: string
   readonly wishes: HoldWishes | undefined
+  /** False where the connection itself is what is asked for. */
+  readonly canWait: boolean
   readonly signal: AbortSignal
   /** Reads the body whole, up to so many bytes: only where something looks into it. @throws request.body-too-large */
   readonly readBody: (bytesMax: number) => Promise<Buffer>
@@ -60,6 +64,11 @@ export interface Passage {
   readonly follow?: (status: number) => Promise<Started | undefined>
 }
 
+export type Admission =
+  | { readonly kind: "passage"; readonly passage: Passage }
+  /** It waits for an approval, or for its time. */
+  | { readonly kind: "held"; readonly held: Held; readonly caller: Caller; readonly ruledBy: readonly Firing[] }
+
 export interface ExternalOptions {
   readonly database: Database
   readonly clock: Clock
@@ -74,7 +83,7 @@ export interface ExternalOptions {
 type Authenticate = (token: string | undefined, sourceAddress: string | undefined) => Promise<Caller>
 
 /**
- * Lets a call to a service outside pass, or refuses it.
+ * Lets a call to a service outside pass, holds it, or refuses it.
  *
  * @throws identity.missing-credentials, identity.invalid-credentials, identity.permission-denied, identity.narrowed,
  * gateway.service-not-found, gateway.invalid-path, gateway.role-required, routing.unknown-path, request.invalid-input,
@@ -84,17 +93,76 @@ export async function admitExternal(
   options: ExternalOptions,
   authenticate: Authenticate,
   call: ExternalCall,
-): Promise<Passage> {
+): Promise<Admission> {
   const caller = await authenticate(call.token, call.sourceAddress)
   const service = options.external?.find(caller.account, call.service)
   if (!service) throw serviceNotFound(call.service)
   const { operation, values } = findExternal(service, call)
   const sought = { caller, operation, call }
   await authorize(options, sought)
-  if (operation.effect === "change") refuseHeld(options, sought)
   const ruled = await lookInto(options, sought, values)
-  options.uses.record({ operation: operation.name, caller, requestId: call.requestId, now: options.clock.now() })
-  return { service, operation, caller, requestId: call.requestId, cause: call.requestId, ...ruled }
+  const gated = operation.effect === "change" ? await passGates(options, { sought, service, values, ruled }) : ruled
+  if ("held" in gated) return { kind: "held", held: gated.held, caller, ruledBy: ruled.demands?.by ?? [] }
+  const { body, follow } = gated
+  const { requestId } = call
+  options.uses.record({ operation: operation.name, caller, requestId, now: options.clock.now() })
+  const passage = {
+    service,
+    operation,
+    caller,
+    requestId,
+    cause: requestId,
+    ...(body && { body }),
+    ...(follow && { follow }),
+  }
+  return { kind: "passage", passage }
+}
+
+interface Looked {
+  readonly body?: Buffer
+  readonly follow?: NonNullable<Passage["follow"]>
+  /** What rules want of the call before it passes. */
+  readonly demands?: GateDemands
+}
+
+/** What holds a change: the look-ups are in memory, and only what is held costs more. */
+async function passGates(
+  options: ExternalOptions,
+  {
+    sought,
+    service,
+    values,
+    ruled,
+  }: { sought: Sought; service: ExternalService; values: readonly string[]; ruled: Looked },
+): Promise<Looked | { readonly held: Held }> {
+  const { caller, operation, call } = sought
+  const { name } = operation
+  const { demands, body } = ruled
+  const { query, headers, wishes = {}, canWait, readBody } = call
+  const context = contextOf(options, sought)
+  const attributes = { operation: name, action: name, type: "operation" }
+  const asked = { operation: name, caller, attributes, wishes, now: context.now, ...(demands && { demands }) }
+  const verdict = options.gates.find(asked)
+  if (verdict.kind === "deny") throw new AppError(verdict.code, verdict.reason, { details: verdict.details ?? {} })
+  if (verdict.kind === "pass") {
+    if (verdict.skipped) await options.gates.recordSkip({ ...asked, context, calendars: verdict.skipped })
+    return ruled
+  }
+  const outside = { service, operation }
+  const kept = await holdPassed(options, {
+    outside,
+    values,
+    context,
+    query,
+    headers,
+    wishes,
+    demands,
+    body,
+    readBody,
+    canWait,
+  })
+  if ("held" in kept) return kept
+  return kept.body ? { ...ruled, body: kept.body } : ruled
 }
 
 function serviceNotFound(name: string): AppError {
@@ -119,7 +187,7 @@ async function lookInto(
   options: ExternalOptions,
   { caller, operation, call }: Sought,
   values: readonly string[],
-): Promise<Pick<Passage, "body" | "follow">> {
+): Promise<Looked> {
   const { account } = caller
   const isAsked = (phase: "before" | "after"): boolean => options.rules.isAsked(account, operation.name, phase)
   const [isGated, isFollowed] = [isAsked("before"), isAsked("after")]
@@ -129,14 +197,12 @@ async function lookInto(
   const input = inputOf({ operation, values, call, body })
   refuseUnfit(operation, input, call)
   const routed = routedOf(options, { caller, operation, call }, input)
-  if (isGated) {
-    const { routed: ruled, demands } = await applyRules(options, routed)
-    if (ruled !== routed)
-      throw new AppError("rules.rewrite-refused", `${operation.name} is passed through, and can't be rewritten`)
-    if (demands) throw notHeld(operation)
-  }
+  const { routed: ruled, demands } = isGated ? await applyRules(options, routed) : { routed }
+  if (ruled !== routed)
+    throw new AppError("rules.rewrite-refused", `${operation.name} is passed through, and can't be rewritten`)
   return {
     ...(body && { body }),
+    ...(demands && { demands }),
     ...(isFollowed && { follow: (status: number) => followAnswer(options, routed, { status }) }),
   }
 }
@@ -150,17 +216,22 @@ function refuseUnfit({ name, findIssues }: ExternalOperation, input: ExternalInp
 const bodyBytesMax = (operation: ExternalOperation): number =>
   Math.min(operation.bodyBytesMax ?? Infinity, gatewayLimits.bodyBytesMax)
 
-function routedOf(options: ExternalOptions, { caller, operation, call }: Sought, input: unknown): Routed {
+function contextOf(options: ExternalOptions, { caller, call }: Pick<Sought, "caller" | "call">): ReadContext {
   const { requestId, sourceAddress, signal } = call
-  const context: ReadContext = {
+  return {
     ...{ caller, account: caller.account, requestId, cause: requestId, depth: 0, signal },
     ...{ now: options.clock.now(), sql: options.database },
     ...(sourceAddress === undefined ? {} : { sourceAddress }),
   }
+}
+
+function routedOf(options: ExternalOptions, sought: Sought, input: unknown): Routed {
+  const { operation } = sought
   const run = (): never => {
     throw new Error(`${operation.name} is carried out elsewhere`)
   }
-  return { handler: { operation: operation.declaration, effect: operation.effect, run }, context, input }
+  const handler = { operation: operation.declaration, effect: operation.effect, run }
+  return { handler, context: contextOf(options, sought), input }
 }
 
 interface Sought {
@@ -186,24 +257,4 @@ async function authorize(options: ExternalOptions, sought: Sought): Promise<void
     })
   }
   throw refusal
-}
-
-function refuseHeld(options: ExternalOptions, { caller, operation, call }: Sought): void {
-  const { name } = operation
-  const attributes = { operation: name, action: name, type: "operation" }
-  const verdict = options.gates.find({
-    ...{ operation: name, caller, attributes },
-    now: options.clock.now(),
-    wishes: call.wishes ?? {},
-  })
-  if (verdict.kind === "pass") return
-  if (verdict.kind === "deny") throw new AppError(verdict.code, verdict.reason, { details: verdict.details ?? {} })
-  throw notHeld(operation)
-}
-
-function notHeld({ name }: ExternalOperation): AppError {
-  return new AppError(
-    "approvals.refused",
-    `${name} needs an approval, and calls to services outside can't wait for one`,
-  )
 }

@@ -117,6 +117,11 @@ export interface StandingRecord {
     sql: Sql,
     call: { readonly account: string; readonly principal: string; readonly key: string; readonly bodyHash: string },
   ): Promise<{ readonly value: unknown } | undefined>
+  /** Whether the call under this key was sent to a service outside, and what came of it isn't known, or not yet. */
+  findStandingSend(
+    sql: Sql,
+    call: { readonly account: string; readonly principal: string; readonly key: string },
+  ): Promise<"under-way" | "unknown" | undefined>
 }
 
 /** Says what a principal may do now, for what it left behind to be done later. */

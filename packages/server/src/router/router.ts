@@ -17,8 +17,8 @@ import {
   type ChangeOutcome,
 } from "./change-stage.ts"
 import type { ExternalServices } from "./external-ports.ts"
-import { admitExternal, type ExternalCall, type Passage } from "./external-stage.ts"
-import { changeOutside } from "./external-change.ts"
+import { admitExternal, type Admission, type ExternalCall } from "./external-stage.ts"
+import { changeOutside, findSend } from "./external-change.ts"
 import { findRoute } from "./find-route.ts"
 import type { PartialFailure } from "./fan-out.ts"
 import type { Elsewhere, ForwardedCall, ForwardedReply } from "./forwarded-call.ts"
@@ -101,8 +101,8 @@ export interface RouterOptions {
 
 export interface Router extends OperationCaller, StandingCaller, StandingRecord, CallPlanner {
   carryOut(call: EdgeCall): Promise<RouterReply>
-  /** Lets a call to a service outside pass: whoever asked sends it on. @throws as `external-stage.ts` says */
-  admit(call: ExternalCall): Promise<Passage>
+  /** Lets a call to a service outside pass, and whoever asked sends it on; or holds it. @throws as `external-stage.ts` says */
+  admit(call: ExternalCall): Promise<Admission>
   /** Carries out what another server has let through: permission and input are checked once more, nothing else. */
   carryOutForwarded(call: ForwardedCall): Promise<ForwardedReply>
   /** Who a token stands for, for the parts of the edge that are no operations (limits). */
@@ -121,6 +121,7 @@ export function createRouter(options: RouterOptions): Router {
     callStanding: (call) => carryOutStanding(options, call),
     planCall: (call) => planStanding(options, call),
     findStandingChange: findChangeCausedBy,
+    findStandingSend: findSend,
     findStandingReply: (sql, { bodyHash, ...call }) => findReply(sql, { id: idempotencyIdOf(call), bodyHash }),
   }
 }

@@ -81,7 +81,7 @@ export async function lookAfterHeld(options: ActionsOptions, run: HeldRun): Prom
 function endOf({ state, error }: OutputOf<typeof heldOperationsGet>): HeldEnd | undefined {
   if (state === "done") return { state: "succeeded", error: null }
   if (state === "discarded") return notApproved("was not approved")
-  return state === "failed" ? failedEnd(error ?? {}) : undefined
+  return state === "failed" || state === "outcome-unknown" ? failedEnd(error ?? {}) : undefined
 }
 
 async function settle(

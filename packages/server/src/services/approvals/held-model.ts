@@ -52,7 +52,7 @@ export function toHeldOperation(row: HeldRow, publicUrl: string): z.output<typeo
     ...(row.notBefore === null ? {} : { notBefore: toInstant(row.notBefore) }),
     ...(row.window === null ? {} : { window: row.window }),
     ...(row.ranAt === null ? {} : { ranAt: toInstant(row.ranAt) }),
-    ...(row.state === "done" ? { result: row.result } : {}),
+    ...(row.state === "done" || row.result !== null ? { result: row.result } : {}),
     ...(error && { error }),
   }
 }
@@ -66,7 +66,7 @@ export function heldStateOf({ state, requestState }: Pick<HeldRow, "state" | "re
 
 export function hasHeldEnded(row: HeldRow): boolean {
   const state = heldStateOf(row)
-  return state === "done" || state === "failed" || state === "discarded"
+  return state !== "waiting" && state !== "approved"
 }
 
 function errorOf(row: HeldRow): { code: string; message: string } | undefined {

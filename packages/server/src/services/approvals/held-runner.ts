@@ -153,7 +153,8 @@ async function call(options: HeldRunnerOptions, held: HeldRow): Promise<HeldEnd>
     return { state: "done", result: reply.status === "done" ? reply.value : null }
   } catch (error) {
     const final = held.calledAt !== null && now - held.calledAt > givenUpMilliseconds
-    if (isAppError(error) && (final || !error.entry.retryable)) return failed(error.code, error.message)
+    if (isAppError(error) && (final || !error.entry.retryable))
+      return failed(error.code, error.message, error.details["reply"])
     options.logger.error({ err: error, request: requestId }, "a held operation failed; it is tried again")
     if (final) return failed("request.internal", "the call failed inside Signalbox")
     throw error
@@ -175,8 +176,28 @@ async function findDone({ standing }: HeldRunnerOptions, sql: Sql, held: HeldRow
   return subject === undefined ? undefined : { state: "done", result: null }
 }
 
-function failed(code: string, message: string): HeldEnd {
-  return { state: "failed", error: { code, message: message.slice(0, reasonCharactersMax) } }
+function failed(code: string, message: string, result?: unknown): HeldEnd {
+  const state = code === outcomeUnknown ? "outcome-unknown" : "failed"
+  return {
+    state,
+    error: { code, message: message.slice(0, reasonCharactersMax) },
+    ...(result === undefined ? {} : { result }),
+  }
+}
+
+const outcomeUnknown = "gateway.outcome-unknown"
+
+/**
+ * Of a call to a service outside that was sent: whatever refuses it by now doesn't say that it was not done.
+ *
+ * @throws request.idempotency-in-flight where another server sends it at this moment
+ */
+async function findSent({ standing }: HeldRunnerOptions, sql: Sql, held: HeldRow): Promise<HeldEnd | undefined> {
+  const { account, requestId, operation, principal, idempotencyKey: key } = held
+  const sent = await standing.findStandingSend(sql, { account, principal, key })
+  if (sent === "under-way")
+    throw new AppError("request.idempotency-in-flight", `the call of ${requestId} is under way on another server`)
+  return sent && failed(outcomeUnknown, `${operation} was sent, and nobody knows what came of it`)
 }
 
 /** The principal with those of the roles it called with that it still has (D6). */
@@ -200,7 +221,8 @@ async function record(options: HeldRunnerOptions, held: HeldRow, end: HeldEnd): 
     // Whoever changes both rows locks the request first.
     await lockRequest(tx, held.account, held.requestId)
     if (!(await lockApprovedHeld(tx, held))) return
-    const known = end.state === "failed" ? ((await findDone(options, tx, held)) ?? end) : end
+    const known =
+      end.state === "failed" ? ((await findDone(options, tx, held)) ?? (await findSent(options, tx, held)) ?? end) : end
     if (await endHeld(tx, held, { end: known, now: clock.now() })) await tell(options, tx, { held, end: known })
   })
 }

@@ -137,7 +137,7 @@ export async function lockApprovedHeld(
 }
 
 export interface HeldEnd {
-  readonly state: Extract<HeldState, "done" | "failed" | "discarded">
+  readonly state: Extract<HeldState, "done" | "failed" | "outcome-unknown" | "discarded">
   readonly result?: unknown
   readonly error?: { readonly code: string; readonly message: string }
 }

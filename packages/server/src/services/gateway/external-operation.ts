@@ -3,6 +3,7 @@ import type { AnyOperation } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 import { z } from "zod"
 import type { ExternalOperation } from "../../router/external-ports.ts"
+import { canBeGiven } from "../../router/external-request.ts"
 import { readApiDocument, type ApiDocument, type ApiOperation } from "./api-document.ts"
 import { RequestCheck } from "./request-check.ts"
 import type { ServiceRow, ServiceSpec } from "./store.ts"
@@ -67,6 +68,9 @@ function toExternal({ name: service, spec, check }: Made, operation: ApiOperatio
   return {
     ...{ name, id, service, method, path, effect, summary, declaration },
     roles: settings?.roles,
+    headerNames: operation.parameters
+      .filter((each) => each.in === "header" && canBeGiven(each.name))
+      .map((each) => each.name),
     retrySafe: settings?.retrySafe ?? operation.retrySafe,
     bodyBytesMax: settings?.bodyBytesMax,
     findIssues:
