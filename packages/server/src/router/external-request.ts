@@ -1,4 +1,5 @@
 import { AppError, type Issue } from "@signalbox/kernel/app-error"
+import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import type { ExternalInput, ExternalOperation, ExternalRequest } from "./external-ports.ts"
 import { hopByHop, ownPrefix, saidHere } from "./external-headers.ts"
 
@@ -63,7 +64,8 @@ function pathOf({ path }: Called, input: ExternalInput): string {
 }
 
 function queryOf(query: ExternalInput["query"]): string {
-  const pairs = Object.entries(query).flatMap(([name, value]) =>
+  const sorted = Object.entries(query).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  const pairs = sorted.flatMap(([name, value]) =>
     (Array.isArray(value) ? (value as readonly string[]) : [value as string]).map((each): [string, string] => [
       name,
       each,
@@ -100,7 +102,8 @@ function bodyOf(name: string, { headers, body, bodyBase64 }: ExternalInput): { b
   }
   if (body === undefined) return { body: null, type: "" }
   const type = given ?? "application/json"
-  if (jsonType.test(type)) return { body: Buffer.from(JSON.stringify(body)), type }
+  // In the same words each time: what was kept meanwhile has lost the order of its members.
+  if (jsonType.test(type)) return { body: Buffer.from(canonicalJson(body)), type }
   if (typeof body === "string") return { body: Buffer.from(body), type }
   throw unfit(name, [{ path: "body", message: `is a text, or bodyBase64, where it is sent as ${type}` }])
 }

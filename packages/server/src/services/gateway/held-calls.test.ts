@@ -64,7 +64,13 @@ afterAll(async () => {
 })
 
 const registerService = (name: string, more: object = {}) =>
-  register(approvals.server, approvals.admin, { name, urls: [upstream.url], document, ...more })
+  register(approvals.server, approvals.admin, {
+    name,
+    urls: [upstream.url],
+    document,
+    breaker: { failures: 1000 },
+    ...more,
+  })
 
 async function apply(kind: string, name: string, body: object): Promise<void> {
   const made = await approvals.server.call(approvals.admin, "PUT", `/v1/${kind}/${name}`, body)
@@ -113,7 +119,7 @@ async function approveAndWait(request: string, state: string): Promise<Awaited<R
 
 describe("D4, D6: a call to a service outside that is held", () => {
   test("by its path: is kept with its body, sent once after the approval, and its reply is kept", async () => {
-    const answered = await pass("things/things?dry=no", {
+    const answered = await pass("things/things?when=now&dry=no&dry=maybe", {
       body: '{"a":1}',
       headers: { "x-other": "not kept", "if-match": '"6"', "user-agent": "test" },
     })
@@ -123,8 +129,14 @@ describe("D4, D6: a call to a service outside that is held", () => {
     const { content } = await approvals.call(approvals.admin, approvalRequestsGet, { request })
     expect(content).toMatchObject({
       operation: "ext.things.makeThing",
-      input: { body: { a: 1 }, query: { dry: "no" }, headers: { "if-match": '"6"' } },
-      plan: { service: "things", serviceVersion: 1, method: "POST", path: "/things?dry=no", bodyBytes: 7 },
+      input: { body: { a: 1 }, query: { dry: ["no", "maybe"], when: "now" }, headers: { "if-match": '"6"' } },
+      plan: {
+        service: "things",
+        serviceVersion: 1,
+        method: "POST",
+        path: "/things?dry=no&dry=maybe&when=now",
+        bodyBytes: 7,
+      },
     })
     expect(await approveAndWait(request, "done")).toMatchObject({
       operation: "ext.things.makeThing",
@@ -132,7 +144,7 @@ describe("D4, D6: a call to a service outside that is held", () => {
     })
     expect(upstream.requests).toHaveLength(1)
     const [sent] = upstream.requests
-    expect(sent?.url).toBe("/things?dry=no")
+    expect(sent?.url).toBe("/things?dry=no&dry=maybe&when=now")
     expect(sent?.headers).toMatchObject({ "idempotency-key": request, "if-match": '"6"', "signalbox-depth": "1" })
     expect(sent?.headers).not.toHaveProperty("x-other")
     expect(bodies).toEqual(['{"a":1}'])
