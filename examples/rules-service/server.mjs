@@ -1,5 +1,6 @@
 // A rules service that is not Signalbox's: it is asked before each call of the operations whose row in the routing map
-// names it, and answers with what its rules do. Run it: node server.mjs 8700 signalbox-signing-key.pem
+// names it, and answers with what its rules do: what gates the call, and operations that follow it once it was carried
+// out, in the name of the service account that the map gives it. Run it: node server.mjs 8700 signalbox-signing-key.pem
 import { createHash, createPublicKey, verify } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { createServer } from "node:http"
@@ -11,17 +12,22 @@ const bodyBytesMax = 2 * 1024 * 1024
 
 /** The rules: what they look at and what they do is up to this service. */
 function decide({ trigger, caller, input }) {
-  if (
-    trigger.operation === "groups.put" &&
-    String(input.name).startsWith("prod-") &&
-    !caller.roles.includes("platform")
-  )
+  if (trigger.operation !== "groups.put") return []
+  const name = String(input.name)
+  if (name.startsWith("prod-") && !caller.roles.includes("platform"))
     return [{ rule: "production-groups", version: 1, action: "deny", input: { reason: "ask the platform team" } }]
-  if (trigger.operation === "groups.put" && input.description === undefined)
-    return [
-      { rule: "describe-groups", version: 1, action: "rewrite", input: { fields: { description: "not described" } } },
-    ]
-  return []
+  const actions = []
+  if (input.description === undefined)
+    actions.push({
+      ...{ rule: "describe-groups", version: 1, action: "rewrite" },
+      input: { fields: { description: "not described" } },
+    })
+  if (name.startsWith("pool-"))
+    actions.push({
+      ...{ rule: "register-pools", version: 2, action: "resources.apply", targets: [name] },
+      input: { name, kind: "pool", tags: { group: name } },
+    })
+  return actions
 }
 
 const canonical = (value) =>
@@ -60,7 +66,7 @@ const server = createServer((request, response) => {
       const body = JSON.parse(Buffer.concat(chunks).toString("utf8"))
       if (!isGenuine(request.headers.authorization, body))
         return reply(401, { error: "not a call of that installation" })
-      return reply(200, { operation: body.trigger.operation, actions: decide(body) })
+      return reply(200, { trigger: body.trigger, actions: decide(body) })
     } catch {
       return reply(400, { error: "not a call of Signalbox" })
     }

@@ -38,6 +38,14 @@ export const resourceName = z
   )
   .describe("A name: a-z, 0-9, dot, dash, underscore")
 
+const oneName = "[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?"
+
+/** One of our rules, or one of another rules service that the routing map names. */
+export const ruleReference = z
+  .string()
+  .regex(new RegExp(`^(?:${oneName}/)?${oneName}$`), "write a rule's name, or destination/rule")
+  .describe("A rule's name; `destination/rule` where another rules service asked")
+
 /** An account's id stands inside key texts (`sbx_<account>_…`), so it has no underscore. */
 export const accountId = z
   .string()

@@ -1,6 +1,6 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
-import { instant, limits, pageInput, pageOf, resourceName } from "../schemas.ts"
+import { instant, limits, pageInput, pageOf, resourceName, ruleReference } from "../schemas.ts"
 import { rulesLimits } from "../rules/rule-document.ts"
 
 export const actionLimits = {
@@ -89,7 +89,7 @@ export const actionsList = defineOperation({
   input: z.strictObject({
     ...pageInput,
     state: z.enum(actionStates).optional().describe("`dead` lists the dead letters"),
-    rule: resourceName.optional(),
+    rule: ruleReference.optional(),
     cause: z.string().max(128).optional().describe("The id of the first request, event or firing of a story"),
     trigger: z.string().max(128).optional().describe("The id of the event that set the rule going"),
   }),
@@ -151,7 +151,7 @@ export const actionsRedriveRule = defineOperation({
   effect: "change",
   permission: "actions.control",
   input: z.strictObject({
-    rule: resourceName,
+    rule: ruleReference,
     limit: z.int().min(1).max(actionLimits.redrivenMax).default(actionLimits.redrivenMax).describe("So many at most"),
   }),
   output: z.object({ rule: z.string(), redriven: z.int(), left: z.boolean().describe("Whether more are dead") }),
@@ -171,7 +171,7 @@ export const actionsPerform = defineOperation({
   permission: "actions.perform",
   gateable: false,
   input: z.strictObject({
-    rule: resourceName,
+    rule: ruleReference,
     version: z.int().min(1).default(1),
     number: z.int().min(0).max(rulesLimits.actionsMax).default(0).describe("Which of the rule's actions, from 0"),
     trigger,
@@ -181,7 +181,11 @@ export const actionsPerform = defineOperation({
       .record(z.string().max(63), z.unknown())
       .default({})
       .refine((value) => JSON.stringify(value).length <= rulesLimits.inputBytesMax, "too long"),
-    author: z.string().min(1).max(200).describe("The principal in whose name it runs"),
+    author: z
+      .string()
+      .min(1)
+      .max(200)
+      .describe("The principal in whose name it runs; `service-account:NAME`: whichever has that name then"),
   }),
   output: z.object({ id: z.string(), url: z.string(), state: z.enum(actionStates) }),
   errors: ["actions.queue-full"],

@@ -1,6 +1,6 @@
 /** Approval requests as the operations give them. */
 import { z } from "zod"
-import { instant, limits, resourceName } from "../schemas.ts"
+import { instant, limits, resourceName, ruleReference } from "../schemas.ts"
 import { approvalLimits } from "./approval-limits.ts"
 
 export const requestStates = ["unmatched", "open", "asking", "approved", "denied", "expired", "cancelled"] as const
@@ -61,7 +61,7 @@ const outcome = z.object({
 
 /** A rule that has a part in a call that waits for approval. */
 export const askingRule = z.strictObject({
-  name: resourceName,
+  name: ruleReference,
   version: z.int().min(1),
   part: z
     .enum(["gates", "acts"])

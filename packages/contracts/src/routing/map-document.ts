@@ -56,6 +56,12 @@ const destination = z
       .enum(["shared", "own"])
       .optional()
       .describe("`shared` (unless told): a server of this installation, on its database; `own`: another installation"),
+    actsAs: resourceName
+      .optional()
+      .describe(
+        "Of a rules service: the service account in whose name what it asks for is performed, by its name in the account " +
+          "of the call; left out, it may only deny, hold and rewrite",
+      ),
   })
   .describe("Another process that serves operations")
 

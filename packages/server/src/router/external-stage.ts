@@ -15,6 +15,7 @@ import type {
   ExternalService,
   ExternalServices,
 } from "./external-ports.ts"
+import type { Elsewhere } from "./forwarded-call.ts"
 import { followAnswer, type Started } from "./follow-stage.ts"
 import { findRoleRefusal } from "./external-handler.ts"
 import { refuseAmbiguous } from "./external-request.ts"
@@ -74,6 +75,7 @@ export interface ExternalOptions {
   readonly clock: Clock
   readonly random: Random
   readonly rules: RuleMatcher
+  readonly elsewhere: Pick<Elsewhere, "rules">
   readonly markSecretInput: (text: string) => string
   readonly external?: ExternalServices
   readonly gates: GateFinder

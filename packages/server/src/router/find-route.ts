@@ -12,7 +12,7 @@ export interface KnownOperations {
   readonly external?: ExternalServices
 }
 
-export type Route = Pick<Routed, "handler" | "remote" | "outside">
+export type Route = Pick<Routed, "handler" | "remote" | "outside" | "consults">
 
 /**
  * Where the map sends an operation; one of a service outside goes there.
@@ -26,7 +26,9 @@ export function findRoute(
 ): Route {
   const handler = map.handlers.get(name)
   const remote = map.remote.get(name)
-  if (handler) return remote ? { handler, remote } : { handler }
+  const consults = map.rules.get(name)
+  if (handler && remote === undefined && consults === undefined) return { handler }
+  if (handler) return { handler, ...(remote && { remote }), ...(consults && { consults }) }
   if (operations.has(name)) throw new AppError("routing.no-route", `the routing map has no service for "${name}"`)
   const outside = external?.findOperation(account, name)
   if (outside) return { handler: outsideHandler(outside), outside }

@@ -44,21 +44,30 @@ export interface Followed {
   readonly event: NewEvent & { readonly id: string }
 }
 
-/** What is to be written with the change; undefined where no rule follows it after all. `output` has no secrets. */
+/**
+ * What is to be written with the change; undefined where no rule follows it after all. `output` has no secrets. Where
+ * another rules service than ours was asked, what it wants done takes the place of our rules.
+ */
 export async function followChange(
   options: FollowOptions,
   routed: Routed,
   output: unknown,
 ): Promise<Followed | undefined> {
-  const { context } = routed
+  const { context, messages } = routed
   const call = ruleCallOf(options, routed)
-  const firings = await options.rules.follow({ ...call, output })
-  if (firings.length === 0) return undefined
+  const firings = messages ? [] : await options.rules.follow({ ...call, output })
+  if (!messages && firings.length === 0) return undefined
   const id = newId("event", options.clock, options.random)
   const { operation, caller, input } = call
-  const data: OperationDone = { operation, caller, input, output: fitting(output), firings }
+  const data: OperationDone = {
+    ...{ operation, caller, input, output: fitting(output), firings },
+    ...(messages && { messages }),
+  }
+  const runs = messages
+    ? messages.map((message) => actionRunId(id, message))
+    : await findRuns(options.rules, context.account, { event: id, firings })
   return {
-    started: { event: id, firings, runs: await findRuns(options.rules, context.account, { event: id, firings }) },
+    started: { event: id, firings, runs },
     event: {
       id,
       aggregate: context.requestId,

@@ -2,7 +2,7 @@ import type { AnyOperation } from "@signalbox/contracts/operation"
 import type { Tx } from "../storage/database.ts"
 import type { Caller } from "./handler.ts"
 import type { Destination } from "./routing-map.ts"
-import type { Firing } from "./rule-ports.ts"
+import type { ActionMessage, Firing, ForeignRules } from "./rule-ports.ts"
 
 /** A call that has passed the stages of one server and is carried out by another: what goes over the wire (D7). */
 export interface ForwardedCall {
@@ -26,6 +26,8 @@ export interface ForwardedOnce {
   readonly bodyHash: string
   /** Whether rules may follow it. */
   readonly isFollowed: boolean
+  /** What a rules service that is not ours wants done then, in the place of our rules. */
+  readonly messages?: readonly ActionMessage[]
   /** The approval that it was held for: asked once more in the transaction of the change. */
   readonly approvalRequest?: string
   /** The input as the caller sent it, where rules changed it since. */
@@ -75,10 +77,12 @@ export interface ApprovalGuards {
 export interface Elsewhere {
   readonly remote: RemoteCaller
   readonly guards: ApprovalGuards
+  readonly rules: ForeignRules
 }
 
 /** For routers whose map sends no call elsewhere. */
 export const nowhere: Elsewhere = {
   remote: { call: () => Promise.reject(new Error("no call goes elsewhere")) },
   guards: { checkApproved: () => Promise.reject(new Error("no call was held")) },
+  rules: { decide: () => Promise.reject(new Error("no other rules service is asked")) },
 }

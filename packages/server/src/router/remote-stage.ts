@@ -108,19 +108,28 @@ async function ask(
     ...{ operation: operation.name, input, caller, requestId, cause, depth, signal },
     ...(causedBy === undefined ? {} : { causedBy }),
     ...(sourceAddress === undefined ? {} : { sourceAddress }),
-    ...(once ? { once: onceOf(once, { asked, hash: () => digestOf(options, operation, asked ?? input) }) } : {}),
+    ...(once
+      ? { once: onceOf(followedBy(routed, once), { asked, hash: () => digestOf(options, operation, asked ?? input) }) }
+      : {}),
   }
   return options.elsewhere.remote.call(to, operation, call)
 }
 
+/** Which rules follow it was settled here, by the map that the call began with. */
+function followedBy({ consults, messages }: RemoteRouted, once: RemoteOnce): RemoteOnce & Pick<Routed, "messages"> {
+  const isFollowed = once.isFollowed === true && (consults === undefined || messages !== undefined)
+  return { ...once, isFollowed, ...(messages && { messages }) }
+}
+
 function onceOf(
-  { key, bodyHash, isFollowed, approval }: RemoteOnce,
+  { key, bodyHash, isFollowed, approval, messages }: RemoteOnce & Pick<Routed, "messages">,
   { asked, hash }: { readonly asked: unknown; readonly hash: () => string },
 ): ForwardedOnce {
   return {
     ...(key === undefined ? {} : { key }),
     bodyHash: bodyHash ?? hash(),
     isFollowed: isFollowed === true,
+    ...(messages === undefined ? {} : { messages }),
     ...(approval === undefined ? {} : { approvalRequest: approval.request }),
     ...(asked === undefined ? {} : { asked }),
   }

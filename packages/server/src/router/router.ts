@@ -237,11 +237,11 @@ async function carryOutForwarded(options: RouterOptions, call: ForwardedCall): P
   const input = validateInput(handler.operation, sent)
   if (handler.effect === "read") return { value: await handler.run(input as never, context), repeated: false }
   if (!once) throw new AppError("routing.call-refused", `the call of another server is refused: "${name}" has no key`)
-  const { asked, approvalRequest: request, ...terms } = once
+  const { asked, approvalRequest: request, messages, ...terms } = once
   const { guards } = options.elsewhere
   return carryOutChange(
     options,
-    asked === undefined ? { handler, context, input } : { handler, context, input, asked },
+    { handler, context, input, ...(asked !== undefined && { asked }), ...(messages && { messages }) },
     {
       ...terms,
       ...(request && { guard: (tx) => guards.checkApproved(tx, { account, requestId: request }) }),
@@ -257,9 +257,9 @@ async function passGates(
 ): Promise<Ruled & { readonly held?: Held }> {
   const isAsked = isRuled(options.rules, routed, "before")
   if (terms.approval) {
-    if (isAsked) await refuseDenied(options, routed)
+    const allowed = isAsked ? await refuseDenied(options, routed) : routed
     await checkApproval(options, routed, terms.approval.digest)
-    return { routed, by: noFirings }
+    return { routed: allowed, by: noFirings }
   }
   const ruled: Ruled = isAsked ? await applyRules(options, routed) : { routed, by: noFirings }
   const held = await findHold(options, ruled.routed, { ...terms, demands: ruled.demands })

@@ -27,6 +27,8 @@ export interface Destination {
   readonly ca?: string
   /** Another installation, with a database of its own. */
   readonly hasOwnState?: boolean
+  /** The service account in whose name what it asks for as a rules service is performed. */
+  readonly actsAs?: string
 }
 
 /** Where an operation goes when it leaves this process: to one place, or to several whose replies are merged. */
@@ -118,8 +120,14 @@ function targetOf(document: MapDocument, entry: string, here: string | undefined
 function destinationOf(document: MapDocument, name: string): Destination | undefined {
   const found = Object.hasOwn(document.destinations, name) ? document.destinations[name] : undefined
   if (!found) return undefined
-  const { url, ca, state } = found
-  return { name, url, hasOwnState: state === "own", ...(ca === undefined ? {} : { ca }) }
+  const { url, ca, state, actsAs } = found
+  return {
+    name,
+    url,
+    hasOwnState: state === "own",
+    ...(ca !== undefined && { ca }),
+    ...(actsAs !== undefined && { actsAs }),
+  }
 }
 
 function checkDestinations(document: MapDocument): void {

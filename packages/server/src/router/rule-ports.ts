@@ -1,6 +1,7 @@
 import type { RuleDefinition } from "@signalbox/contracts/rules/rule-document"
 import type { VariableType } from "@signalbox/expressions/variable-type"
 import type { Caller } from "./handler.ts"
+import type { Destination } from "./routing-map.ts"
 
 /**
  * The port of the rules stage (D1): every server holds the published rules of each account compiled in memory, so that
@@ -110,6 +111,32 @@ export interface RuleMatcher {
   isInForce(account: string, rule: string): Promise<boolean>
 }
 
+/**
+ * A following action that a rules service which is not ours asks for: what `actions.perform` is told of it once the call
+ * was carried out. Its rule is `<destination>/<name>`, so it is never taken for one of ours.
+ */
+export interface ActionMessage extends Firing {
+  /** Which of the rule's actions, from 0. */
+  readonly number: number
+  readonly operation: string
+  readonly targets: readonly string[]
+  readonly input: Readonly<Record<string, unknown>>
+  /** In whose name it is performed. */
+  readonly author: string
+}
+
+/** Asks the rules service that a row of the routing map names. */
+export interface ForeignRules {
+  /** @throws routing.destination-unreachable, routing.destination-misbehaved: a gate fails closed */
+  decide(to: Destination, call: RuleCall): Promise<ForeignDecision>
+}
+
+export interface ForeignDecision {
+  readonly decision: RuleDecision
+  /** What follows where the call is carried out. */
+  readonly messages: readonly ActionMessage[]
+}
+
 /** The event that tells of a call that `after` rules follow; subject: the call's request. */
 export const operationDoneType = "operation.done"
 
@@ -122,6 +149,8 @@ export interface OperationDone {
   /** Secrets are left out; null where it is longer than `operationDoneBytesMax`. */
   readonly output: unknown
   readonly firings: readonly Firing[]
+  /** Of a rules service that is not ours, in the place of firings. */
+  readonly messages?: readonly ActionMessage[]
 }
 
 export const operationDoneBytesMax = 64 * 1024

@@ -3,11 +3,12 @@ import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import type { Database } from "../storage/database.ts"
 import { digestOf } from "./call-digest.ts"
 import { writeRefusalRecord } from "./change-record.ts"
+import type { Elsewhere } from "./forwarded-call.ts"
 import type { GateDemands } from "./gate-ports.ts"
 import type { Handler, ReadContext } from "./handler.ts"
 import type { Routed } from "./routed.ts"
 import { ruleCallOf } from "./rule-call.ts"
-import type { ClaimingRule, Firing, RuleDecision, RuleMatcher } from "./rule-ports.ts"
+import type { ActionMessage, ClaimingRule, Firing, ForeignDecision, RuleDecision, RuleMatcher } from "./rule-ports.ts"
 import { validateInput } from "./validate-input.ts"
 
 /**
@@ -17,11 +18,12 @@ import { validateInput } from "./validate-input.ts"
 export interface RuleStageOptions {
   readonly database: Database
   readonly rules: RuleMatcher
+  readonly elsewhere: Pick<Elsewhere, "rules">
   readonly markSecretInput: (text: string) => string
 }
 
 export interface Ruled {
-  /** With the input that rules made of it. */
+  /** With the input that rules made of it, and what another rules service wants done after it. */
   readonly routed: Routed
   readonly by: readonly Firing[]
   readonly demands?: GateDemands
@@ -29,32 +31,46 @@ export interface Ruled {
 
 type Demand = Extract<RuleDecision, { kind: "demand" }>
 
-/** Whether any rule is asked about the call: for most calls one look-up, and then nothing else of this stage. */
-export function isRuled(rules: RuleMatcher, { handler, context }: Routed, phase: "before" | "after"): boolean {
+/**
+ * Whether any rule is asked about the call: for most calls one look-up, and then nothing else of this stage. Which rules
+ * service is asked says the map that the call began with (R15); another one than ours is asked once, before it.
+ */
+export function isRuled(rules: RuleMatcher, routed: Routed, phase: "before" | "after"): boolean {
+  const { handler, context, consults, messages } = routed
+  if (phase === "after" && messages !== undefined) return true
+  if (consults !== undefined) return consults !== "none" && phase === "before"
   return rules.isAsked(context.account, handler.operation.name, phase)
 }
 
 /** Of a call that is ruled. @throws rules.denied, rules.condition-failed, rules.rewrite-refused */
 export async function applyRules(options: RuleStageOptions, routed: Routed): Promise<Ruled> {
   const { handler, context } = routed
-  const first = isExempt(handler, context) ? undefined : await decide(options, routed)
-  if (!first) return { routed, by: [] }
-  const rewritten = first.rewrites.length > 0 ? rewrite(routed, first) : routed
+  if (isExempt(handler, context)) return { routed, by: [] }
+  const first = await decide(options, routed)
+  const rewritten = first.demand && first.demand.rewrites.length > 0 ? rewrite(routed, first.demand) : routed
   const second = rewritten === routed ? undefined : await decide(options, rewritten)
-  const demands = demandsOf(context.now, second ? [first, second] : [first])
+  const looks = [first, second].flatMap((look) => look?.demand ?? [])
+  const demands = demandsOf(context.now, looks)
   if (demands && !canBeHeld(handler))
     throw new AppError("rules.denied", `${nameAll(demands.by)} would hold ${handler.operation.name}, which can't wait`)
-  return { routed: rewritten, by: joined(first.by, second?.by ?? []), ...(demands && { demands }) }
+  const by = looks.reduce<readonly Firing[]>((so, demand) => joined(so, demand.by), [])
+  // What follows is said of the call that is carried out: of the last look.
+  return { routed: withMessages(rewritten, second ?? first), by, ...(demands && { demands }) }
 }
 
 /**
  * Before a call that was held runs: what was rewritten and approved stays so, but what a rule denies by now doesn't run.
- * Of a call that is ruled.
+ * Of a call that is ruled; gives it with what another rules service wants done after it.
  *
  * @throws rules.denied, rules.condition-failed
  */
-export async function refuseDenied(options: RuleStageOptions, routed: Routed): Promise<void> {
-  if (!isExempt(routed.handler, routed.context)) await decide(options, routed)
+export async function refuseDenied(options: RuleStageOptions, routed: Routed): Promise<Routed> {
+  if (isExempt(routed.handler, routed.context)) return routed
+  return withMessages(routed, await decide(options, routed))
+}
+
+function withMessages(routed: Routed, { messages }: Look): Routed {
+  return messages.length > 0 ? { ...routed, messages } : routed
 }
 
 /** A rule that denies everybody can be mended: by whoever may write rules, and logging in is never denied. */
@@ -63,11 +79,23 @@ function isExempt({ operation }: Handler, { caller }: ReadContext): boolean {
   return operation.service === "rules" && caller.permissions.has("rules.write")
 }
 
-/** Undefined where the rules let it pass as it is. */
-async function decide(options: RuleStageOptions, routed: Routed): Promise<Demand | undefined> {
-  const decision = await options.rules.decide(ruleCallOf(options, routed))
-  if (decision.kind === "pass") return undefined
-  if (decision.kind === "demand") return decision
+interface Look {
+  /** Undefined where the rules let it pass as it is. */
+  readonly demand?: Demand
+  readonly messages: readonly ActionMessage[]
+}
+
+async function ask(options: RuleStageOptions, routed: Routed): Promise<ForeignDecision> {
+  const { consults } = routed
+  const call = ruleCallOf(options, routed)
+  if (consults === undefined || consults === "none") return { decision: await options.rules.decide(call), messages: [] }
+  return options.elsewhere.rules.decide(consults, call)
+}
+
+async function decide(options: RuleStageOptions, routed: Routed): Promise<Look> {
+  const { decision, messages } = await ask(options, routed)
+  if (decision.kind === "pass") return { messages }
+  if (decision.kind === "demand") return { demand: decision, messages }
   const { code, by, reason } = decision
   await recordRefusal(options, routed, code)
   throw new AppError(code, `the rule "${by.rule}" refuses ${routed.handler.operation.name}: ${reason}`, {
@@ -118,7 +146,7 @@ function refused(message: string, rules: readonly string[]): AppError {
 
 function demandsOf(now: number, all: readonly Demand[]): GateDemands | undefined {
   const templates = [...new Set(all.flatMap((demand) => demand.templates))]
-  const delayMilliseconds = Math.max(...all.map((demand) => demand.delayMilliseconds))
+  const delayMilliseconds = Math.max(0, ...all.map((demand) => demand.delayMilliseconds))
   if (templates.length === 0 && delayMilliseconds === 0) return undefined
   const by = all.reduce<readonly ClaimingRule[]>((so, demand) => joined(so, demand.by), [])
   return { templates, by, ...(delayMilliseconds > 0 && { notBefore: now + delayMilliseconds }) }

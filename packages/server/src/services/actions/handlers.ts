@@ -19,6 +19,7 @@ import { findRoom } from "./queue-runs.ts"
 import { eventDataOf } from "./run-events.ts"
 import {
   cancelRun,
+  countRuleDepths,
   findRun,
   insertRuns,
   listRuns,
@@ -76,7 +77,7 @@ export function actionHandlers(context: ActionsContext): Handler[] {
       return { rule, redriven: runs.length, left: left.length > 0 }
     }),
     onChange(actionsPerform, async (input, ctx) => {
-      const run = newRun(input, ctx)
+      const run = await newRun(input, ctx)
       const [known] = await findKnown(ctx, run.id)
       if (known) return { id: known.id, url: runUrl(publicUrl, known.id), state: known.state }
       if (run.state === "queued" && (await findRoom(ctx.tx, ctx.account, run.rule)) <= 0)
@@ -95,10 +96,16 @@ async function findKnown({ tx, account }: ChangeContext, id: string): Promise<Ru
 }
 
 /** The call that hands it over has the depth of the run's own call: the router counts. */
-function newRun(input: InputOf<typeof actionsPerform>, { account, cause, depth }: ChangeContext): NewRun {
+async function newRun(
+  input: InputOf<typeof actionsPerform>,
+  { account, cause, depth, tx }: ChangeContext,
+): Promise<NewRun> {
   const { rule, version, number, trigger, operation, targets, author } = input
   const { depthMax, sameRuleMax } = actionLimits
-  const loop = findLoop({ depth }, { rule, ruleDepths: 0, depthMax, sameRuleMax })
+  const causes = depth >= sameRuleMax ? [cause] : []
+  const depths = (await countRuleDepths(tx, account, { rule, causes })).get(cause) ?? []
+  const ruleDepths = depths.filter((each) => each <= depth).length
+  const loop = findLoop({ depth }, { rule, ruleDepths, depthMax, sameRuleMax })
   return {
     ...{ account, rule, ruleVersion: version, number, operation, targets, author, isOwnRule: false },
     id: actionRunId(trigger.id, { rule, number }),

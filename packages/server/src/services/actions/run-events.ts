@@ -27,13 +27,15 @@ type Told = Pick<
   | "version"
   | "started"
   | "requestUrl"
-> & { readonly state: ActionState; readonly error?: RunRow["error"] }
+> & { readonly state: ActionState; readonly error?: RunRow["error"]; readonly redrives?: number }
 
 /** What is told of a run that came to its state: one event for each of its versions. */
 export function eventDataOf(run: Told): { readonly type: string; readonly data: Readonly<Record<string, unknown>> } {
-  const { rule, operation, event, started, requestUrl, error, state } = run
+  const { rule, operation, event, started, requestUrl, error, state, redrives } = run
+  // Only what another rules service asks for is told of before it starts.
+  const isNew = state === "queued" && redrives === 0
   return {
-    type: types[state] ?? "action.changed",
+    type: isNew ? "action.queued" : (types[state] ?? "action.changed"),
     data: {
       ...{ rule, operation, event: event.id, eventType: event.type },
       ...(state === "succeeded" && started !== null ? { started } : {}),

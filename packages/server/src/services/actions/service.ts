@@ -6,6 +6,7 @@ import type { ActionsOptions } from "./options.ts"
 import { ActionPerformer } from "./performer.ts"
 import { removedConsumer } from "./removed-rules.ts"
 import { ruleConsumer } from "./take-events.ts"
+import { messageConsumer } from "./take-messages.ts"
 
 export type { ActionsOptions } from "./options.ts"
 
@@ -17,7 +18,7 @@ export function createActionsService(options: ActionsOptions): Service {
   return {
     name: "actions",
     handlers: actionHandlers(context),
-    consumers: [ruleConsumer(context), heldConsumer(options), removedConsumer(options)],
+    consumers: [ruleConsumer(context), messageConsumer(options), heldConsumer(options), removedConsumer(options)],
     cronTasks: actionTasks(context),
     workers: {
       start() {

@@ -3,6 +3,7 @@ const endings: Readonly<Record<string, string>> = {
   "action.held": "waits for an approval",
   "action.dead": "was given up",
   "action.cancelled": "was cancelled",
+  "action.queued": "is queued",
   "action.redriven": "is tried again",
   "action.stopped": "was stopped",
 }

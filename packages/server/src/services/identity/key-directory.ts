@@ -25,6 +25,8 @@ export interface KeyDirectory extends Authenticator, PeopleDirectory, Configurat
 
 export const keysComponent = "identity.keys"
 
+const serviceAccountPrefix = "service-account:"
+
 export function createKeyDirectory(sql: Sql, people: People): KeyDirectory {
   const accounts = new Map<string, ReadonlyMap<string, KnownKey>>()
   const findKey = (account: string, id: string): KnownKey | undefined => accounts.get(account)?.get(id)
@@ -50,6 +52,10 @@ export function createKeyDirectory(sql: Sql, people: People): KeyDirectory {
       return Promise.resolve(good ? callerNow(parsed.account, known, now) : undefined)
     },
     findPrincipal(account, principal, now) {
+      if (principal.startsWith(serviceAccountPrefix)) {
+        const named = people.findByName(account, principal.slice(serviceAccountPrefix.length))
+        return named?.kind === "service-account" ? named.caller : undefined
+      }
       const key = principal.startsWith("key:") ? findKey(account, principal.slice(4)) : undefined
       return key ? callerNow(account, key, now) : people.find(account, principal)?.caller
     },

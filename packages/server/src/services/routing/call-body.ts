@@ -1,6 +1,7 @@
 import { permissions, roles } from "@signalbox/contracts/identity/roles"
 import { z } from "zod"
 import type { ForwardedCall } from "../../router/forwarded-call.ts"
+import { foreignRulesLimits } from "./foreign-rules-limits.ts"
 
 /** What a call between two processes carries beside its token. */
 
@@ -21,6 +22,16 @@ const caller = z.strictObject({
   teams: z.array(text).optional(),
 })
 
+const message = z.strictObject({
+  rule: text,
+  version: z.int(),
+  number: z.int(),
+  operation: text,
+  targets: z.array(text).max(foreignRulesLimits.targetsMax).readonly(),
+  input: z.record(z.string(), z.unknown()),
+  author: text,
+})
+
 export const callBody = z.strictObject({
   input: z.unknown(),
   context: z.strictObject({
@@ -37,6 +48,7 @@ export const callBody = z.strictObject({
         isFollowed: z.boolean(),
         approvalRequest: text.optional(),
         asked: z.unknown().optional(),
+        messages: z.array(message).max(foreignRulesLimits.messagesMax).readonly().optional(),
       })
       .optional(),
   }),

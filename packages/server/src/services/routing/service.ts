@@ -3,14 +3,12 @@ import type { CallReceiver, RemoteCaller } from "../../router/forwarded-call.ts"
 import type { Service } from "../../router/handler.ts"
 import { emptyDocument } from "../../router/routing-map.ts"
 import { installationAccount, raiseConfigurationVersion } from "../../storage/configuration-versions.ts"
-import type { RoutingMap } from "../../router/routing-map.ts"
-import type { RuleMatcher } from "../../router/rule-ports.ts"
+import type { ForeignRules } from "../../router/rule-ports.ts"
 import type { Database } from "../../storage/database.ts"
 import { routingHandlers } from "./handlers.ts"
 import { routesComponent, type MapChangeOptions } from "./map-change.ts"
 import { createCallReceiver } from "./call-receiver.ts"
 import { createForeignRules } from "./foreign-rules.ts"
-import { mapRules } from "./mapped-rules.ts"
 import { createRemoteCaller, type RemoteCallerOptions } from "./remote-caller.ts"
 import { createRoutingTable, type RoutingTable } from "./routing-table.ts"
 import { findMap, insertMap, lockMap } from "./store.ts"
@@ -38,13 +36,13 @@ export function createCallWire(
 ): {
   readonly remote: RemoteCaller
   readonly receiver: CallReceiver | undefined
-  /** The rules services that the map names, around the built-in one. */
-  readonly mapRules: (builtIn: RuleMatcher, map: () => RoutingMap) => RuleMatcher
+  /** The rules services that the map names. */
+  readonly rules: ForeignRules
 } {
   const { database, clock, destination, trustedSigners = [] } = options
   return {
     remote: createRemoteCaller(options),
-    mapRules: (builtIn, map) => mapRules({ builtIn, map, decide: createForeignRules(options) }),
+    rules: createForeignRules(options),
     receiver:
       destination === undefined ? undefined : createCallReceiver({ sql: database, clock, destination, trustedSigners }),
   }
