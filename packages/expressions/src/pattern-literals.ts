@@ -65,7 +65,8 @@ function trimmed({ parts, isStart, isEnd, isWildcard }: PatternLiterals): Patter
 /** Whether a text of one line has the parts of a wildcard in their order: leftmost first, so no part is tried twice. */
 export function matchesWildcard({ isEnd, isStart, parts }: PatternLiterals, text: string): boolean {
   let from = 0
-  for (const [index, part] of parts.entries()) {
+  for (let index = 0; index < parts.length; index++) {
+    const part = parts[index] ?? ""
     if (isEnd && index === parts.length - 1) {
       const at = text.length - part.length
       return at >= from && text.endsWith(part) && (index > 0 || !isStart || at === 0)

@@ -66,7 +66,7 @@ function narrow(tests: Array<Alternative["tests"][number]>, added: Condition): b
   return false
 }
 
-function isSameOperand(a: Operand, b: Operand): boolean {
+export function isSameOperand(a: Operand, b: Operand): boolean {
   const areAlike = a.is === "made" || b.is === "made" ? a.is === b.is : a.isWhole === b.isWhole
   return areAlike && operandKey(a) === operandKey(b)
 }

@@ -1,11 +1,12 @@
-import { extend, pathKey, type Alternative, type Standing } from "./alternative.ts"
+import { AffixTable } from "./affix-table.ts"
+import { extend, isSameOperand, pathKey, type Alternative, type Standing } from "./alternative.ts"
 import { chooseStandings, gatherStatistics } from "./choose-test.ts"
-import type { Key, Path, Range, Test } from "./condition.ts"
+import type { Key, Operand, Path, Range, Test } from "./condition.ts"
 import { IntervalTree } from "./interval-tree.ts"
 import { KeyFilter } from "./key-filter.ts"
 import { checkOf } from "./quick-check.ts"
 import type { Bucket, IndexNode, MadeValue, PathNode, Suspects, ValueIndex } from "./rule-index.ts"
-import { TextFinder, TextTrie } from "./text-trie.ts"
+import { TextFinder } from "./text-trie.ts"
 
 /** As many rules at one test are evaluated one after the other; more get an index of what is left of their conditions. */
 const checksMax = 4
@@ -16,9 +17,9 @@ const filteredMin = 8
 /** An index of these; those that have no test to stand at are left over. */
 export function buildIndex(
   alternatives: readonly Alternative[],
-  nesting = 0,
-): { node: IndexNode; left: Alternative[] } {
-  const builder = new IndexBuilder(nesting)
+  { here, nesting }: Place = { nesting: 0 },
+): { node: IndexNode | undefined; same: ValueIndex | undefined; left: Alternative[] } {
+  const builder = new IndexBuilder(nesting, here)
   const statistics = gatherStatistics(alternatives)
   const left: Alternative[] = []
   for (const alternative of alternatives) {
@@ -26,25 +27,43 @@ export function buildIndex(
     if (standings === undefined) left.push(alternative)
     else for (const standing of standings) builder.add(standing)
   }
-  return { node: builder.build(), left }
+  return { ...builder.build(), left }
 }
 
-export function buildBucket(alternatives: readonly Alternative[], nesting: number): Bucket {
+/** Where an index stands inside others: how deep, and below a test of which value. */
+interface Place {
+  readonly nesting: number
+  readonly here?: Operand | undefined
+}
+
+export function buildBucket(alternatives: readonly Alternative[], { here, nesting }: Place): Bucket {
   const isWhole = ({ isPart, tests }: Alternative): boolean => !isPart && tests.length === 0
   const hits = alternatives.filter(isWhole).map(({ entry }) => entry)
   const open = hits.length === alternatives.length ? [] : alternatives.filter((each) => !isWhole(each))
   if (open.length <= checksMax || nesting >= nestingMax) {
-    return { hits, checks: open.map(checkOf), nested: undefined }
+    return bucketOf(hits, open.map(checkOf), {})
   }
-  const { left, node } = buildIndex(open, nesting + 1)
-  const isWorthIt = left.length < open.length
-  return { hits, checks: (isWorthIt ? left : open).map(checkOf), nested: isWorthIt ? node : undefined }
+  const { left, node, same } = buildIndex(open, { nesting: nesting + 1, here })
+  if (left.length === open.length) return bucketOf(hits, open.map(checkOf), {})
+  return bucketOf(hits, left.map(checkOf), { nested: node, same })
+}
+
+/** Most lists are empty: they are one, which is in a cache. */
+const none: readonly never[] = []
+
+function bucketOf(
+  hits: Bucket["hits"],
+  checks: Bucket["checks"],
+  { nested, same }: Partial<Pick<Bucket, "nested" | "same">>,
+): Bucket {
+  return { hits: hits.length === 0 ? none : hits, checks: checks.length === 0 ? none : checks, same, nested }
 }
 
 type Group<K> = Map<K, Alternative[]>
 
 /** What is gathered for one value, before it is laid out. */
 class ValueDraft {
+  #operand: Operand | undefined
   readonly equals: Group<Key> = new Map()
   readonly differs = new Map<string, { readonly keys: ReadonlySet<Key>; readonly alternatives: Alternative[] }>()
   readonly ranges = new Map<string, { readonly range: Range; readonly alternatives: Alternative[] }>()
@@ -61,6 +80,7 @@ class ValueDraft {
 
   add({ rest, test }: Standing): void {
     const { entry } = rest
+    this.#operand = test.operand
     this.dependent.entries.push(entry)
     switch (test.is) {
       case "equals":
@@ -89,7 +109,7 @@ class ValueDraft {
       case "suffix":
       case "contains":
         if (test.is === "prefix") push(this.prefixes, test.text, rest)
-        else if (test.is === "suffix") push(this.suffixes, reversed(test.text), rest)
+        else if (test.is === "suffix") push(this.suffixes, test.text, rest)
         else push(this.contains, test.text, rest)
         this.needText.entries.push(entry)
         return
@@ -111,7 +131,8 @@ class ValueDraft {
   }
 
   build(nesting: number): ValueIndex {
-    const bucket = (alternatives: readonly Alternative[]): Bucket => buildBucket(alternatives, nesting)
+    const here = this.#operand
+    const bucket = (alternatives: readonly Alternative[]): Bucket => buildBucket(alternatives, { nesting, here })
     const made = <K>(group: Group<K>): Map<K, Bucket> => new Map([...group].map(([key, all]) => [key, bucket(all)]))
     const { contains, differs, equals, flags, items, prefixes, ranges, suffixes } = this
     return {
@@ -127,8 +148,8 @@ class ValueDraft {
           : new IntervalTree(
               [...ranges.values()].map(({ alternatives, range }) => ({ range, value: bucket(alternatives) })),
             ),
-      prefixes: prefixes.size === 0 ? undefined : new TextTrie(made(prefixes)),
-      suffixes: suffixes.size === 0 ? undefined : new TextTrie(made(suffixes)),
+      prefixes: prefixes.size === 0 ? undefined : new AffixTable(made(prefixes), { isSuffix: false }),
+      suffixes: suffixes.size === 0 ? undefined : new AffixTable(made(suffixes), { isSuffix: true }),
       parts: contains.size === 0 ? undefined : new TextFinder(made(contains)),
       flags: flags.size === 0 ? undefined : made(flags),
       items: items.length === 0 ? undefined : buildItems(items, nesting),
@@ -144,17 +165,22 @@ class ValueDraft {
 /** Owns: the index of one set of alternatives while it is built. */
 class IndexBuilder {
   readonly #nesting: number
+  readonly #here: Operand | undefined
+  readonly #same = new ValueDraft()
   readonly #root = pathNode("")
   readonly #values = new Map<PathNode, { value?: ValueDraft; whole?: ValueDraft }>()
   readonly #presence = new Map<PathNode, { present: Alternative[]; absent: Alternative[] }>()
   readonly #made = new Map<string, { readonly run: MadeValue["run"]; readonly draft: ValueDraft }>()
 
-  constructor(nesting: number) {
+  constructor(nesting: number, here: Operand | undefined) {
     this.#nesting = nesting
+    this.#here = here
   }
 
   add(standing: Standing): void {
     const { rest, test } = standing
+    const isAsked = test.is === "present" || test.is === "absent"
+    if (!isAsked && this.#here !== undefined && isSameOperand(test.operand, this.#here)) return this.#same.add(standing)
     if (test.operand.is === "made") {
       const { key, run } = test.operand
       const known = this.#made.get(key) ?? { run, draft: new ValueDraft() }
@@ -198,22 +224,27 @@ class IndexBuilder {
     return node
   }
 
-  build(): IndexNode {
+  build(): { node: IndexNode | undefined; same: ValueIndex | undefined } {
     const nesting = this.#nesting
     for (const [node, { value, whole }] of this.#values) {
       node.value = value?.build(nesting)
       node.whole = whole?.build(nesting)
     }
     for (const [node, { absent, present }] of this.#presence) {
-      if (present.length > 0) node.present = buildBucket(present, nesting)
-      if (absent.length > 0) node.absent = buildBucket(absent, nesting)
+      if (present.length > 0) node.present = buildBucket(present, { nesting })
+      if (absent.length > 0) node.absent = buildBucket(absent, { nesting })
     }
     this.#noteAbsence(this.#root)
     const made = [...this.#made.values()].map(({ draft, run }) => {
       const value = draft.build(nesting)
       return { run, value, dependent: value.dependent }
     })
-    return { root: this.#root, made }
+    const { children, present, value, whole } = this.#root
+    const isEmpty = children.length + made.length === 0 && (present ?? value ?? whole) === undefined
+    return {
+      node: isEmpty ? undefined : { root: this.#root, made },
+      same: this.#same.dependent.entries.length === 0 ? undefined : this.#same.build(nesting),
+    }
   }
 
   #noteAbsence(node: PathNode): void {
@@ -226,13 +257,13 @@ class IndexBuilder {
 
 /** Of an item all that has no test stands at the item itself: it is evaluated where there is any. */
 function buildItems(items: readonly Alternative[], nesting: number): IndexNode {
-  const { left, node } = buildIndex(items, nesting)
-  if (left.length > 0) node.root.present = mergeBuckets(node.root.present, buildBucket(left, nestingMax))
+  const { left, node = { root: pathNode(""), made: [] } } = buildIndex(items, { nesting })
+  if (left.length > 0) node.root.present = mergeBuckets(node.root.present, buildBucket(left, { nesting: nestingMax }))
   return node
 }
 
 function mergeBuckets(a: Bucket | undefined, b: Bucket): Bucket {
-  return { hits: [...(a?.hits ?? []), ...b.hits], checks: [...(a?.checks ?? []), ...b.checks], nested: a?.nested }
+  return bucketOf([...(a?.hits ?? []), ...b.hits], [...(a?.checks ?? []), ...b.checks], a ?? {})
 }
 
 function pathNode(step: string | number): PathNode {
@@ -262,10 +293,4 @@ function push<K>(group: Group<K>, key: K, alternative: Alternative): void {
 
 function compareTexts(a: string, b: string): number {
   return a < b ? -1 : Number(a > b)
-}
-
-function reversed(text: string): string {
-  let made = ""
-  for (let at = text.length - 1; at >= 0; at--) made += text.charAt(at)
-  return made
 }

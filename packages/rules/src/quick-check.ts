@@ -17,8 +17,23 @@ export function checkOf({
   readonly isPart: boolean
 }): Check {
   const quick = tests.flatMap((each) => (each.is === "test" ? quickTests(each.test) : []))
-  const order = quick.toSorted((a, b) => rank[a.is] - rank[b.is])
-  return { entry, tests: order, isWhole: !isPart && quick.length === tests.length }
+  const [first, ...others] = quick
+    .filter((each) => !quick.some((wildcard) => isPartOf(each, wildcard)))
+    .toSorted((a, b) => rank[a.is] - rank[b.is])
+  return {
+    entry,
+    first,
+    others: others.length === 0 ? noTests : others,
+    isWhole: !isPart && quick.length === tests.length,
+  }
+}
+
+const noTests: readonly QuickTest[] = []
+
+/** What a wildcard asks anyway. */
+function isPartOf({ is, path, text }: QuickTest, wildcard: QuickTest): boolean {
+  const isText = is === "prefix" || is === "suffix" || is === "contains"
+  return isText && path === wildcard.path && wildcard.literals?.parts.includes(text) === true
 }
 
 /** Those that rule out most come first. */
@@ -30,7 +45,21 @@ const rank: Readonly<Record<Test["is"], number>> = {
 function quickTests(test: Test): QuickTest[] {
   if (test.operand.is === "made" || test.operand.isWhole || rank[test.is] > rank.differs) return []
   const path = intern(test.operand.path)
-  return path.some((step) => step in Object.prototype) ? [] : [{ ...test, path }]
+  if (path.some((step) => step in Object.prototype)) return []
+  const keys = test.is === "equals" || test.is === "differs" ? test.keys : []
+  const isText = test.is === "prefix" || test.is === "suffix" || test.is === "contains"
+  return [
+    {
+      ...{
+        is: test.is,
+        path,
+        key: test.is === "flag" ? test.value : keys[0],
+        keys: keys.length === 1 ? undefined : keys,
+      },
+      ...{ text: isText ? test.text : "", range: test.is === "range" ? test.range : undefined },
+      literals: test.is === "wildcard" ? test.literals : undefined,
+    },
+  ]
 }
 
 /** Equal paths are one, as far as there is room: checks that stand together read the same field, which is read once. */
@@ -54,20 +83,28 @@ export interface LastRead {
 }
 
 /** Whether the tests hold of these data (or this item); undefined where only evaluating tells. */
-export function decide({ isWhole, tests }: Check, scope: unknown, last: LastRead): boolean | undefined {
-  let result: boolean | undefined = isWhole ? true : undefined
-  for (const test of tests) {
-    if (last.path !== test.path || last.scope !== scope) {
-      last.value = read(test.path, scope)
-      last.path = test.path
-      last.scope = scope
-    }
-    const { value } = last
-    const holdsHere = value === undefined ? undefined : decideTest(test, value)
+export function decide({ first, isWhole, others }: Check, scope: unknown, last: LastRead): boolean | undefined {
+  if (first === undefined) return isWhole ? true : undefined
+  let isSure = isWhole
+  const holdsFirst = decideOne(first, scope, last)
+  if (holdsFirst === false) return false
+  if (holdsFirst === undefined) isSure = false
+  for (let at = 0; at < others.length; at++) {
+    const other = others[at]
+    const holdsHere = other === undefined ? undefined : decideOne(other, scope, last)
     if (holdsHere === false) return false
-    if (holdsHere === undefined) result = undefined
+    if (holdsHere === undefined) isSure = false
   }
-  return result
+  return isSure ? true : undefined
+}
+
+function decideOne(test: QuickTest, scope: unknown, last: LastRead): boolean | undefined {
+  if (last.path !== test.path || last.scope !== scope) {
+    last.value = read(test.path, scope)
+    last.path = test.path
+    last.scope = scope
+  }
+  return last.value === undefined ? undefined : decideTest(test, last.value)
 }
 
 function read(path: Path, scope: unknown): unknown {
@@ -80,14 +117,14 @@ function read(path: Path, scope: unknown): unknown {
   return value
 }
 
-function decideTest(test: Test, value: unknown): boolean | undefined {
+function decideTest(test: QuickTest, value: unknown): boolean | undefined {
   switch (test.is) {
     case "equals":
-      return (test.keys as readonly unknown[]).includes(value)
+      return test.keys === undefined ? test.key === value : test.keys.includes(value)
     case "differs":
-      return !(test.keys as readonly unknown[]).includes(value)
+      return test.keys === undefined ? test.key !== value : !test.keys.includes(value)
     case "range":
-      return typeof value === "number" ? holds(test.range, value) : undefined
+      return typeof value === "number" && test.range !== undefined ? holds(test.range, value) : undefined
     case "prefix":
       return typeof value === "string" ? value.startsWith(test.text) : undefined
     case "suffix":
@@ -95,11 +132,14 @@ function decideTest(test: Test, value: unknown): boolean | undefined {
     case "contains":
       return typeof value === "string" ? value.includes(test.text) : undefined
     case "wildcard":
-      return typeof value === "string" && value.length <= expressionLimits.matchedLengthMax && !value.includes("\n")
+      return typeof value === "string" &&
+        test.literals !== undefined &&
+        value.length <= expressionLimits.matchedLengthMax &&
+        !value.includes("\n")
         ? matchesWildcard(test.literals, value)
         : undefined
     case "flag":
-      return typeof value === "boolean" ? value === test.value : undefined
+      return typeof value === "boolean" ? value === test.key : undefined
     case "present":
     case "absent":
     case "some":

@@ -210,8 +210,13 @@ function typeAt(type: VariableType, step: string | number): VariableType {
   return type.fields[step] ?? "dyn"
 }
 
+/** As a field's name is kept: short texts of parsed JSON are so too, and two of them are compared without being read. */
+function internalized(text: string): string {
+  return text.length > 32 ? text : (Object.keys({ [text]: true })[0] ?? text)
+}
+
 function keyOf(node: ExpressionNode): Key | undefined {
-  if (node.is === "literal") return node.value
+  if (node.is === "literal") return typeof node.value === "string" ? internalized(node.value) : node.value
   if (node.is !== "call" || node.name !== "-_") return undefined
   const [operand] = node.args
   return operand?.is === "literal" && typeof operand.value === "number" ? 0 - operand.value : undefined

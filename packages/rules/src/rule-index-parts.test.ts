@@ -1,7 +1,8 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
+import { AffixTable } from "./affix-table.ts"
 import { holds, IntervalTree } from "./interval-tree.ts"
-import { TextFinder, TextTrie } from "./text-trie.ts"
+import { TextFinder } from "./text-trie.ts"
 
 describe("intervals", () => {
   test("are found by the numbers in them, each once", () => {
@@ -28,20 +29,16 @@ describe("texts", () => {
   const word = fc.array(fc.constantFrom("a", "b", "c"), { maxLength: 5 }).map((all) => all.join(""))
   const words = fc.uniqueArray(word, { maxLength: 12 })
 
-  test("are found by their beginning", () => {
+  test.each([true, false])("are found by their beginning or their end (%s)", (isSuffix) => {
     fc.assert(
       fc.property(words, word, (all, subject) => {
-        const trie = new TextTrie(new Map(all.map((each) => [each, each])))
-        const found: Array<string | undefined> = [trie.valueAt(0)]
-        let node = 0
-        for (const character of subject) {
-          node = trie.childOf(node, character.charCodeAt(0))
-          if (node < 0) break
-          found.push(trie.valueAt(node))
-        }
-        const expected = all.filter((each) => subject.startsWith(each)).toSorted()
-        expect(found.filter((each) => each !== undefined)).toEqual(expected)
+        const table = new AffixTable(new Map(all.map((each) => [each, each])), { isSuffix })
+        const found: string[] = []
+        table.find(subject, found)
+        const expected = all.filter((each) => (isSuffix ? subject.endsWith(each) : subject.startsWith(each)))
+        expect(found).toEqual(expected.toSorted((a, b) => a.length - b.length))
       }),
+      { numRuns: 1000 },
     )
   })
 

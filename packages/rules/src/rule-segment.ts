@@ -53,14 +53,7 @@ function prefixOf(name: string): string | undefined {
 function indexEntries(entries: readonly Entry[]): TriggeredRules {
   const { left, node } = buildIndex(entries.map((entry) => alternativeOf(entry, entry.rule.tests)))
   // What has no test to stand at is evaluated each time.
-  const { checks, hits } = buildBucket(left, Infinity)
-  return {
-    hits,
-    checks,
-    nested: left.length === entries.length ? undefined : node,
-    entries,
-    bounded: boundedOf(entries),
-  }
+  return { ...buildBucket(left, { nesting: Infinity }), nested: node, entries, bounded: boundedOf(entries) }
 }
 
 function boundedOf(all: readonly Entry[]): TriggeredRules["bounded"] {

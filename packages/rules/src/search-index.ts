@@ -3,10 +3,11 @@ import { EvaluationFault } from "@signalbox/expressions/expression-fault"
 import { expressionLimits } from "@signalbox/expressions/expression-limits"
 import { isMap } from "@signalbox/expressions/values"
 import { evaluateRule, type RuleData } from "./evaluate-rules.ts"
+import type { AffixTable } from "./affix-table.ts"
 import { decide, type LastRead } from "./quick-check.ts"
 import type { Bucket, Check, Entry, IndexNode, PathNode, Suspects, TriggeredRules, ValueIndex } from "./rule-index.ts"
 import type { CompiledRule, RuleFault } from "./rule-source.ts"
-import type { TextFinder, TextTrie } from "./text-trie.ts"
+import type { TextFinder } from "./text-trie.ts"
 import { measureData } from "./work-bound.ts"
 
 /** Lists with more items are not gone through: the rules that ask for one are evaluated. */
@@ -47,11 +48,11 @@ export class IndexSearch {
       const size = this.#measure(bounded.sizeMax)
       for (const entry of bounded.entries) if (entry.rule.safeSize < size) this.#evaluate(entry)
     }
-    this.take(rules, this.data)
+    this.#take(rules, this.data, this.data)
   }
 
   /** @param value the data, or an item of a list */
-  visit(node: IndexNode, value: unknown): void {
+  #visit(node: IndexNode, value: unknown): void {
     this.#visitPath(node.root, value, value)
     for (const made of node.made) {
       const result = this.#make(made.run)
@@ -60,14 +61,16 @@ export class IndexSearch {
     }
   }
 
-  take(bucket: Bucket, scope: unknown): void {
+  /** @param value that the bucket's test is about */
+  #take(bucket: Bucket, value: unknown, scope: unknown): void {
     for (const entry of bucket.hits) {
       if (entry.mark === this.#mark) continue
       entry.mark = this.#mark
       if (this.removed?.has(entry.rule) !== true) this.matched.push(entry.rule)
     }
     for (const check of bucket.checks) this.#check(check, scope)
-    if (bucket.nested !== undefined) this.visit(bucket.nested, scope)
+    if (bucket.same !== undefined) this.#visitValue(bucket.same, value, scope)
+    if (bucket.nested !== undefined) this.#visit(bucket.nested, scope)
   }
 
   #measure(max: number): number {
@@ -118,7 +121,7 @@ export class IndexSearch {
   }
 
   #visitPath(path: PathNode, value: unknown, scope: unknown): void {
-    if (path.present !== undefined) this.take(path.present, scope)
+    if (path.present !== undefined) this.#take(path.present, value, scope)
     if (path.value !== undefined) this.#visitValue(path.value, value, scope)
     if (path.whole !== undefined) {
       if (typeof value === "number" && !Number.isSafeInteger(value)) this.#suspect(path.whole.dependent)
@@ -142,7 +145,7 @@ export class IndexSearch {
 
   #miss(child: PathNode, scope: unknown): void {
     this.#suspect(child.unguarded)
-    if (child.absent !== undefined) this.take(child.absent, scope)
+    if (child.absent !== undefined) this.#take(child.absent, undefined, scope)
   }
 
   /** Many rules over many fields: only what the data have is looked at. */
@@ -171,9 +174,9 @@ export class IndexSearch {
   #visitValue(index: ValueIndex, value: unknown, scope: unknown): void {
     const mayEqual = index.filter === undefined || index.filter.mayHold(value)
     const same = mayEqual ? index.equals?.get(value) : undefined
-    if (same !== undefined) this.take(same, scope)
+    if (same !== undefined) this.#take(same, value, scope)
     if (index.differs !== undefined) {
-      for (const { bucket, keys } of index.differs) if (!keys.has(value)) this.take(bucket, scope)
+      for (const { bucket, keys } of index.differs) if (!keys.has(value)) this.#take(bucket, value, scope)
     }
     if (typeof value === "number") this.#visitNumber(index, value, scope)
     else this.#suspect(index.needNumber)
@@ -181,7 +184,7 @@ export class IndexSearch {
     else this.#suspect(index.needText)
     if (typeof value === "boolean") {
       const flagged = index.flags?.get(value)
-      if (flagged !== undefined) this.take(flagged, scope)
+      if (flagged !== undefined) this.#take(flagged, value, scope)
     } else this.#suspect(index.needFlag)
     if (index.items !== undefined) this.#visitItems(index.items, value, index.needItems)
   }
@@ -190,53 +193,42 @@ export class IndexSearch {
     if (index.ranges === undefined) return
     const from = found.length
     index.ranges.find(value, found)
-    const to = found.length
-    for (let at = from; at < to; at++) {
-      const bucket = found[at]
-      if (bucket !== undefined) this.take(bucket, scope)
-    }
-    found.length = from
+    this.#takeFound(from, value, scope)
   }
 
   #visitText(index: ValueIndex, value: string, scope: unknown): void {
     const { parts, prefixes, suffixes } = index
-    if (prefixes !== undefined) this.#visitPrefixes(prefixes, value, scope)
-    if (suffixes !== undefined) this.#visitSuffixes(suffixes, value, scope)
+    if (prefixes !== undefined) this.#visitAffixes(prefixes, value, scope)
+    if (suffixes !== undefined) this.#visitAffixes(suffixes, value, scope)
     if (parts !== undefined) this.#visitParts(parts, value, scope)
     if (value.length > expressionLimits.matchedLengthMax) this.#suspect(index.needText)
   }
 
-  #visitPrefixes(trie: TextTrie<Bucket>, value: string, scope: unknown): void {
-    let node = 0
-    for (let at = 0; ; at++) {
-      const bucket = trie.valueAt(node)
-      if (bucket !== undefined) this.take(bucket, scope)
-      if (at === value.length) return
-      node = trie.childOf(node, value.charCodeAt(at))
-      if (node < 0) return
-    }
+  #visitAffixes(table: AffixTable<Bucket>, value: string, scope: unknown): void {
+    const from = found.length
+    table.find(value, found)
+    this.#takeFound(from, value, scope)
   }
 
-  #visitSuffixes(trie: TextTrie<Bucket>, value: string, scope: unknown): void {
-    let node = 0
-    for (let at = value.length - 1; ; at--) {
-      const bucket = trie.valueAt(node)
-      if (bucket !== undefined) this.take(bucket, scope)
-      if (at < 0) return
-      node = trie.childOf(node, value.charCodeAt(at))
-      if (node < 0) return
+  /** What was put onto `found` from there on, which is taken off again. */
+  #takeFound(from: number, value: unknown, scope: unknown): void {
+    const to = found.length
+    for (let at = from; at < to; at++) {
+      const bucket = found[at]
+      if (bucket !== undefined) this.#take(bucket, value, scope)
     }
+    found.length = from
   }
 
   #visitParts(finder: TextFinder<Bucket>, value: string, scope: unknown): void {
     const always = finder.valueAt(0)
-    if (always !== undefined) this.take(always, scope)
+    if (always !== undefined) this.#take(always, value, scope)
     let node = 0
     for (let at = 0; at < value.length; at++) {
       node = finder.advance(node, value.charCodeAt(at))
       for (let each = node; each !== 0; each = finder.shorter(each)) {
         const bucket = finder.valueAt(each)
-        if (bucket !== undefined) this.take(bucket, scope)
+        if (bucket !== undefined) this.#take(bucket, value, scope)
       }
     }
   }
@@ -245,6 +237,6 @@ export class IndexSearch {
     if (!Array.isArray(value) && !isMap(value)) return this.#suspect(dependent)
     const list: readonly unknown[] = Array.isArray(value) ? value : Object.keys(value)
     if (list.length > itemsMax) return dependent?.entries.forEach((entry) => this.#evaluate(entry))
-    for (const item of list) this.visit(items, item)
+    for (const item of list) this.#visit(items, item)
   }
 }

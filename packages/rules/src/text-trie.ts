@@ -2,7 +2,7 @@
  * Texts by their characters, in flat arrays: the children of a node stand side by side, in the order of their
  * characters. Immutable. Node 0 is the root.
  */
-export class TextTrie<T> {
+class TextTrie<T> {
   readonly #characters: Uint16Array
   /** Where the children of a node begin; those of the next node begin where they end. */
   readonly #children: Int32Array
