@@ -40,19 +40,15 @@ export interface AccountRules {
 /** So many changes are made to the sets that there are; more, and they are built anew. */
 const changesMax = 64
 
-/** What is in the present value and has not changed is taken from it. */
+/** @param found what has not changed as it is in the present value, and the rows of the others */
 export function loadAccountRules(
-  rows: readonly RuleRow[],
+  found: ReadonlyArray<LoadedRule | RuleRow>,
   present: AccountRules | undefined,
   operations: Operations,
 ): AccountRules {
-  const rules = new Map(
-    rows.map((row) => {
-      const known = present?.rules.get(row.name)
-      return [row.name, known?.row.version === row.version ? known : loadRule(row, operations)] as const
-    }),
-  )
-  const enabled = [...rules.values()].filter(({ row }) => row.enabled)
+  const loaded = found.map((rule) => ("row" in rule ? rule : loadRule(rule, operations)))
+  const rules = new Map(loaded.map((rule) => [rule.row.name, rule] as const))
+  const enabled = loaded.filter(({ row }) => row.enabled)
   const members = enabled.flatMap(({ parts }) => parts.members)
   return {
     rules,

@@ -22,7 +22,7 @@ import { loadAccountRules, type AccountRules, type LoadedRule } from "./account-
 import type { FaultBook } from "./fault-book.ts"
 import { canBeHeld, type Operations } from "./operation-pattern.ts"
 import { actionVariables, signalName } from "./rule-parts.ts"
-import { findRule, findRuleVersion, readRules } from "./rule-store.ts"
+import { findRule, findRuleVersion, readRules, readRulesNamed, readRuleVersions, type RuleRow } from "./rule-store.ts"
 import { dataOfCall, dataOfEvent } from "./rule-variables.ts"
 
 export const rulesComponent = "rules.configuration"
@@ -51,8 +51,11 @@ export function createRuleDirectory(options: DirectoryOptions): RuleDirectory {
     listener: {
       component: rulesComponent,
       async load(account) {
-        const rows = await readRules(options.sql, account)
-        accounts.set(account, loadAccountRules(rows, accounts.get(account), options.operations))
+        const present = accounts.get(account)
+        accounts.set(
+          account,
+          loadAccountRules(await readChanged(options.sql, account, present), present, options.operations),
+        )
       },
     },
     findBroken(account, { rule, version }) {
@@ -93,6 +96,26 @@ export function createRuleDirectory(options: DirectoryOptions): RuleDirectory {
     },
   }
   return directory
+}
+
+/** Of ten thousand rules one changes at a time. */
+async function readChanged(
+  sql: Sql,
+  account: string,
+  present: AccountRules | undefined,
+): Promise<Array<LoadedRule | RuleRow>> {
+  if (!present) return await readRules(sql, account)
+  const known = (name: string, version: number): LoadedRule | undefined => {
+    const rule = present.rules.get(name)
+    return rule?.row.version === version ? rule : undefined
+  }
+  const versions = await readRuleVersions(sql, account)
+  const names = versions.filter(({ name, version }) => !known(name, version)).map(({ name }) => name)
+  const changed = new Map(
+    (names.length > 0 ? await readRulesNamed(sql, account, names) : []).map((row) => [row.name, row]),
+  )
+  // What was removed between the two looks is there no more.
+  return versions.flatMap(({ name, version }) => known(name, version) ?? changed.get(name) ?? [])
 }
 
 function findAsked(rules: AccountRules, operation: string, phase: "before" | "after"): boolean {

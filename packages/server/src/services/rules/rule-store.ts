@@ -56,8 +56,23 @@ export async function listRules(
   ])
 }
 
+/** All of them, by name. */
 export async function readRules(sql: Sql, account: string): Promise<RuleRow[]> {
   return sql.query<RuleRow>(`select ${columns} from rules where account = $1 order by name`, [account])
+}
+
+/** Those of these names that are there. */
+export async function readRulesNamed(sql: Sql, account: string, names: readonly string[]): Promise<RuleRow[]> {
+  return sql.query<RuleRow>(`select ${columns} from rules where account = $1 and name = any ($2)`, [account, names])
+}
+
+/** Of all of them, by name. */
+export async function readRuleVersions(sql: Sql, account: string): Promise<Array<Pick<RuleRow, "name" | "version">>> {
+  return sql.query<Pick<RuleRow, "name" | "version">>(
+    "select name, version from rules where account = $1 order by name",
+    [account],
+    { name: "rules-versions" },
+  )
 }
 
 export async function countRules(sql: Sql, account: string): Promise<number> {
