@@ -22,7 +22,8 @@ export interface Acknowledged {
 
 export class Acknowledgements {
   readonly #find: (nodeId: string) => AgentSession | undefined
-  readonly #byNode = new Map<string, Map<string, Acknowledged>>()
+  /** Of each node, oldest first: one as a rule. */
+  readonly #byNode = new Map<string, Acknowledged[]>()
 
   /** `find` gives a node's open session. */
   constructor(find: (nodeId: string) => AgentSession | undefined) {
@@ -30,9 +31,13 @@ export class Acknowledgements {
   }
 
   add(one: Acknowledged): void {
-    const ofNode = this.#byNode.get(one.nodeId) ?? new Map<string, Acknowledged>()
-    if (ofNode.set(nameOf(one), one).size === 1) this.#byNode.set(one.nodeId, ofNode)
-    if (ofNode.size > acknowledgementLimits.perNodeMax) this.flush(one.nodeId)
+    const ofNode = this.#byNode.get(one.nodeId)
+    if (!ofNode) {
+      this.#byNode.set(one.nodeId, [one])
+      return
+    }
+    if (!ofNode.some((other) => isSame(other, one))) ofNode.push(one)
+    if (ofNode.length > acknowledgementLimits.perNodeMax) this.flush(one.nodeId)
   }
 
   /** Sends those of a node; what is sent to it in the same turn leaves with them. */
@@ -41,13 +46,13 @@ export class Acknowledgements {
     if (!ofNode) return
     this.#byNode.delete(nodeId)
     const session = this.#find(nodeId)
-    for (const { key, phase } of ofNode.values()) session?.send({ type: "acknowledge", key, phase })
+    for (const { key, phase } of ofNode) session?.send({ type: "acknowledge", key, phase })
   }
 
   /** Answers a node that says again what it was not yet told is acknowledged. */
-  answersRepeat(one: Acknowledged): boolean {
-    if (this.#byNode.get(one.nodeId)?.has(nameOf(one)) !== true) return false
-    this.flush(one.nodeId)
+  answersRepeat(nodeId: string, key: string, phase: AttemptPhase): boolean {
+    if (this.#byNode.get(nodeId)?.some((other) => other.key === key && other.phase === phase) !== true) return false
+    this.flush(nodeId)
     return true
   }
 
@@ -66,4 +71,4 @@ export class Acknowledgements {
   }
 }
 
-const nameOf = ({ key, phase }: Acknowledged): string => `${phase} ${key}`
+const isSame = (one: Acknowledged, other: Acknowledged): boolean => one.key === other.key && one.phase === other.phase

@@ -40,7 +40,7 @@ export class LiveReports {
 
   /** Forwards what an attempt has, before its end is told. */
   flushAttempt(nodeId: string, key: string): void {
-    this.#flush(`${nodeId} ${key}`)
+    if (this.#byAttempt.size > 0) this.#flush(`${nodeId} ${key}`)
   }
 
   flush(): void {

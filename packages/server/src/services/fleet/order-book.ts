@@ -27,7 +27,8 @@ interface Entry {
 }
 
 export class OrderBook {
-  readonly #byNode = new Map<string, Map<string, Entry>>()
+  /** Of each node, oldest first: one as a rule, so they are looked through. */
+  readonly #byNode = new Map<string, Entry[]>()
   readonly #onRowOver: (row: OrderRow) => void
 
   /** `onRowOver` is told of rows whose order was confirmed, taken back or is too late. */
@@ -37,33 +38,39 @@ export class OrderBook {
 
   /** Keeps an order until it is confirmed; one given again takes its old place. Gives false where the node has too many. */
   add(order: ExecutorOrder, now: number, row?: OrderRow): boolean {
-    const ofNode = this.#byNode.get(order.nodeId) ?? new Map<string, Entry>()
-    this.#byNode.set(order.nodeId, ofNode)
+    const { nodeId, type, key } = order
     // A start that is still here was not accepted: after a kill it must not go out any more.
-    if (order.type === "kill") this.#delete(order.nodeId, [nameOf("start", order.key)])
-    const name = nameOf(order.type, order.key)
-    if (!ofNode.has(name) && ofNode.size >= orderLimits.perNodeMax) return false
-    ofNode.set(name, { order, until: untilOf(order, now), ...(row && { row }) })
-    this.#byNode.set(order.nodeId, ofNode)
+    if (type === "kill") this.#remove(nodeId, (other) => other.type === "start" && other.key === key)
+    const entry: Entry = { order, until: untilOf(order, now), ...(row && { row }) }
+    const ofNode = this.#byNode.get(nodeId)
+    if (!ofNode) {
+      this.#byNode.set(nodeId, [entry])
+      return true
+    }
+    const index = ofNode.findIndex((other) => other.order.type === type && other.order.key === key)
+    if (index < 0 && ofNode.length >= orderLimits.perNodeMax) return false
+    ofNode[index < 0 ? ofNode.length : index] = entry
     return true
   }
 
   /** The node has the attempt in its journal. */
   accepted(nodeId: string, key: string, phase: AttemptPhase): void {
-    this.#delete(nodeId, [nameOf(phase === "task" ? "start" : "rollback", key)])
+    const type = phase === "task" ? "start" : "rollback"
+    this.#remove(nodeId, (order) => order.type === type && order.key === key)
   }
 
   finished(nodeId: string, key: string, phase: AttemptPhase): void {
-    this.#delete(nodeId, phase === "task" ? [nameOf("start", key), nameOf("kill", key)] : [nameOf("rollback", key)])
+    const ofRollback = phase === "rollback"
+    this.#remove(nodeId, (order) => (order.type === "rollback") === ofRollback && order.key === key)
   }
 
   /** This very order is in the outbox now, for whichever server has its node. */
   handOver(order: ExecutorOrder): void {
-    const ofNode = this.#byNode.get(order.nodeId)
-    const name = nameOf(order.type, order.key)
-    if (ofNode?.get(name)?.order !== order) return
-    ofNode.delete(name)
-    if (ofNode.size === 0) this.#byNode.delete(order.nodeId)
+    const { nodeId } = order
+    this.#keep(
+      nodeId,
+      this.#byNode.get(nodeId)?.filter((entry) => entry.order !== order),
+    )
   }
 
   /** What a node that connects has to be told, oldest first. */
@@ -78,45 +85,44 @@ export class OrderBook {
 
   /** Forgets what is too late to be sent. */
   expire(now: number): void {
-    for (const [nodeId, ofNode] of this.#byNode) {
-      const late = [...ofNode].flatMap(([name, { until }]) => (until <= now ? [name] : []))
-      this.#delete(nodeId, late)
-    }
+    for (const nodeId of this.#byNode.keys()) this.#remove(nodeId, (_order, until) => until <= now)
   }
 
   /** Of this execution nothing is to be sent any more but what its owner has put into the outbox. */
   forget(executionId: string): void {
     for (const [nodeId, ofNode] of this.#byNode) {
-      for (const [name, { order, row }] of ofNode) {
-        if (!row && order.key.startsWith(`${executionId}/`)) ofNode.delete(name)
-      }
-      if (ofNode.size === 0) this.#byNode.delete(nodeId)
+      const kept = ofNode.filter(({ order, row }) => row !== undefined || !order.key.startsWith(`${executionId}/`))
+      this.#keep(nodeId, kept)
     }
   }
 
   get size(): number {
     let size = 0
-    for (const ofNode of this.#byNode.values()) size += ofNode.size
+    for (const ofNode of this.#byNode.values()) size += ofNode.length
     return size
   }
 
   #waiting(nodeId: string, now: number): Entry[] {
-    return [...(this.#byNode.get(nodeId)?.values() ?? [])].filter((entry) => entry.until > now)
+    return (this.#byNode.get(nodeId) ?? []).filter((entry) => entry.until > now)
   }
 
-  #delete(nodeId: string, names: readonly string[]): void {
+  #remove(nodeId: string, isOver: (order: ExecutorOrder, until: number) => boolean): void {
     const ofNode = this.#byNode.get(nodeId)
     if (!ofNode) return
-    for (const name of names) {
-      const { row } = ofNode.get(name) ?? {}
-      ofNode.delete(name)
-      if (row) this.#onRowOver(row)
+    const kept: Entry[] = []
+    for (const entry of ofNode) {
+      if (!isOver(entry.order, entry.until)) kept.push(entry)
+      else if (entry.row) this.#onRowOver(entry.row)
     }
-    if (ofNode.size === 0) this.#byNode.delete(nodeId)
+    this.#keep(nodeId, kept)
+  }
+
+  #keep(nodeId: string, kept: Entry[] | undefined): void {
+    if (!kept) return
+    if (kept.length === 0) this.#byNode.delete(nodeId)
+    else this.#byNode.set(nodeId, kept)
   }
 }
-
-const nameOf = (type: ExecutorOrder["type"], key: string) => `${type} ${key}`
 
 /** When an order is void, in milliseconds. */
 export function untilOf(order: ExecutorOrder, now: number): number {

@@ -85,7 +85,7 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
 
   acknowledge(reports: ReadonlyArray<{ nodeId: string; key: string; phase: "task" | "rollback" }>): void {
     for (const report of reports) {
-      if (this.#sessions.find(report.nodeId)) this.acknowledged(report)
+      if (this.#sessions.find(report.nodeId)) this.#acknowledgements.add(report)
       else this.#relay?.acknowledge(report)
     }
   }
@@ -153,12 +153,12 @@ export class SessionExecutor implements Executor, RegistryListener, RelayedOrder
       case "task-finished":
         this.#orders.finished(nodeId, frame.key, "task")
         this.#live.flushAttempt(nodeId, frame.key)
-        if (this.#acknowledgements.answersRepeat({ nodeId, key: frame.key, phase: "task" })) return undefined
+        if (this.#acknowledgements.answersRepeat(nodeId, frame.key, "task")) return undefined
         return this.#forward({ type: frame.type, nodeId, key: frame.key, outcome: frame.outcome })
       case "rollback-finished":
         this.#orders.finished(nodeId, frame.key, "rollback")
         this.#live.flushAttempt(nodeId, frame.key)
-        if (this.#acknowledgements.answersRepeat({ nodeId, key: frame.key, phase: "rollback" })) return undefined
+        if (this.#acknowledgements.answersRepeat(nodeId, frame.key, "rollback")) return undefined
         return this.#forward({ type: frame.type, nodeId, key: frame.key, outcome: frame.outcome })
       case "step-request": {
         const { key, phase, step, values } = frame
