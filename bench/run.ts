@@ -13,6 +13,7 @@ const names = [
   "api",
   "footprint",
   "fleet",
+  "signals",
   "relay",
   "rollout",
   "approvals",

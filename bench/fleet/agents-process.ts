@@ -11,6 +11,8 @@ export type AgentsCall =
   | { readonly do: "terminate" }
   /** Answered once so many tasks have run since the last reset. */
   | { readonly do: "run"; readonly count: number }
+  /** What all say of every figure from now on. */
+  | { readonly do: "figure"; readonly value: number }
   | { readonly do: "tally"; readonly timed?: boolean; readonly reset?: boolean }
 
 const enrolmentsAtOnce = 8
@@ -27,6 +29,8 @@ const tally: Tally = {
   finishedAt: 0,
   latencies: [],
   onRan: () => undefined,
+  figure: 0,
+  figures: 0,
 }
 
 /** Resolves once so many tasks have run; nobody looks meanwhile, which would cost what is measured. */
@@ -89,6 +93,9 @@ async function carryOut(call: AgentsCall): Promise<unknown> {
       return undefined
     case "run":
       return await untilRan(call.count)
+    case "figure":
+      tally.figure = call.value
+      return undefined
     case "tally": {
       const { onRan: _, ...now } = structuredClone({ ...tally, onRan: undefined })
       tally.timed = call.timed ?? tally.timed

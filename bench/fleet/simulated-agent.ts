@@ -24,6 +24,9 @@ export interface Tally {
   readonly latencies: number[]
   /** Called once a task has run. */
   onRan: () => void
+  /** What all say of every figure that they are asked for, and how many they said. */
+  figure: number
+  figures: number
 }
 
 /** The same for all processes of this machine. */
@@ -43,6 +46,7 @@ export class SimulatedAgent {
   #heartbeat: NodeJS.Timeout | undefined
   #lastHeard = 0
   #lastSent = 0
+  readonly #meters: NodeJS.Timeout[] = []
   /** Resolves with the welcome. */
   #welcomed: (() => void) | undefined
 
@@ -77,6 +81,7 @@ export class SimulatedAgent {
       this.#receive(JSON.parse(data.toString("utf8")) as ServerFrame)
     })
     socket.on("close", () => {
+      this.#measure([])
       if (this.#heartbeat) this.#tally.lost += 1
       clearTimeout(this.#heartbeat)
     })
@@ -119,6 +124,9 @@ export class SimulatedAgent {
         if (this.#journal.get(frame.key) === "finished") this.#tally.acknowledged += 1
         this.#journal.set(frame.key, "acknowledged")
         break
+      case "watch-metrics":
+        this.#measure(frame.watches)
+        break
       case "refused":
         throw new Error(`${this.name} was refused: ${frame.code} ${frame.message}`)
       default:
@@ -135,6 +143,18 @@ export class SimulatedAgent {
       this.#heartbeat = setTimeout(look, next.lookInMilliseconds)
     }
     this.#heartbeat = setTimeout(look, beatMilliseconds)
+  }
+
+  /** As a real agent: a timer for each interval, from a random moment on, and one frame for what comes due together. */
+  #measure(watches: ReadonlyArray<{ readonly id: string; readonly everyMilliseconds: number }>): void {
+    for (const timer of this.#meters.splice(0)) clearTimeout(timer)
+    for (const [every, group] of Map.groupBy(watches, ({ everyMilliseconds }) => everyMilliseconds)) {
+      const say = (): void => {
+        this.#send({ type: "metrics", samples: group.map(({ id }) => ({ id, value: this.#tally.figure })) })
+        this.#tally.figures += group.length
+      }
+      this.#meters.push(setTimeout(() => this.#meters.push(setInterval(say, every)), every * Math.random()))
+    }
   }
 
   #beat(): void {

@@ -70,8 +70,13 @@ function nounCommand(program: Command, noun: string): Command {
   if (found) return found
   const summary = nounSummaries[noun]
   assert(summary, `the noun ${noun} has a line of help`)
-  return addCommand(program, noun, summary).helpCommand(false)
+  const command = addCommand(program, noun, summary).helpCommand(false)
+  const isFiled = ["put", "apply"].some((verb) => operationsWithoutCommand[`${noun}.${verb}`]?.startsWith(applied))
+  return isFiled ? command.addHelpText("after", "\nOne is made or changed by `signalbox apply -f FILE`.") : command
 }
+
+/** How operations begin that documents are for. */
+const applied = "`signalbox apply -f` calls it"
 
 function addExitCodes(program: Command, { io, outcome }: CommandFrame): void {
   const table = exitCodeTexts.map(([code, text]) => `  ${String(code).padStart(3)}  ${text}\n`).join("")

@@ -14,6 +14,8 @@ export interface OperationOverride {
   /** Further options. */
   readonly extend?: (command: Command) => void
   readonly render?: (value: never, columns: number | undefined) => string
+  /** Other columns than the declaration's, and what they are made of. */
+  readonly table?: { readonly columns: readonly string[]; readonly row: (row: never) => object }
   readonly exitCode?: (value: never) => number
   /** Instead of calling and printing. */
   readonly run?: (context: CommandContext, input: never) => Promise<number | void>

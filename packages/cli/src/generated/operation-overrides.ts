@@ -7,6 +7,7 @@ import { eventsWatch } from "@signalbox/contracts/audit/operations"
 import type { nodesInventory } from "@signalbox/contracts/fleet/operations"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import type { OutputOf } from "@signalbox/contracts/operation"
+import { readableDocument } from "../output/cell-text.ts"
 import { renderDetails } from "../output/details.ts"
 import { renderExecution } from "../output/render-execution.ts"
 import type { OperationOverride } from "./operation-override.ts"
@@ -16,6 +17,7 @@ import { renderInbox } from "../output/render-inbox.ts"
 import { renderPlan } from "../output/render-plan.ts"
 import { renderTask } from "../output/render-task.ts"
 import { renderVerdict } from "../output/render-verdict.ts"
+import { ruleColumns, ruleRow, signalColumns, signalRow, stateColumns, stateRow } from "../output/rule-rows.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { print } from "../io.ts"
 import { voteOverride } from "../commands/approval-vote.ts"
@@ -110,6 +112,20 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "routes.diff": { positionals: ["from", "to"] },
   "routes.rollback": { positionals: ["to"] },
   "rules.explain": { render: renderVerdict },
+  "rules.get": {
+    aliases: ["show"],
+    run: async (context, input: { name: string }) => {
+      const { rulesGet } = await import("@signalbox/contracts/rules/operations")
+      const { ruleText } = await import("../documents/rule-text.ts")
+      const render = ({ id, version, author, changedAt, broken, lastFault, ...rule }: OutputOf<typeof rulesGet>) =>
+        renderDetails(
+          { id, version, author, changedAt, broken, lastFault, rule: readableDocument(ruleText(rule)) },
+          context.columns,
+        )
+      return await runOperation(context, rulesGet, { input, override: { render } })
+    },
+  },
+  "rules.list": { table: { columns: ruleColumns, row: ruleRow } },
   "rules.remove": { aliases: ["delete"] },
   "secrets.put": {
     file: "value",
@@ -123,6 +139,21 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
   "secrets.remove": { aliases: ["delete"] },
   "service-accounts.create": { positionals: ["name"] },
   "services.remove": { aliases: ["delete"] },
+  "signals.get": {
+    aliases: ["show"],
+    run: async (context, input: { name: string }) => {
+      const { signalsGet } = await import("@signalbox/contracts/triggers/signals")
+      const { signalText } = await import("../documents/trigger-text.ts")
+      const render = ({ id, version, changedBy, changedAt, counts, ...signal }: OutputOf<typeof signalsGet>) =>
+        renderDetails(
+          { id, version, changedBy, changedAt, nodes: counts, signal: readableDocument(signalText(signal)) },
+          context.columns,
+        )
+      return await runOperation(context, signalsGet, { input, override: { render } })
+    },
+  },
+  "signals.list": { table: { columns: signalColumns, row: signalRow } },
+  "signals.states": { table: { columns: stateColumns, row: stateRow } },
   "subscriptions.remove": { aliases: ["delete"] },
   "tasks.get": { render: renderTask },
   "tasks.output": {

@@ -52,7 +52,9 @@ async function showValue(
 ): Promise<number> {
   const { value, run } = shown
   await context.show(value, (columns) =>
-    run.override.render ? run.override.render(value as never, columns) : renderValue(operation, value, columns),
+    run.override.render
+      ? run.override.render(value as never, columns)
+      : renderValue(operation, value, { override: run.override, columns }),
   )
   if (operation.secretOutput?.some((member) => memberAt(value, member) === secretShownOnce) === true) {
     await printLine(
@@ -67,11 +69,22 @@ async function showValue(
   return run.override.exitCode?.(value as never) ?? exitCodes.ok
 }
 
-function renderValue(operation: AnyOperation, value: unknown, columns: number | undefined): string {
-  if (!operation.table) return renderDetails(value, columns)
+function renderValue(operation: AnyOperation, value: unknown, shown: Shown): string {
+  if (!operation.table) return renderDetails(value, shown.columns)
   const rows = rowsOf(operation, value)
-  if (rows.length === 0) return "none\n"
-  return renderTable(rows, { fields: operation.table.columns, columns })
+  return rows.length === 0 ? "none\n" : renderRows(operation.table.columns, rows, shown)
+}
+
+interface Shown {
+  readonly override: OperationOverride
+  readonly columns: number | undefined
+  readonly heading?: boolean
+}
+
+function renderRows(declared: readonly string[], rows: readonly unknown[], { override, ...shown }: Shown): string {
+  const { table } = override
+  const made = table ? rows.map((row) => table.row(row as never)) : rows
+  return renderTable(made, { fields: table?.columns ?? declared, ...shown })
 }
 
 function rowsOf(operation: AnyOperation, value: unknown): readonly unknown[] {
@@ -100,7 +113,7 @@ async function printPages(context: CommandContext, operation: AnyOperation, { cl
       const heading = first === undefined
       await print(
         context.io.stdout,
-        renderTable(rows, { fields: operation.table.columns, columns: context.columns, heading }),
+        renderRows(operation.table.columns, rows, { override: run.override, columns: context.columns, heading }),
       )
     }
     first ??= page as Record<string, unknown>

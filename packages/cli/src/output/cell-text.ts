@@ -22,6 +22,11 @@ function durationText(text: string): string | undefined {
   return days + time === "" ? undefined : (days + time).toLowerCase()
 }
 
+/** A document with its durations as people write them. @example readableDocument("every: PT5M\n") // "every: 5m\n" */
+export function readableDocument(yaml: string): string {
+  return yaml.replaceAll(/(?<=: )P\d?[\dDTHMS.]+$/gm, (text) => durationText(text) ?? text)
+}
+
 const instantPattern = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d{3}Z$/
 
 function instantText(text: string): string {

@@ -10,19 +10,22 @@ const tagQueryText = z.string().min(1).max(1000)
 
 /** What a node measures. One kind, by its name. */
 export const metric = z
-  .union([
-    z.strictObject({ load: z.literal(true) }).describe("The 1-minute load average"),
-    z.strictObject({ memory: z.literal(true) }).describe("Memory in use, in percent"),
-    z
-      .strictObject({ disk: z.string().min(1).max(4096) })
-      .describe("Use of the file system that holds this path, in percent, as df says it"),
-    z
-      .strictObject({
-        command: z.string().min(1).max(4096).describe("For /bin/sh; its first line of output is the number"),
-        timeout: duration.optional().describe("10s where absent; at most 60s"),
-      })
-      .describe("A number that a command prints. Needs the permission executions.run"),
-  ])
+  .union(
+    [
+      z.strictObject({ load: z.literal(true) }).describe("The 1-minute load average"),
+      z.strictObject({ memory: z.literal(true) }).describe("Memory in use, in percent"),
+      z
+        .strictObject({ disk: z.string().min(1).max(4096) })
+        .describe("Use of the file system that holds this path, in percent, as df says it"),
+      z
+        .strictObject({
+          command: z.string().min(1).max(4096).describe("For /bin/sh; its first line of output is the number"),
+          timeout: duration.optional().describe("10s where absent; at most 60s"),
+        })
+        .describe("A number that a command prints. Needs the permission executions.run"),
+    ],
+    { error: "a metric is one of load: true, memory: true, disk: PATH, and command: TEXT, which may have a timeout" },
+  )
   .describe("{ load: true }, { memory: true }, { disk: PATH } or { command: TEXT }")
 
 const threshold = {
