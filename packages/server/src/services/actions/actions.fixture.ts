@@ -16,7 +16,7 @@ export interface ActionsFixture extends ApprovalsFixture {
   rule(name: string, definition: RuleInput, key?: string): Promise<void>
   removeRule(name: string): Promise<void>
   /** Writes events as a service does, one for each name, in one transaction; gives their ids. */
-  tell(type: string, names: readonly string[], depth?: number): Promise<string[]>
+  tell(type: string, names: readonly string[], more?: { depth?: number; data?: object }): Promise<string[]>
   /** The runs of a rule, the oldest first, once there are so many in one of these states. */
   runs(rule: string, wanted: { readonly count: number; readonly states?: readonly string[] }): Promise<ActionRun[]>
 }
@@ -32,11 +32,11 @@ export async function startActions(options: ServerFixtureOptions = {}): Promise<
     async removeRule(name) {
       await approvals.call(author.key, rulesRemove, { name })
     },
-    async tell(type, names, depth = 0) {
+    async tell(type, names, { depth = 0, data = {} } = {}) {
       const events = names.map((name) => {
         const id = newId("event", systemClock, systemRandom)
         const about = { account: "main", aggregateId: name, type, subject: name, subjectVersion: 1 }
-        return { ...about, id, cause: id, causedBy: id, depth, principal: "system:test", data: { name } }
+        return { ...about, id, cause: id, causedBy: id, depth, principal: "system:test", data: { ...data, name } }
       })
       await approvals.server.test.database.transaction((tx) => appendEvents(tx, events))
       return events.map(({ id }) => id)

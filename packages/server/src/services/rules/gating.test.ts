@@ -7,6 +7,7 @@ import { templatesApply } from "@signalbox/contracts/approvals/templates"
 import { rulesGet, rulesList, rulesPut, rulesRemove } from "@signalbox/contracts/rules/operations"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
 import { startApprovals, untilTrue, type ApprovalsFixture, type Member } from "../approvals/approvals.fixture.ts"
+import { addJob } from "../../storage/background-queue.ts"
 import type { Answer } from "../../http/edge.fixture.ts"
 
 let fixture: ApprovalsFixture
@@ -260,6 +261,21 @@ describe("R7: a rule that wants approval, or a delay", () => {
     const { notBefore } = await fixture.call(fixture.admin, heldOperationsGet, { request })
     expect(Date.parse(notBefore ?? "") - fixture.clock.now()).toBeGreaterThan(29 * 60_000)
     expect(Date.parse(notBefore ?? "") - fixture.clock.now()).toBeLessThanOrEqual(30 * 60_000)
+    // The queue goes by the database's clock; asked for too early, it waits on.
+    const { database } = fixture.server.test
+    const job = { task: "approvals.run-held", key: request, payload: { account: "main", requestId: request } }
+    await addJob(database, job)
+    const jobs = () =>
+      database.query("select 1 from graphile_worker.jobs where key = $1 and run_at <= now()", [
+        `${job.task}:${request}`,
+      ])
+    await untilTrue(async () => (await jobs()).length === 0)
+    expect(await stateOf(request)).toBe("approved")
+    fixture.clock.advance(31 * 60_000)
+    await addJob(database, job)
+    await untilTrue(async () => (await stateOf(request)) === "done")
+    const { body } = await fixture.server.call(fixture.admin, "GET", "/v1/windows/delayed")
+    expect(body).toMatchObject({ name: "delayed", version: 1 })
   })
 
   test("a template that isn't there is refused when the rule is stored", async () => {

@@ -52,9 +52,14 @@ function read(schema: JsonSchema): Shape {
 function readFields(properties: JsonSchema, required: readonly string[]): Shape {
   const fields = Object.entries(properties).map(([name, schema]) => [
     name,
-    { shape: isSchema(schema) ? read(schema) : dyn, optional: !required.includes(name) },
+    { shape: isSchema(schema) ? read(schema) : dyn, optional: !required.includes(name) || isAnything(schema) },
   ])
   return { kind: "fields", fields: Object.fromEntries(fields) as Extract<Shape, { kind: "fields" }>["fields"] }
+}
+
+/** What may be anything may also be left out, whatever the schema calls it. */
+function isAnything(schema: unknown): boolean {
+  return isSchema(schema) && Object.keys(schema).every((key) => key === "description")
 }
 
 const isSchema = (value: unknown): value is JsonSchema => typeof value === "object" && value !== null

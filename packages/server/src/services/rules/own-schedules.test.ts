@@ -160,13 +160,33 @@ describe("R5: a rule's schedule that can't be", () => {
   const utc = { zone: "UTC" }
 
   test.each([
-    ["a minute that isn't", { cron: "61 * * * *", ...utc }, "rules.invalid-rule", "on.0.schedule"],
-    ["a day that never comes", { cron: "0 0 30 2 *", ...utc }, "rules.invalid-rule", "no instant"],
-    ["too often", { every: "1s" }, "rules.invalid-rule", "10 seconds at least"],
-    ["no zone", { cron: "0 3 * * *" }, "request.invalid-input", "needs a `zone`"],
-    ["two timings", { cron: "0 3 * * *", ...utc, every: "1h" }, "request.invalid-input", "`cron` or `every`"],
-    ["a zone that isn't", { cron: "0 3 * * *", zone: "Europe/Atlantis" }, "request.invalid-input", "IANA"],
-  ])("%s", async (_, schedule, code, words) => {
+    {
+      what: "a minute that isn't",
+      schedule: { cron: "61 * * * *", ...utc },
+      code: "rules.invalid-rule",
+      words: "on.0.schedule",
+    },
+    {
+      what: "a day that never comes",
+      schedule: { cron: "0 0 30 2 *", ...utc },
+      code: "rules.invalid-rule",
+      words: "no instant",
+    },
+    { what: "too often", schedule: { every: "1s" }, code: "rules.invalid-rule", words: "10 seconds at least" },
+    { what: "no zone", schedule: { cron: "0 3 * * *" }, code: "request.invalid-input", words: "needs a `zone`" },
+    {
+      what: "two timings",
+      schedule: { cron: "0 3 * * *", ...utc, every: "1h" },
+      code: "request.invalid-input",
+      words: "`cron` or `every`",
+    },
+    {
+      what: "a zone that isn't",
+      schedule: { cron: "0 3 * * *", zone: "Europe/Atlantis" },
+      code: "request.invalid-input",
+      words: "IANA",
+    },
+  ])("$what", async ({ schedule, code, words }) => {
     const refused = await issuesOf(schedule)
     expect(refused.code).toBe(code)
     expect(refused.issues).toContain(words)
