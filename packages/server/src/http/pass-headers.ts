@@ -54,7 +54,19 @@ export function responseHeadersOf(headers: IncomingHttpHeaders, requestId: strin
     if (Array.isArray(value)) for (const each of value) result.push(name, each)
     else result.push(name, value ?? "")
   }
+  if (mayBePage(headers["content-type"])) result.push(...asForeign)
   return result
+}
+
+/**
+ * A page of a service is shown under the address of Signalbox: a browser is to treat it as one of nowhere, which reads and
+ * sends nothing in the name of who looks at it. Added to a policy of the service's own, which holds too.
+ */
+const asForeign = ["content-security-policy", "sandbox", "x-content-type-options", "nosniff"] as const
+
+/** Everything that a browser shows as a page, or may take for one. */
+export function mayBePage(type: string | undefined): boolean {
+  return type === undefined || !/^(?:application\/(?:json|octet-stream|problem\+json)|text\/event-stream)\b/i.test(type)
 }
 
 function connectionNames(connection: string | string[] | undefined): ReadonlySet<string> | undefined {

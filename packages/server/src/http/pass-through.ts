@@ -119,6 +119,7 @@ class PassThroughCall implements Dispatcher.DispatchHandler {
     if (text !== undefined) shown.push(startedHeader, text)
     response.writeHead(status, shown)
     this.#hasBegun = true
+    passage.settle?.(status)
     this.#attempt?.judge(failedStatuses.has(status) ? "failed" : "good")
     // A reply that is begun long before its first byte is there: events, long polls.
     if (this.#left === undefined) setImmediate(() => this.#hasBytes || this.#isOver || response.flushHeaders())
@@ -184,16 +185,19 @@ class PassThroughCall implements Dispatcher.DispatchHandler {
   }
 
   #giveUp(error: unknown): void {
-    const { body, fail } = this.#call
+    const { body, fail, passage } = this.#call
     if (this.#isOver) return
     this.#over()
     body.release()
-    fail(toGatewayError(error, this.#call.passage.service.name, this.#isTimedOut))
+    const failure = toGatewayError(error, passage.service.name, this.#isTimedOut)
+    passage.settle?.(failure.code)
+    fail(failure)
   }
 
   #onClosed(): void {
-    const { response, body } = this.#call
+    const { response, body, passage } = this.#call
     if (response.writableFinished || this.#isOver) return
+    passage.settle?.("gateway.outcome-unknown")
     this.#over()
     body.release()
     this.#controller?.abort(gone)

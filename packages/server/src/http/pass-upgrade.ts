@@ -83,6 +83,7 @@ class UpgradeHandler implements Dispatcher.DispatchHandler {
   ): void {
     const { socket, head, passage, opened } = this.#call
     this.#attempt.judge("good")
+    passage.settle?.("done")
     const told = responseHeadersOf(headers, passage.requestId)
     const lines = ["HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket"]
     for (let index = 0; index < told.length; index += 2) lines.push(`${told[index]}: ${told[index + 1]}`)
@@ -102,6 +103,7 @@ class UpgradeHandler implements Dispatcher.DispatchHandler {
     if (status < 200) return
     this.#attempt.judge("good")
     const { socket, request, passage } = this.#call
+    passage.settle?.(status)
     this.#response = answerOn(socket, request)
     this.#response.writeHead(status, responseHeadersOf(headers, passage.requestId))
   }
@@ -119,6 +121,7 @@ class UpgradeHandler implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     if (!this.#isCallerGone) this.#attempt.judge("failed")
+    this.#call.passage.settle?.("gateway.outcome-unknown")
     this.#end()
     if (this.#isCallerGone || this.#response) this.#call.socket.destroy()
     else this.#call.fail(toGatewayError(error, this.#call.passage.service.name, false))

@@ -1,5 +1,6 @@
 import { AppError, hasCode } from "@signalbox/kernel/app-error"
 import type { Sql, Tx } from "../storage/database.ts"
+import type { PassedChange } from "./external-ports.ts"
 import type { Started } from "./follow-stage.ts"
 import type { Caller, NewEvent } from "./handler.ts"
 
@@ -138,6 +139,27 @@ export async function writeRefusalRecord(
       refusal.inputDigest,
       refusal.subject ?? refusal.caller.account,
     ],
+  )
+}
+
+/** Changes that were passed through, many at once; one that is there already stays. */
+export function insertPassedChanges(sql: Sql, changes: readonly PassedChange[]): Promise<unknown> {
+  return sql.query(
+    `insert into audit (aggregate_id, id, account, principal, operation, subject, outcome, cause, source_address, input_digest)
+     select c.account, c.id, c.account, c.principal, c.operation, c.id, c.outcome, c.id, c.address, c.digest
+     from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+       as c (account, id, principal, operation, outcome, address, digest)
+     on conflict do nothing`,
+    [
+      changes.map(({ account }) => account),
+      changes.map(({ requestId }) => requestId),
+      changes.map(({ principal }) => principal),
+      changes.map(({ operation }) => operation),
+      changes.map(({ outcome }) => outcome),
+      changes.map(({ sourceAddress }) => sourceAddress ?? null),
+      changes.map(({ inputDigest }) => inputDigest),
+    ],
+    { name: "router-insert-passed-changes" },
   )
 }
 

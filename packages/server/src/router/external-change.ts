@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import { gatewayLimits } from "@signalbox/contracts/gateway/operations"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
 import { assert } from "@signalbox/kernel/assert"
+import type { ErrorCode } from "@signalbox/kernel/error-catalogue"
 import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import { setTimeout as delay } from "node:timers/promises"
@@ -20,6 +21,7 @@ import {
 } from "./external-call-store.ts"
 import type {
   ExternalInput,
+  ExternalOperation,
   ExternalReply,
   ExternalRequest,
   ExternalServices,
@@ -243,15 +245,19 @@ export function refusalOf(
   reply: Pick<ExternalReply, "status">,
 ): AppError | undefined {
   const { status } = reply
+  const code = codeOfStatus(operation, status)
+  return code && new AppError(code, `${service.name} answered ${operation.name} with ${status}`, { details: { reply } })
+}
+
+/** Undefined where a status says that the service did what was asked. Pure. */
+export function codeOfStatus(
+  { effect, retrySafe }: Pick<ExternalOperation, "effect" | "retrySafe">,
+  status: number,
+): ErrorCode | undefined {
   if (status < 400) return undefined
-  const mayRepeat = operation.effect === "read" || operation.retrySafe
-  const isBusy = status === 429 || status === 503 || (status >= 500 && mayRepeat)
-  const code = isBusy
-    ? "gateway.service-unavailable"
-    : status >= 500
-      ? "gateway.service-failed"
-      : "gateway.service-refused"
-  return new AppError(code, `${service.name} answered ${operation.name} with ${status}`, { details: { reply } })
+  const mayRepeat = effect === "read" || retrySafe
+  if (status === 429 || status === 503 || (status >= 500 && mayRepeat)) return "gateway.service-unavailable"
+  return status >= 500 ? "gateway.service-failed" : "gateway.service-refused"
 }
 
 /** The story goes on in the service: one trace for all calls of one cause. */

@@ -15,6 +15,21 @@ export interface ExternalServices {
   /** By its whole name, `ext.<service>.<operationId>`. */
   findOperation(account: string, name: string): FoundExternal | undefined
   list(account: string): readonly ExternalOperation[]
+  /** Puts a change that was passed through on the audit record, a moment later. */
+  recordPassed(change: PassedChange): void
+}
+
+/** What the audit record keeps of a change that was passed through. */
+export interface PassedChange {
+  readonly account: string
+  readonly principal: string
+  readonly operation: string
+  readonly requestId: string
+  readonly sourceAddress: string | undefined
+  /** SHA-256 of method and path, in hexadecimal. */
+  readonly inputDigest: string
+  /** `done`, or the code of what went wrong. */
+  readonly outcome: string
 }
 
 export interface FoundExternal {

@@ -20,6 +20,7 @@ import { followAnswer, type Started } from "./follow-stage.ts"
 import { findRoleRefusal } from "./external-handler.ts"
 import { refuseAmbiguous } from "./external-request.ts"
 import { findRefusal } from "./find-refusal.ts"
+import { codeOfStatus } from "./external-change.ts"
 import { holdPassed } from "./external-hold.ts"
 import type { GateDemands, GateFinder, HoldWishes } from "./gate-ports.ts"
 import type { Caller, ReadContext } from "./handler.ts"
@@ -63,6 +64,8 @@ export interface Passage {
   readonly body?: Buffer
   /** Present where rules follow the call: to be told of the reply's status before the reply is passed on. */
   readonly follow?: (status: number) => Promise<Started | undefined>
+  /** Present where it changes something: to be told once of the reply's status, or of the code of what went wrong. */
+  readonly settle?: (outcome: number | string) => void
 }
 
 export type Admission =
@@ -108,7 +111,9 @@ export async function admitExternal(
   const { body, follow } = gated
   const { requestId } = call
   options.uses.record({ operation: operation.name, caller, requestId, now: options.clock.now() })
-  const passage = {
+  const settle = operation.effect === "change" ? settling(options, sought) : undefined
+  const passage: Passage = {
+    ...(settle && { settle }),
     service,
     operation,
     caller,
@@ -119,6 +124,32 @@ export async function admitExternal(
   }
   return { kind: "passage", passage }
 }
+
+/** The audit record of a change that is passed through: written a moment after its reply begins. */
+function settling(options: ExternalOptions, { caller, operation, call }: Sought): NonNullable<Passage["settle"]> {
+  const { requestId, sourceAddress } = call
+  const { account, principal } = caller
+  const inputDigest = digestOfCall(call)
+  let isSettled = false
+  return (outcome) => {
+    if (isSettled) return
+    isSettled = true
+    const said = typeof outcome === "string" ? outcome : (codeOfStatus(operation, outcome) ?? "done")
+    const record = {
+      account,
+      principal,
+      operation: operation.name,
+      requestId,
+      sourceAddress,
+      inputDigest,
+      outcome: said,
+    }
+    options.external?.recordPassed(record)
+  }
+}
+
+const digestOfCall = ({ method, path }: ExternalCall): string =>
+  createHash("sha256").update(`${method} ${path}`).digest("hex")
 
 interface Looked {
   readonly body?: Buffer
@@ -254,7 +285,7 @@ async function authorize(options: ExternalOptions, sought: Sought): Promise<void
       cause: call.requestId,
       depth: 0,
       sourceAddress: call.sourceAddress,
-      inputDigest: createHash("sha256").update(`${call.method} ${call.path}`).digest("hex"),
+      inputDigest: digestOfCall(call),
       outcome: refusal.code,
     })
   }

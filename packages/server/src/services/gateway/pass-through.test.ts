@@ -16,6 +16,10 @@ beforeAll(async () => {
     request.on("data", (chunk: Buffer) => chunks.push(chunk))
     request.on("end", () => {
       const { method, url, headers } = request
+      if (headers["x-page"] !== undefined) {
+        response.writeHead(200, { "content-type": headers["x-page"], "content-security-policy": "default-src 'self'" })
+        return void response.end("<script>fetch('/v1/keys')</script>")
+      }
       response.writeHead(request.method === "POST" ? 201 : 200, [
         ...["content-type", "application/json", "set-cookie", "a=1", "set-cookie", "b=2"],
         ...["connection", "x-internal", "x-internal", "1", "signalbox-started", "forged"],
@@ -186,4 +190,43 @@ test("a service is listed with its operations, checked and removed", async () =>
   expect(checked).toMatchObject({ upstreams: [{ reachable: true, status: 200, state: "healthy", pending: 0 }] })
   expect((await server.call(key, "DELETE", "/v1/services/shortlived")).status).toBe(200)
   expect((await pass("shortlived/things")).body.code).toBe("gateway.service-not-found")
+})
+
+test("a page of a service is one of nowhere to a browser, and what is none may not be taken for one", async () => {
+  await register(server, key, { name: "pages", urls: [upstream.url] })
+  const headersOf = async (type: string) => {
+    const response = await fetch(`${server.url}/x/pages/things`, {
+      headers: { authorization: `Bearer ${key}`, "x-page": type },
+    })
+    await response.text()
+    return response.headers
+  }
+  for (const type of ["text/html; charset=utf-8", "image/svg+xml", "application/xhtml+xml", "text/plain"]) {
+    const headers = await headersOf(type)
+    expect(headers.get("content-security-policy"), type).toBe("default-src 'self', sandbox")
+    expect(headers.get("x-content-type-options"), type).toBe("nosniff")
+  }
+  expect((await headersOf("application/json")).get("content-security-policy")).toBe("default-src 'self'")
+})
+
+test("D4, D21: a change that is passed through is on the audit record with what came of it, a read is not", async () => {
+  await register(server, key, { name: "recorded", urls: [upstream.url] })
+  await register(server, key, { name: "closed", urls: ["http://127.0.0.1:9"], retries: 0 })
+  const idOf = async (path: string, method: string): Promise<string> => {
+    const { response } = await pass(path, { method, ...(method === "POST" ? { body: "{}" } : {}) })
+    return response.headers.get("x-request-id") ?? ""
+  }
+  const made = await idOf("recorded/things", "POST")
+  const refused = await idOf("closed/things", "POST")
+  const read = await idOf("recorded/things", "GET")
+  const outcomes = () =>
+    server.test.database.query<{ id: string; outcome: string; operation: string }>(
+      "select id, outcome, operation from audit where id = any($1::text[]) order by id",
+      [[made, refused, read]],
+    )
+  await expect.poll(async () => (await outcomes()).length, { timeout: 30_000 }).toBe(2)
+  expect(await outcomes()).toEqual([
+    { id: made, outcome: "done", operation: "ext.recorded.makeThing" },
+    { id: refused, outcome: "gateway.unreachable", operation: "ext.closed.makeThing" },
+  ])
 })

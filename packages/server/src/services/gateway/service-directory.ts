@@ -6,8 +6,10 @@ import { isAppError } from "@signalbox/kernel/app-error"
 import type { Clock } from "@signalbox/kernel/clock"
 import type { Logger } from "pino"
 import type { Egress } from "../../egress/egress.ts"
-import type { ExternalOperation, ExternalServices, FoundExternal } from "../../router/external-ports.ts"
+import { insertPassedChanges } from "../../router/change-record.ts"
+import type { ExternalOperation, ExternalServices, FoundExternal, PassedChange } from "../../router/external-ports.ts"
 import type { SecretReader } from "../../router/ports.ts"
+import { BufferedRows } from "../../storage/buffered-rows.ts"
 import type { ConfigurationListener } from "../../storage/configuration-versions.ts"
 import type { Sql } from "../../storage/database.ts"
 import { HealthWatch } from "./health-watch.ts"
@@ -36,11 +38,14 @@ export class ServiceDirectory implements ExternalServices, ConfigurationListener
   readonly component = servicesComponent
   readonly serverId: string
   readonly #options: DirectoryOptions
+  readonly #passed: BufferedRows<PassedChange>
   readonly #accounts = new Map<string, ReadonlyMap<string, Kept>>()
 
   constructor(options: DirectoryOptions) {
     this.#options = options
     this.serverId = options.serverId
+    const { sql, logger } = options
+    this.#passed = new BufferedRows("audit records", (batch) => insertPassedChanges(sql, batch), logger)
   }
 
   async load(account: string): Promise<void> {
@@ -70,11 +75,16 @@ export class ServiceDirectory implements ExternalServices, ConfigurationListener
     return [...(this.#accounts.get(account)?.values() ?? [])].flatMap(({ service }) => [...service.operations.values()])
   }
 
+  recordPassed(change: PassedChange): void {
+    this.#passed.add(change)
+  }
+
   async stop(): Promise<void> {
     const all = [...this.#accounts.values()].flatMap((services) => [...services.values()])
     this.#accounts.clear()
     for (const { watch } of all) watch.stop()
     await Promise.all(all.map(({ service }) => service.destroy()))
+    await this.#passed.stop()
   }
 
   /** Another version of the program may have written what this one can't read: then the service is not there. */

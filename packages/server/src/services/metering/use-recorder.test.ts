@@ -1,7 +1,8 @@
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { afterAll, beforeAll, expect, test } from "vitest"
+import { bufferLimits } from "../../storage/buffered-rows.ts"
 import type { Sql } from "../../storage/database.ts"
-import { BufferedUses, useLimits } from "./use-recorder.ts"
+import { BufferedUses } from "./use-recorder.ts"
 
 let made: TestDatabase
 beforeAll(async () => {
@@ -19,11 +20,11 @@ const silent = { warn: () => undefined }
 
 test("D21: uses are written in batches, those that wait at the stop, and each once", async () => {
   const uses = new BufferedUses(made.database, silent)
-  for (let n = 0; n < useLimits.batchMax * 2 + 7; n++) uses.record(use(`a_${n}`))
+  for (let n = 0; n < bufferLimits.batchMax * 2 + 7; n++) uses.record(use(`a_${n}`))
   uses.record(use("a_0"))
   uses.record(use("a_own", "nodes.list"))
   await uses.stop()
-  expect(await ids("a_%")).toHaveLength(useLimits.batchMax * 2 + 7)
+  expect(await ids("a_%")).toHaveLength(bufferLimits.batchMax * 2 + 7)
 })
 
 test("uses wait while the database can't be reached, and are lost only beyond the bound", async () => {
@@ -33,8 +34,8 @@ test("uses wait while the database can't be reached, and are lost only beyond th
       isDown ? Promise.reject(new Error("down")) : made.database.query(...statement),
   } as Sql
   const uses = new BufferedUses(sql, silent)
-  for (let n = 0; n < useLimits.bufferedMax + 5; n++) uses.record(use(`b_${n}`))
+  for (let n = 0; n < bufferLimits.bufferedMax + 5; n++) uses.record(use(`b_${n}`))
   isDown = false
   await uses.stop()
-  expect(await ids("b_%")).toHaveLength(useLimits.bufferedMax)
+  expect(await ids("b_%")).toHaveLength(bufferLimits.bufferedMax)
 })
