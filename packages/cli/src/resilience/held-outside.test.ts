@@ -118,7 +118,7 @@ async function approve(request: string): Promise<void> {
 const stateOf = async (request: string): Promise<unknown> =>
   (await call("GET", `/v1/held-operations/${request}`).catch(() => undefined))?.body["state"]
 
-describe("D6: a server that is killed between a call to a service outside and its reply", () => {
+describe("A7, D6: a server that is killed between a call to a service outside and its reply", () => {
   test(
     "sends it again only where that is declared to be safe, and under the same key",
     async () => {

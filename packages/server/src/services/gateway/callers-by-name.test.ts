@@ -42,7 +42,7 @@ const found = async (word: string) => {
   return call
 }
 
-test("R7: the action of a rule, with what its event says, one step deeper in the story", async () => {
+test("R6: the action of a rule, with what its event says, one step deeper in the story", async () => {
   await put("/v1/triggers/manual", {})
   await put("/v1/rules/tell-things", {
     on: [{ trigger: "manual" }],

@@ -117,7 +117,7 @@ async function approveAndWait(request: string, state: string): Promise<Awaited<R
   return held(request)
 }
 
-describe("D4, D6: a call to a service outside that is held", () => {
+describe("A7, D4, D6: a call to a service outside that is held", () => {
   test("by its path: is kept with its body, sent once after the approval, and its reply is kept", async () => {
     const answered = await pass("things/things?when=now&dry=no&dry=maybe", {
       body: '{"a":1}',
@@ -350,7 +350,7 @@ describe("D6: a server that dies at a held call", () => {
   })
 })
 
-test("R6: a rule delays a call to a service outside, and wants another approved", async () => {
+test("R7: a rule delays a call to a service outside, and wants another approved", async () => {
   await approvals.server.call(approvals.admin, "DELETE", "/v1/associations/outside")
   const before = [{ operation: "ext.things.makeThing", phase: "before" }]
   await apply("rules", "later", { on: before, when: 'input.body.word == "later"', do: [{ delay: "1h" }] })

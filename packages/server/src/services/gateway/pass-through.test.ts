@@ -17,7 +17,10 @@ beforeAll(async () => {
     request.on("end", () => {
       const { method, url, headers } = request
       if (headers["x-page"] !== undefined) {
-        response.writeHead(200, { "content-type": headers["x-page"], "content-security-policy": "default-src 'self'" })
+        response.writeHead(200, {
+          "content-type": String(headers["x-page"]),
+          "content-security-policy": "default-src 'self'",
+        })
         return void response.end("<script>fetch('/v1/keys')</script>")
       }
       response.writeHead(request.method === "POST" ? 201 : 200, [
