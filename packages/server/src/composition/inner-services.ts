@@ -30,6 +30,11 @@ interface ReadyParts {
   readonly artifacts: ArtifactFinder
 }
 
+/** A change is in force here once it has been loaded; where that fails, it is at the next look. */
+async function lookAgain({ watcher }: LateParts, logger: CompositionOptions["logger"]): Promise<void> {
+  await watcher?.refresh().catch((error: unknown) => logger.warn({ err: error }, "loading configuration failed"))
+}
+
 /** Constructs the services and joins their ports. */
 export function makeServices(
   options: CompositionOptions,
@@ -39,9 +44,7 @@ export function makeServices(
   const { database, clock, random, logger } = options
   const handlers: Handler[] = []
   const expanders = new Map<string, Expander>()
-  const configurationChanged = async (): Promise<void> => {
-    await late.watcher?.refresh().catch((error: unknown) => logger.warn({ err: error }, "loading configuration failed"))
-  }
+  const configurationChanged = (): Promise<void> => lookAgain(late, logger)
   const caller = lateCaller(late)
   const { secrets, egress, notifier, sealer } = ready
   const external = lateExternal(late)

@@ -398,6 +398,3 @@ export interface ArtifactFinder {
     { readonly name: string; readonly digest: string; readonly bytes: number; readonly path: string } | undefined
   >
 }
-
-/** Nothing is metered until the metering service exists. */
-export const noUses: UseRecorder = { record: () => undefined }

@@ -11,7 +11,7 @@ import { systemClock, systemRandom } from "../system.ts"
 import type { Handler } from "./handler.ts"
 import { nowhere } from "./forwarded-call.ts"
 import { noGates } from "./gate-ports.ts"
-import { noUses } from "./ports.ts"
+import { noUses } from "./no-uses.fixture.ts"
 import { createRouter, type EdgeCall, type Router } from "./router.ts"
 import { noRules } from "./rule-ports.ts"
 

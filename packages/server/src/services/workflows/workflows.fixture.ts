@@ -1,4 +1,5 @@
 /** A workflows service on a real database and router, with nodes and an executor in this process, for tests. */
+import { noUses } from "../../router/no-uses.fixture.ts"
 import { randomBytes } from "node:crypto"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -16,7 +17,6 @@ import { createEgress } from "../../egress/egress.ts"
 import { nowhere } from "../../router/forwarded-call.ts"
 import { noGates } from "../../router/gate-ports.ts"
 import {
-  noUses,
   type Executor,
   type ExecutorOrder,
   type ExecutorReport,
