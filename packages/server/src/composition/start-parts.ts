@@ -1,6 +1,6 @@
 import type { Egress } from "../egress/egress.ts"
 import type { Service } from "../router/handler.ts"
-import type { RoutingTable } from "../services/routing/routing-table.ts"
+import type { RoutingTable } from "../services/routing/service.ts"
 import type { ConfigurationWatcher } from "../storage/configuration-versions.ts"
 import { blobCollection } from "../storage/blobs.ts"
 import type { Notifier } from "../storage/notifier.ts"

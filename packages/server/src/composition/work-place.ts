@@ -1,5 +1,5 @@
 import type { Service } from "../router/handler.ts"
-import type { RoutingTable } from "../services/routing/routing-table.ts"
+import type { RoutingTable } from "../services/routing/service.ts"
 import type { BackgroundQueue } from "../storage/background-queue.ts"
 import type { StorageLogger } from "../storage/database.ts"
 

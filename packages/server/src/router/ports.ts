@@ -126,10 +126,7 @@ export interface StandingRecord {
 
 /** Says what a principal may do now, for what it left behind to be done later. */
 export interface PrincipalDirectory {
-  /**
-   * By id, or `service-account:<name>`: whichever service account has that name now. Undefined where its credential was
-   * revoked, has expired or never was.
-   */
+  /** By id, or `service-account:<name>`. Undefined where its credential was revoked, has expired or never was. */
   findPrincipal(account: string, principal: string, now: number): Caller | undefined
 }
 

@@ -210,8 +210,12 @@ describe("R15, R7: operations that another rules service asks for", () => {
       await fetch(`${server.url}/v1/groups/pool-repeated`, request),
       await fetch(`${server.url}/v1/groups/pool-repeated`, request),
     ]
-    expect([first.status, repeat.status, repeat.headers.get("signalbox-started")]).toEqual([200, 200, null])
-    await endOf(first.headers.get("signalbox-started")?.slice("/v1/actions/".length))
+    const [started, again] = [first, repeat].map(({ headers }) => headers.get("signalbox-started"))
+    expect([first.status, repeat.status, again]).toEqual([200, 200, started])
+    await endOf(started?.slice("/v1/actions/".length))
+    expect(await must("actions.list", { rule: "judge/register-pools", limit: 1 })).toMatchObject({
+      items: [{ id: started?.slice("/v1/actions/".length) }],
+    })
     const before = await countRuns()
     const failed = await put("pool-failed", admin, { query: undefined, nodes: ["no-such-node"] })
     expect([failed.body.code, startedBy(failed)]).toEqual(["fleet.node-not-found", []])

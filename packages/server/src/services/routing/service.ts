@@ -13,6 +13,8 @@ import { createRemoteCaller, type RemoteCallerOptions } from "./remote-caller.ts
 import { createRoutingTable, type RoutingTable } from "./routing-table.ts"
 import { findMap, insertMap, lockMap } from "./store.ts"
 
+export type { RoutingTable } from "./routing-table.ts"
+
 export interface RoutingOptions extends MapChangeOptions {
   readonly database: Database
   readonly operations: ReadonlyMap<string, AnyOperation>
