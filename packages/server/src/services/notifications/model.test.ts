@@ -36,3 +36,37 @@ test("what events say goes into a message as one line of bounded length", () => 
   expect(message.severity).toBe("alert")
   expect(JSON.stringify(message)).not.toContain("shown")
 })
+
+test.each([
+  [
+    "action.stopped",
+    { rule: "prefer-blue", operation: "nodes.update", reason: "a chain stops at 8" },
+    "rule prefer-blue: nodes.update stopped: a chain stops at 8",
+    "alert",
+  ],
+  [
+    "action.finished",
+    { rule: "clean", operation: "executions.create" },
+    "rule clean: executions.create finished",
+    "notice",
+  ],
+  ["signal.raised", { signal: "disk-full", node: "web-7", value: 97 }, "disk-full raised on web-7: 97", "alert"],
+  [
+    "signal.cleared",
+    { signal: "disk-full", node: "web-7", value: null, reason: "missing" },
+    "disk-full cleared on web-7: missing",
+    "notice",
+  ],
+  ["key.revoked", { name: "x" }, "key.revoked: sub_1", "notice"],
+])("a message about %s says in its title what it is about", (...[type, data, title, severity]) => {
+  const event = {
+    specversion: "1.0",
+    id: "e",
+    source: "/accounts/a",
+    type,
+    subject: "sub_1",
+    subjectversion: 1,
+  } as const
+  const rest = { time: "2026-01-01T00:00:00.000Z", cause: "c", depth: 0, principal: "p" }
+  expect(describeEvent({ ...event, ...rest, data }, { publicUrl: "https://s" })).toMatchObject({ title, severity })
+})

@@ -60,7 +60,7 @@ export function isOwnEvent(type: string): boolean {
   return type.startsWith("delivery.")
 }
 
-const alerting = /\.(?:tripped|failed|dead|held|rollback-failed|aborted|incomplete)$/
+const alerting = /\.(?:tripped|failed|dead|held|rollback-failed|aborted|incomplete|stopped|raised)$/
 
 export function describeEvent(event: NotifiedEvent, at: { readonly publicUrl: string }): Message {
   const facts: Array<readonly [string, string]> = [
@@ -70,12 +70,24 @@ export function describeEvent(event: NotifiedEvent, at: { readonly publicUrl: st
     ["At", event.time],
   ]
   return clipMessage({
-    title: `${event.type}: ${event.subject}`,
+    title: titleOf(event),
     severity: alerting.test(event.type) ? "alert" : "notice",
     facts,
     link: `${at.publicUrl}/v1/why/${encodeURIComponent(event.subject)}`,
     command: `signalbox why ${event.subject}`,
   })
+}
+
+/** What a run of a rule, and a signal on a node, is about stands in the event; the rest is told by its id. */
+function titleOf({ type, subject, data }: NotifiedEvent): string {
+  const [noun, verb = ""] = type.split(".")
+  const [rule, node] = [textOf(data["rule"]), textOf(data["node"])]
+  const reason = textOf(data["reason"])
+  if (noun === "action" && rule !== undefined)
+    return `rule ${rule}: ${String(data["operation"])} ${verb}${reason === undefined ? "" : `: ${reason}`}`
+  if (noun === "signal" && node !== undefined)
+    return `${String(data["signal"])} ${verb} on ${node}: ${isPlain(data["value"]) ? String(data["value"]) : (reason ?? "")}`
+  return `${type}: ${subject}`
 }
 
 const happened: Readonly<Record<string, string>> = {
