@@ -4,7 +4,7 @@
  * PostgreSQL (the bundled one, durable settings).
  */
 import { spawnSync } from "node:child_process"
-import { existsSync } from "node:fs"
+import { statSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
 const here = fileURLToPath(new URL(".", import.meta.url))
@@ -26,9 +26,15 @@ if (!names.some((known) => known === name)) {
   process.stderr.write(`usage: npm run bench -- ${names.join("|")} [--json]\n`)
   process.exit(2)
 }
-if (!existsSync(`${here}node_modules`)) {
+if (!isInstalled()) {
   const installed = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--prefix", here], { stdio: "inherit" })
   if (installed.status !== 0) process.exit(1)
 }
 const result = spawnSync(process.execPath, [`${here}${name}/main.ts`, ...rest], { stdio: "inherit" })
 process.exit(result.status ?? 1)
+
+/** Not before the lockfile last changed. */
+function isInstalled(): boolean {
+  const changedAt = (path: string): number => statSync(here + path, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  return changedAt("node_modules/.package-lock.json") >= changedAt("package-lock.json")
+}
