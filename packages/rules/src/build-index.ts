@@ -7,9 +7,12 @@ import { KeyFilter } from "./key-filter.ts"
 import { checkOf } from "./quick-check.ts"
 import type { Bucket, IndexNode, MadeValue, PathNode, Suspects, ValueIndex } from "./rule-index.ts"
 import { TextFinder } from "./text-trie.ts"
+import { packWildcards } from "./wildcard-screen.ts"
 
 /** As many rules at one test are evaluated one after the other; more get an index of what is left of their conditions. */
 const checksMax = 4
+/** The same of wildcards, which are asked all at once. */
+const screenedMax = 16
 const nestingMax = 6
 /** From so many keys on, a map is asked only for those that its filter lets pass. */
 const filteredMin = 8
@@ -40,8 +43,10 @@ export function buildBucket(alternatives: readonly Alternative[], { here, nestin
   const isWhole = ({ isPart, tests }: Alternative): boolean => !isPart && tests.length === 0
   const hits = alternatives.filter(isWhole).map(({ entry }) => entry)
   const open = hits.length === alternatives.length ? [] : alternatives.filter((each) => !isWhole(each))
-  if (open.length <= checksMax || nesting >= nestingMax) {
-    return bucketOf(hits, open.map(checkOf), {})
+  if (open.length <= screenedMax || nesting >= nestingMax) {
+    const checks = open.map(checkOf)
+    if (open.length <= checksMax || nesting >= nestingMax || packWildcards(checks) !== undefined)
+      return bucketOf(hits, checks, {})
   }
   const { left, node, same } = buildIndex(open, { nesting: nesting + 1, here })
   if (left.length === open.length) return bucketOf(hits, open.map(checkOf), {})
@@ -56,7 +61,13 @@ function bucketOf(
   checks: Bucket["checks"],
   { nested, same }: Partial<Pick<Bucket, "nested" | "same">>,
 ): Bucket {
-  return { hits: hits.length === 0 ? none : hits, checks: checks.length === 0 ? none : checks, same, nested }
+  const screen = packWildcards(checks)
+  return {
+    hits: hits.length === 0 ? none : hits,
+    checks: checks.length === 0 ? none : checks,
+    ...{ screen, screened: screen === undefined ? undefined : checks[0]?.first?.path },
+    ...{ same, nested },
+  }
 }
 
 type Group<K> = Map<K, Alternative[]>

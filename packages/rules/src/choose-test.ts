@@ -4,7 +4,8 @@ import type { Condition, Test } from "./condition.ts"
 /** What the rules of one index ask of one value, all together. */
 interface Asked {
   readonly keys: Set<unknown>
-  readonly texts: Set<string>
+  /** By the kind of test and their length: how many there are tells how rarely one holds. */
+  readonly texts: Map<string, Set<string>>
   low: number
   high: number
 }
@@ -23,10 +24,15 @@ export function gatherStatistics(alternatives: readonly Alternative[]): Statisti
 
 function addTest(asked: Map<string, Asked>, test: Test): void {
   const key = operandKey(test.operand)
-  const known = asked.get(key) ?? { keys: new Set(), texts: new Set(), low: Infinity, high: -Infinity }
+  const known = asked.get(key) ?? { keys: new Set(), texts: new Map(), low: Infinity, high: -Infinity }
   asked.set(key, known)
   if (test.is === "equals") for (const each of test.keys) known.keys.add(each)
-  if (test.is === "prefix" || test.is === "suffix" || test.is === "contains") known.texts.add(test.text)
+  if (test.is === "prefix" || test.is === "suffix" || test.is === "contains") {
+    const group = textGroup(test)
+    const texts = known.texts.get(group) ?? new Set()
+    known.texts.set(group, texts)
+    texts.add(test.text)
+  }
   if (test.is !== "range") return
   for (const end of [test.range.low, test.range.high]) {
     if (!Number.isFinite(end)) continue
@@ -34,6 +40,8 @@ function addTest(asked: Map<string, Asked>, test: Test): void {
     known.high = Math.max(known.high, end)
   }
 }
+
+const textGroup = ({ is, text }: Extract<Test, { readonly text: string }>): string => `${is} ${text.length}`
 
 /**
  * Where a rule stands in the index: at the test that seems to hold most rarely, or at one of each way in which an `||`
@@ -79,15 +87,15 @@ function shareOf(condition: Condition, statistics: Statistics): number | undefin
 function shareOfTest(test: Test, statistics: Statistics): number | undefined {
   const asked = statistics.get(operandKey(test.operand))
   const values = (asked?.keys.size ?? 0) + 1
-  const texts = (asked?.texts.size ?? 0) + 1
   switch (test.is) {
     case "equals":
       return test.keys.length / values
     case "prefix":
     case "suffix":
-      return 1 / texts + 0.5 ** (test.text.length + 1)
+      return Math.min(0.5, shareOfText(test, asked))
     case "contains":
-      return 2 / texts + 0.5 ** test.text.length
+      // It may stand at each of some places, and looking for it takes longer.
+      return Math.min(0.6, 16 * shareOfText(test, asked))
     case "range": {
       const width = test.range.high - test.range.low
       const span = (asked?.high ?? 0) - (asked?.low ?? 0)
@@ -108,6 +116,12 @@ function shareOfTest(test: Test, statistics: Statistics): number | undefined {
       return share === undefined ? undefined : 0.3 + share / 4
     }
   }
+}
+
+/** That a text is at one place: one of those that rules ask for, or one of sixteen characters at each of its own. */
+function shareOfText(test: Extract<Test, { readonly text: string }>, asked: Asked | undefined): number {
+  const others = asked?.texts.get(textGroup(test))?.size ?? 0
+  return 1 / (others + 1) + 16 ** -test.text.length
 }
 
 /** Of what other rules ask of the items nothing is known here. */

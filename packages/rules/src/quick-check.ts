@@ -99,12 +99,18 @@ export function decide({ first, isWhole, others }: Check, scope: unknown, last: 
 }
 
 function decideOne(test: QuickTest, scope: unknown, last: LastRead): boolean | undefined {
-  if (last.path !== test.path || last.scope !== scope) {
-    last.value = read(test.path, scope)
-    last.path = test.path
+  const value = readField(test.path, scope, last)
+  return value === undefined ? undefined : decideTest(test, value)
+}
+
+/** Undefined where it is absent. */
+export function readField(path: Path, scope: unknown, last: LastRead): unknown {
+  if (last.path !== path || last.scope !== scope) {
+    last.value = read(path, scope)
+    last.path = path
     last.scope = scope
   }
-  return last.value === undefined ? undefined : decideTest(test, last.value)
+  return last.value
 }
 
 function read(path: Path, scope: unknown): unknown {

@@ -33,6 +33,9 @@ export interface Bucket {
   readonly hits: readonly Entry[]
   /** Have to be looked at one by one. */
   readonly checks: readonly Check[]
+  /** All of these, where they begin with wildcards of one field: it tells which ones are worth a look. */
+  readonly screen: string | undefined
+  readonly screened: Path | undefined
   /** Of what is left of the others' conditions: what they ask of the value that the test is about… */
   readonly same: ValueIndex | undefined
   /** … and of others. */

@@ -4,11 +4,12 @@ import { expressionLimits } from "@signalbox/expressions/expression-limits"
 import { isMap } from "@signalbox/expressions/values"
 import { evaluateRule, type RuleData } from "./evaluate-rules.ts"
 import type { AffixTable } from "./affix-table.ts"
-import { decide, type LastRead } from "./quick-check.ts"
+import { decide, readField, type LastRead } from "./quick-check.ts"
 import type { Bucket, Check, Entry, IndexNode, PathNode, Suspects, TriggeredRules, ValueIndex } from "./rule-index.ts"
 import type { CompiledRule, RuleFault } from "./rule-source.ts"
 import type { TextFinder } from "./text-trie.ts"
 import { measureData } from "./work-bound.ts"
+import { canScreen, eachFit } from "./wildcard-screen.ts"
 
 /** Lists with more items are not gone through: the rules that ask for one are evaluated. */
 const itemsMax = 1000
@@ -68,7 +69,9 @@ export class IndexSearch {
       entry.mark = this.#mark
       if (this.removed?.has(entry.rule) !== true) this.matched.push(entry.rule)
     }
-    for (const check of bucket.checks) this.#check(check, scope)
+    const { checks, screen, screened } = bucket
+    if (screen === undefined || screened === undefined) for (const check of checks) this.#check(check, scope)
+    else this.#screen(screen, readField(screened, scope, this.#last), { checks, scope })
     if (bucket.same !== undefined) this.#visitValue(bucket.same, value, scope)
     if (bucket.nested !== undefined) this.#visit(bucket.nested, scope)
   }
@@ -89,6 +92,18 @@ export class IndexSearch {
     if (!decided) return
     entry.mark = this.#mark
     if (this.removed?.has(entry.rule) !== true) this.matched.push(entry.rule)
+  }
+
+  #screen(
+    packed: string,
+    value: unknown,
+    { checks, scope }: { readonly checks: readonly Check[]; readonly scope: unknown },
+  ): void {
+    if (!canScreen(value)) return checks.forEach((check) => this.#check(check, scope))
+    eachFit(packed, value, (number) => {
+      const check = checks[number]
+      if (check !== undefined) this.#check(check, scope)
+    })
   }
 
   #evaluate(entry: Entry): void {
