@@ -36,7 +36,10 @@ export function round(value: number, digits = 3): number {
   return value >= 100 ? Math.round(value) : Number(value.toPrecision(digits))
 }
 
-/** A PostgreSQL of this sitting; `fresh` makes an empty database in it. */
+/**
+ * A PostgreSQL of this sitting; `fresh` makes an empty database in it and drops the one before, whose vacuum would take
+ * processor time from the next contender.
+ */
 export async function withPostgres<T>(
   work: (fresh: () => Promise<Connection>, server: Connection, processId: number) => Promise<T>,
 ): Promise<T> {
@@ -48,6 +51,7 @@ export async function withPostgres<T>(
     const database = `bench_${count++}`
     const client = new pg.Client({ ...server })
     await client.connect()
+    if (count > 1) await client.query(`drop database bench_${count - 2} with (force)`)
     await client.query(`create database ${database}`)
     await client.query("checkpoint")
     await client.end()
