@@ -6,6 +6,9 @@ import type { Check } from "./rule-index.ts"
  */
 const gap = 0
 const end = 1
+const [gapText, endText] = [String.fromCharCode(gap), String.fromCharCode(end)]
+/** No part may hold these: two have a meaning here, and texts of several lines are not screened. */
+const ours = [gapText, endText, "\n"]
 /** Texts up to this length are screened: longer ones would make the search for parts long. */
 export const screenedLengthMax = 64
 
@@ -20,9 +23,7 @@ export function packWildcards(checks: readonly Check[]): string | undefined {
 function packOne(literals: NonNullable<Check["first"]>["literals"]): string | undefined {
   if (literals === undefined || !literals.isWildcard) return undefined
   const { isEnd, isStart, parts } = literals
-  // eslint-disable-next-line no-control-regex -- those two characters are ours
-  if (parts.length === 0 || parts.some((part) => /[\0\x01\n]/.test(part))) return undefined
-  const [gapText, endText] = [String.fromCharCode(gap), String.fromCharCode(end)]
+  if (parts.length === 0 || parts.some((part) => ours.some((character) => part.includes(character)))) return undefined
   return `${isStart ? "" : gapText}${parts.join(gapText)}${isEnd ? "" : gapText}${endText}`
 }
 
@@ -41,7 +42,7 @@ export function eachFit(packed: string, text: string, call: (number: number) => 
   for (let number = 0; from < packed.length; number++) {
     const at = fit(packed, from, text)
     if (at >= 0) call(number)
-    from = packed.indexOf("\u0001", at >= 0 ? at : ~at) + 1
+    from = packed.indexOf(endText, at >= 0 ? at : ~at) + 1
   }
 }
 
