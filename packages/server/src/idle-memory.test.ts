@@ -34,6 +34,24 @@ test("memory is given back once after a flood, when the process has little to do
   memory.stop()
 })
 
+test("a heap that grows again each time is collected ever more seldom, until there was long no need", () => {
+  const { process, memory, look } = start(200)
+  const looksUntilNext = (): number => {
+    process.heapMegabytes = 80
+    const before = process.collections
+    for (let looks = 1; looks < 1_000; looks++) if (look(1) > before) return looks
+    return Infinity
+  }
+  expect(Array.from({ length: 5 }, looksUntilNext)).toEqual([2, 2, 4, 8, 16])
+  for (let looks = 0; looks < 20; looks++) expect(looksUntilNext()).toBeLessThanOrEqual(360)
+  expect(looksUntilNext()).toBe(360)
+  process.heapMegabytes = 41
+  for (let looks = 0; looks < 360; looks++) look(1)
+  for (let looks = 0; looks < 360; looks++) look(1)
+  expect([looksUntilNext(), looksUntilNext()]).toEqual([1, 2])
+  memory.stop()
+})
+
 test("the heap of this process shrinks", () => {
   const memory = new IdleMemory()
   memory.start()

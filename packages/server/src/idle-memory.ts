@@ -1,7 +1,8 @@
 /**
  * Gives back to the machine what a flood has left behind (4,000 agents that connect: 113 MB of 481), which the engine
- * keeps where little is allocated. Owns a timer. A collection stops the process for 140 ms with those agents, so there is
- * one only while it has little to do, and only where the heap has grown since the last.
+ * keeps where little is allocated. Owns a timer. A collection stops the process, so there is one only while it has little to
+ * do, only where the heap has grown since the last, and ever more seldom where it grows again each time: with objects that
+ * are just not there the engine forgets the machine code made for them, and the next thousands of calls pay for it.
  */
 import { performance } from "node:perf_hooks"
 import { getHeapStatistics, setFlagsFromString } from "node:v8"
@@ -12,6 +13,8 @@ const lookMilliseconds = 10_000
 const busyShareMax = 0.4
 const quietLooksMin = 2
 const growthBytesMin = 24 * 1024 * 1024
+/** Between two collections; doubled by each, until there was none for twice the longest time. */
+const restMilliseconds = { min: 20_000, max: 3_600_000 }
 
 interface MemoryProbe {
   readonly heapBytes: () => number
@@ -26,6 +29,8 @@ export class IdleMemory {
   #busyMilliseconds = 0
   #quietLooks = 0
   #leftBytes = 0
+  #restMilliseconds = 0
+  #sinceCollectionMilliseconds = 0
 
   constructor(probe: MemoryProbe = ownProcess) {
     this.#probe = probe
@@ -47,14 +52,27 @@ export class IdleMemory {
     const share = (busy - this.#busyMilliseconds) / sinceMilliseconds
     this.#busyMilliseconds = busy
     this.#quietLooks = share < busyShareMax ? this.#quietLooks + 1 : 0
-    if (this.#quietLooks < quietLooksMin || this.#probe.heapBytes() < this.#leftBytes + growthBytesMin) return
+    this.#sinceCollectionMilliseconds += sinceMilliseconds
+    const heapBytes = this.#probe.heapBytes()
+    // Some of what a collection frees is given back only seconds after it.
+    this.#leftBytes = Math.min(this.#leftBytes, heapBytes)
+    if (this.#quietLooks < quietLooksMin || heapBytes < this.#leftBytes + growthBytesMin) return
+    if (this.#sinceCollectionMilliseconds < this.#restMilliseconds) return
     this.#probe.collect()
     this.#leftBytes = this.#probe.heapBytes()
     this.#quietLooks = 0
+    this.#rest()
+  }
+
+  #rest(): void {
+    const { min, max } = restMilliseconds
+    const isSeldom = this.#sinceCollectionMilliseconds >= 2 * max
+    this.#restMilliseconds = isSeldom ? min : Math.min(max, Math.max(min, this.#restMilliseconds * 2))
+    this.#sinceCollectionMilliseconds = 0
   }
 }
 
-type Collect = (options: { type: "major"; execution: "sync"; flavor: "last-resort" }) => void
+type Collect = (options: { type: "major"; execution: "sync"; flavor: "regular" }) => void
 
 let collector: Collect | undefined
 
@@ -67,7 +85,8 @@ const ownProcess: MemoryProbe = {
         setFlagsFromString("--expose-gc")
         collector = runInNewContext("gc") as Collect
       }
-      collector({ type: "major", execution: "sync", flavor: "last-resort" })
+      // The thorough flavor stops everything for ten times as long, and leaves no less within seconds.
+      collector({ type: "major", execution: "sync", flavor: "regular" })
     } catch {
       return // An engine without this switch: the server only is larger.
     }
