@@ -77,8 +77,21 @@ function intersect(a: Range, b: Range): Range {
   return { low: low.low, isLowIn: low.isLowIn, high: high.high, isHighIn: high.isHighIn }
 }
 
-export function without(alternative: Alternative, test: Condition): Alternative {
-  return { ...alternative, tests: alternative.tests.filter((each) => each !== test) }
+/** What is left where the condition is known to hold. */
+export function without(alternative: Alternative, condition: Condition): Alternative {
+  const wildcard = condition.is === "test" ? condition.test : undefined
+  const isLeft = (each: Condition): boolean =>
+    each !== condition && (wildcard === undefined || each.is !== "test" || !isPartOf(each.test, wildcard))
+  return { ...alternative, tests: alternative.tests.filter(isLeft) }
+}
+
+/** Whether the test asks for what the wildcard asks for anyway. */
+export function isPartOf(test: Test, wildcard: Test): boolean {
+  if (wildcard.is !== "wildcard" || !("text" in test) || !isSameOperand(test.operand, wildcard.operand)) return false
+  const { isEnd, isStart, parts } = wildcard.literals
+  if (test.is === "prefix") return isStart && parts[0] === test.text
+  if (test.is === "suffix") return isEnd && parts.at(-1) === test.text
+  return parts.includes(test.text)
 }
 
 export function pathKey(path: Path): string {

@@ -5,14 +5,12 @@ import type { Key, Operand, Path, Range, Test } from "./condition.ts"
 import { IntervalTree } from "./interval-tree.ts"
 import { KeyFilter } from "./key-filter.ts"
 import { checkOf } from "./quick-check.ts"
-import type { Bucket, IndexNode, MadeValue, PathNode, Suspects, ValueIndex } from "./rule-index.ts"
+import type { Bucket, Entry, IndexNode, MadeValue, PathNode, Suspects, ValueIndex, Wildcards } from "./rule-index.ts"
 import { TextFinder } from "./text-trie.ts"
-import { packWildcards } from "./wildcard-screen.ts"
+import { WildcardTree, wildcardKey } from "./wildcard-tree.ts"
 
 /** As many rules at one test are evaluated one after the other; more get an index of what is left of their conditions. */
 const checksMax = 4
-/** The same of wildcards, which are asked all at once. */
-const screenedMax = 16
 const nestingMax = 6
 /** From so many keys on, a map is asked only for those that its filter lets pass. */
 const filteredMin = 8
@@ -43,11 +41,7 @@ export function buildBucket(alternatives: readonly Alternative[], { here, nestin
   const isWhole = ({ isPart, tests }: Alternative): boolean => !isPart && tests.length === 0
   const hits = alternatives.filter(isWhole).map(({ entry }) => entry)
   const open = hits.length === alternatives.length ? [] : alternatives.filter((each) => !isWhole(each))
-  if (open.length <= screenedMax || nesting >= nestingMax) {
-    const checks = open.map(checkOf)
-    if (open.length <= checksMax || nesting >= nestingMax || packWildcards(checks) !== undefined)
-      return bucketOf(hits, checks, {})
-  }
+  if (open.length <= checksMax || nesting >= nestingMax) return bucketOf(hits, open.map(checkOf), {})
   const { left, node, same } = buildIndex(open, { nesting: nesting + 1, here })
   if (left.length === open.length) return bucketOf(hits, open.map(checkOf), {})
   return bucketOf(hits, left.map(checkOf), { nested: node, same })
@@ -61,12 +55,11 @@ function bucketOf(
   checks: Bucket["checks"],
   { nested, same }: Partial<Pick<Bucket, "nested" | "same">>,
 ): Bucket {
-  const screen = packWildcards(checks)
   return {
     hits: hits.length === 0 ? none : hits,
     checks: checks.length === 0 ? none : checks,
-    ...{ screen, screened: screen === undefined ? undefined : checks[0]?.first?.path },
-    ...{ same, nested },
+    same,
+    nested,
   }
 }
 
@@ -81,6 +74,7 @@ class ValueDraft {
   readonly prefixes: Group<string> = new Map()
   readonly suffixes: Group<string> = new Map()
   readonly contains: Group<string> = new Map()
+  readonly wildcards: Group<string> = new Map()
   readonly flags: Group<boolean> = new Map()
   readonly items: Alternative[] = []
   readonly needNumber = noSuspects()
@@ -124,6 +118,10 @@ class ValueDraft {
         else push(this.contains, test.text, rest)
         this.needText.entries.push(entry)
         return
+      case "wildcard":
+        push(this.wildcards, wildcardKey(test.literals) ?? "", rest)
+        this.needText.entries.push(entry)
+        return
       case "flag":
         push(this.flags, test.value, rest)
         this.needFlag.entries.push(entry)
@@ -137,7 +135,6 @@ class ValueDraft {
       }
       case "present":
       case "absent":
-      case "wildcard":
     }
   }
 
@@ -162,6 +159,7 @@ class ValueDraft {
       prefixes: prefixes.size === 0 ? undefined : new AffixTable(made(prefixes), { isSuffix: false }),
       suffixes: suffixes.size === 0 ? undefined : new AffixTable(made(suffixes), { isSuffix: true }),
       parts: contains.size === 0 ? undefined : new TextFinder(made(contains)),
+      wildcards: this.wildcards.size === 0 ? undefined : wildcardsOf(this.wildcards, made(this.wildcards)),
       flags: flags.size === 0 ? undefined : made(flags),
       items: items.length === 0 ? undefined : buildItems(items, nesting),
       needNumber: unlessEmpty(this.needNumber),
@@ -171,6 +169,15 @@ class ValueDraft {
       dependent: this.dependent,
     }
   }
+}
+
+function wildcardsOf(group: Group<string>, buckets: ReadonlyMap<string, Bucket>): Wildcards {
+  const entries = new Map<Bucket, readonly Entry[]>()
+  for (const [key, bucket] of buckets) {
+    const all = group.get(key)?.map(({ entry }) => entry) ?? none
+    if (all.length > bucket.hits.length) entries.set(bucket, all)
+  }
+  return { tree: new WildcardTree(buckets), entries }
 }
 
 /** Owns: the index of one set of alternatives while it is built. */

@@ -1,5 +1,6 @@
 import { extend, operandKey, without, type Alternative, type Standing } from "./alternative.ts"
 import type { Condition, Test } from "./condition.ts"
+import { wildcardKey } from "./wildcard-tree.ts"
 
 /** What the rules of one index ask of one value, all together. */
 interface Asked {
@@ -41,7 +42,7 @@ function addTest(asked: Map<string, Asked>, test: Test): void {
   }
 }
 
-const textGroup = ({ is, text }: Extract<Test, { readonly text: string }>): string => `${is} ${text.length}`
+const textGroup = ({ is, text }: Part): string => `${is} ${text.length}`
 
 /**
  * Where a rule stands in the index: at the test that seems to hold most rarely, or at one of each way in which an `||`
@@ -83,7 +84,6 @@ function shareOf(condition: Condition, statistics: Statistics): number | undefin
   return known.length < shares.length ? undefined : known.reduce((sum, share) => sum + share, 0)
 }
 
-/** Undefined for a wildcard: its parts are tests of their own. */
 function shareOfTest(test: Test, statistics: Statistics): number | undefined {
   const asked = statistics.get(operandKey(test.operand))
   const values = (asked?.keys.size ?? 0) + 1
@@ -92,17 +92,15 @@ function shareOfTest(test: Test, statistics: Statistics): number | undefined {
       return test.keys.length / values
     case "prefix":
     case "suffix":
-      return Math.min(0.5, shareOfText(test, asked))
     case "contains":
-      // It may stand at each of some places, and looking for it takes longer.
-      return Math.min(0.6, 16 * shareOfText(test, asked))
+      return shareOfPart(test, asked)
     case "range": {
       const width = test.range.high - test.range.low
       const span = (asked?.high ?? 0) - (asked?.low ?? 0)
       return Number.isFinite(width) && span > 0 ? Math.min(0.5, width / span) : 0.5
     }
     case "wildcard":
-      return undefined
+      return shareOfWildcard(test, asked)
     case "flag":
       return 0.5
     case "present":
@@ -118,10 +116,34 @@ function shareOfTest(test: Test, statistics: Statistics): number | undefined {
   }
 }
 
+interface Part {
+  readonly is: "prefix" | "suffix" | "contains"
+  readonly text: string
+}
+
+function shareOfPart(part: Part, asked: Asked | undefined): number {
+  const share = shareOfText(part, asked)
+  // Inside it may stand at each of some places, and looking for it takes longer.
+  return part.is === "contains" ? Math.min(0.6, 16 * share) : Math.min(0.5, share)
+}
+
 /** That a text is at one place: one of those that rules ask for, or one of sixteen characters at each of its own. */
-function shareOfText(test: Extract<Test, { readonly text: string }>, asked: Asked | undefined): number {
-  const others = asked?.texts.get(textGroup(test))?.size ?? 0
-  return 1 / (others + 1) + 16 ** -test.text.length
+function shareOfText(part: Part, asked: Asked | undefined): number {
+  const others = asked?.texts.get(textGroup(part))?.size ?? 0
+  return 1 / (others + 1) + 16 ** -part.text.length
+}
+
+/** Of its parts together. Undefined where a part is a test of its own, and all that there is to look up. */
+function shareOfWildcard(
+  { literals }: Extract<Test, { readonly is: "wildcard" }>,
+  asked: Asked | undefined,
+): number | undefined {
+  if (wildcardKey(literals) === undefined) return undefined
+  const { isEnd, isStart, parts } = literals
+  return parts.reduce((share, text, at) => {
+    const is = isStart && at === 0 ? "prefix" : isEnd && at === parts.length - 1 ? "suffix" : "contains"
+    return share * shareOfPart({ is, text }, asked)
+  }, 1)
 }
 
 /** Of what other rules ask of the items nothing is known here. */

@@ -22,7 +22,7 @@ export const declaredTypes: Record<string, VariableType> = {
   },
 }
 
-const text = fc.constantFrom("", "a", "b", "ab", "ba", "abc", "cab", "x\nb")
+const text = fc.constantFrom("", "a", "b", "ab", "ba", "abc", "cab", "x\nb", "ab\ncb")
 const number = fc.constantFrom(0, 1, 2, 3, 5, -1, 2.5)
 const scalar = fc.oneof(text, number, fc.boolean(), fc.constant(null))
 const oddValue = fc.oneof(scalar, fc.constant([]), fc.constant({}), fc.array(scalar, { maxLength: 3 }))
@@ -59,7 +59,10 @@ const numbers = fc.constantFrom("event.data.n", "event.data.m", "event.data.nest
 const order = fc.constantFrom("<", "<=", ">", ">=")
 const same = fc.constantFrom("==", "!=")
 const textCall = fc.constantFrom("startsWith", "endsWith", "contains")
-const pattern = fc.constantFrom("^a", "b$", "^a.*b$", "a.*b", "[ab]c", "^(a|b)$", "", "c+a", "^.b")
+const pattern = fc.constantFrom(
+  ...["^a", "b$", "^a.*b$", "a.*b", "[ab]c", "^(a|b)$", "", "c+a", "^.b"],
+  ...["^a.*c$", "^ab.*b.*$", ".*c.*b", "^.*a.*b.*c$", "b.*$", "^c.*a.*$"],
+)
 
 const ofItem = fc.oneof(
   fc.tuple(same, t).map(([sign, value]) => `i.k ${sign} ${value}`),

@@ -1,7 +1,7 @@
 import { expressionLimits } from "@signalbox/expressions/expression-limits"
 import { matchesWildcard } from "@signalbox/expressions/pattern-literals"
 import { isMap } from "@signalbox/expressions/values"
-import { pathKey } from "./alternative.ts"
+import { isPartOf, pathKey } from "./alternative.ts"
 import type { Condition, Path, Test } from "./condition.ts"
 import { holds } from "./interval-tree.ts"
 import type { Check, Entry, QuickTest } from "./rule-index.ts"
@@ -16,25 +16,19 @@ export function checkOf({
   readonly tests: readonly Condition[]
   readonly isPart: boolean
 }): Check {
-  const quick = tests.flatMap((each) => (each.is === "test" ? quickTests(each.test) : []))
-  const [first, ...others] = quick
-    .filter((each) => !quick.some((wildcard) => isPartOf(each, wildcard)))
-    .toSorted((a, b) => rank[a.is] - rank[b.is])
+  const plain = tests.flatMap((each) => (each.is === "test" ? [each.test] : []))
+  const asked = plain.filter((each) => !plain.some((wildcard) => isPartOf(each, wildcard)))
+  const quick = asked.flatMap(quickTests)
+  const [first, ...others] = quick.toSorted((a, b) => rank[a.is] - rank[b.is])
   return {
     entry,
     first,
     others: others.length === 0 ? noTests : others,
-    isWhole: !isPart && quick.length === tests.length,
+    isWhole: !isPart && plain.length === tests.length && quick.length === asked.length,
   }
 }
 
 const noTests: readonly QuickTest[] = []
-
-/** What a wildcard asks anyway. */
-function isPartOf({ is, path, text }: QuickTest, wildcard: QuickTest): boolean {
-  const isText = is === "prefix" || is === "suffix" || is === "contains"
-  return isText && path === wildcard.path && wildcard.literals?.parts.includes(text) === true
-}
 
 /** Those that rule out most come first. */
 const rank: Readonly<Record<Test["is"], number>> = {

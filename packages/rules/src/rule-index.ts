@@ -6,6 +6,7 @@ import type { IntervalTree } from "./interval-tree.ts"
 import type { KeyFilter } from "./key-filter.ts"
 import type { CompiledRule } from "./rule-source.ts"
 import type { TextFinder } from "./text-trie.ts"
+import type { WildcardTree } from "./wildcard-tree.ts"
 
 /**
  * The index of one trigger's rules. A rule stands at one test of its condition (or at one of each alternative), the one
@@ -33,9 +34,6 @@ export interface Bucket {
   readonly hits: readonly Entry[]
   /** Have to be looked at one by one. */
   readonly checks: readonly Check[]
-  /** All of these, where they begin with wildcards of one field: it tells which ones are worth a look. */
-  readonly screen: string | undefined
-  readonly screened: Path | undefined
   /** Of what is left of the others' conditions: what they ask of the value that the test is about… */
   readonly same: ValueIndex | undefined
   /** … and of others. */
@@ -105,6 +103,13 @@ export interface MadeValue {
   readonly dependent: Suspects
 }
 
+/** Wildcards of several parts, for texts of one line. */
+export interface Wildcards {
+  readonly tree: WildcardTree<Bucket>
+  /** What stands at them: in texts of several lines a gap may be one that `.*` doesn't span, so these are evaluated. */
+  readonly entries: ReadonlyMap<Bucket, readonly Entry[]>
+}
+
 /** The tests of one value. */
 export interface ValueIndex {
   readonly equals: ReadonlyMap<unknown, Bucket> | undefined
@@ -115,6 +120,7 @@ export interface ValueIndex {
   readonly prefixes: AffixTable<Bucket> | undefined
   readonly suffixes: AffixTable<Bucket> | undefined
   readonly parts: TextFinder<Bucket> | undefined
+  readonly wildcards: Wildcards | undefined
   readonly flags: ReadonlyMap<boolean, Bucket> | undefined
   readonly items: IndexNode | undefined
   /** Who has no result where the value isn't a number, a text, a bool, a list or a map. */

@@ -57,6 +57,30 @@ describe("a set of rules", () => {
   })
 })
 
+describe("wildcards", () => {
+  test("are asked beside a beginning or an end that only looks like a part of theirs", () => {
+    const own = ["event.data.s.startsWith('b')", "event.data.s.endsWith('a')", "event.data.s.contains('b')"]
+    const rules = own.map((each, at) =>
+      rule(`r${at}`, `event.data.n == ${at} && ${each} && event.data.s.matches('^a.*b$')`),
+    )
+    const set = createRuleSet([
+      ...rules,
+      ...Array.from({ length: 30 }, (_, at) => rule(`n${at}`, `event.data.n == ${at + 9}`)),
+    ])
+    const ids = [0, 1, 2].map((n) => set.match([finished], event({ n, s: "ab" })).matched.map(({ id }) => id))
+    expect(ids).toEqual([[], [], ["r2"]])
+  })
+
+  test("of a text with several lines are what the pattern says", () => {
+    const patterns = ["^a.*b$", "^a.*c.*b$", "a.*b", "^.*a.*c.*$"]
+    const set = createRuleSet(patterns.map((each, at) => rule(`r${at}`, `event.data.s.matches('${each}')`)))
+    const ids = (s: string) => set.match([finished], event({ s })).matched.map(({ id }) => id)
+    expect(ids("acb")).toEqual(["r0", "r1", "r2", "r3"])
+    expect(ids("a\ncb")).toEqual([])
+    expect(ids("ab\ncb")).toEqual(["r2"])
+  })
+})
+
 describe("why a rule matched or not", () => {
   const explain = (when: string, data: unknown) => explainRule(rule("r", when), [finished], event(data))
 

@@ -4,12 +4,21 @@ import { expressionLimits } from "@signalbox/expressions/expression-limits"
 import { isMap } from "@signalbox/expressions/values"
 import { evaluateRule, type RuleData } from "./evaluate-rules.ts"
 import type { AffixTable } from "./affix-table.ts"
-import { decide, readField, type LastRead } from "./quick-check.ts"
-import type { Bucket, Check, Entry, IndexNode, PathNode, Suspects, TriggeredRules, ValueIndex } from "./rule-index.ts"
+import { decide, type LastRead } from "./quick-check.ts"
+import type {
+  Bucket,
+  Check,
+  Entry,
+  IndexNode,
+  PathNode,
+  Suspects,
+  TriggeredRules,
+  ValueIndex,
+  Wildcards,
+} from "./rule-index.ts"
 import type { CompiledRule, RuleFault } from "./rule-source.ts"
 import type { TextFinder } from "./text-trie.ts"
 import { measureData } from "./work-bound.ts"
-import { canScreen, eachFit } from "./wildcard-screen.ts"
 
 /** Lists with more items are not gone through: the rules that ask for one are evaluated. */
 const itemsMax = 1000
@@ -69,9 +78,7 @@ export class IndexSearch {
       entry.mark = this.#mark
       if (this.removed?.has(entry.rule) !== true) this.matched.push(entry.rule)
     }
-    const { checks, screen, screened } = bucket
-    if (screen === undefined || screened === undefined) for (const check of checks) this.#check(check, scope)
-    else this.#screen(screen, readField(screened, scope, this.#last), { checks, scope })
+    for (const check of bucket.checks) this.#check(check, scope)
     if (bucket.same !== undefined) this.#visitValue(bucket.same, value, scope)
     if (bucket.nested !== undefined) this.#visit(bucket.nested, scope)
   }
@@ -92,18 +99,6 @@ export class IndexSearch {
     if (!decided) return
     entry.mark = this.#mark
     if (this.removed?.has(entry.rule) !== true) this.matched.push(entry.rule)
-  }
-
-  #screen(
-    packed: string,
-    value: unknown,
-    { checks, scope }: { readonly checks: readonly Check[]; readonly scope: unknown },
-  ): void {
-    if (!canScreen(value)) return checks.forEach((check) => this.#check(check, scope))
-    eachFit(packed, value, (number) => {
-      const check = checks[number]
-      if (check !== undefined) this.#check(check, scope)
-    })
   }
 
   #evaluate(entry: Entry): void {
@@ -212,11 +207,23 @@ export class IndexSearch {
   }
 
   #visitText(index: ValueIndex, value: string, scope: unknown): void {
-    const { parts, prefixes, suffixes } = index
+    const { parts, prefixes, suffixes, wildcards } = index
     if (prefixes !== undefined) this.#visitAffixes(prefixes, value, scope)
     if (suffixes !== undefined) this.#visitAffixes(suffixes, value, scope)
     if (parts !== undefined) this.#visitParts(parts, value, scope)
     if (value.length > expressionLimits.matchedLengthMax) this.#suspect(index.needText)
+    else if (wildcards !== undefined) this.#visitWildcards(wildcards, value, scope)
+  }
+
+  #visitWildcards({ entries, tree }: Wildcards, value: string, scope: unknown): void {
+    const from = found.length
+    tree.find(value, found)
+    if (found.length === from) return
+    if (!value.includes("\n")) return this.#takeFound(from, value, scope)
+    for (const bucket of found.slice(from)) {
+      for (const entry of entries.get(bucket) ?? bucket.hits) this.#evaluate(entry)
+    }
+    found.length = from
   }
 
   #visitAffixes(table: AffixTable<Bucket>, value: string, scope: unknown): void {

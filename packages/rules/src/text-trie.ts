@@ -2,10 +2,13 @@
  * Texts by their characters, in flat arrays: the children of a node stand side by side, in the order of their
  * characters. Immutable. Node 0 is the root.
  */
-class TextTrie<T> {
+export class TextTrie<T> {
   readonly #characters: Uint16Array
-  /** Where the children of a node begin; those of the next node begin where they end. */
-  readonly #children: Int32Array
+  /**
+   * Two numbers a node: where its children begin (those of the next node begin where they end), and of their characters
+   * the last five bits, a bit for each: most that are asked for are not there.
+   */
+  readonly #nodes: Int32Array
   readonly #values: ReadonlyArray<T | undefined>
 
   /** @param entries each text once */
@@ -33,8 +36,13 @@ class TextTrie<T> {
     }
     children.push(spans.length)
     this.#characters = Uint16Array.from(characters)
-    this.#children = Int32Array.from(children)
+    this.#nodes = new Int32Array(2 * children.length)
     this.#values = values
+    for (const [node, first] of children.entries()) {
+      let bits = 0
+      for (let child = first; child < (children[node + 1] ?? 0); child++) bits |= 1 << ((characters[child] ?? 0) & 31)
+      this.#nodes.set([first, bits], 2 * node)
+    }
   }
 
   get size(): number {
@@ -50,14 +58,16 @@ class TextTrie<T> {
   }
 
   firstChildOf(node: number): number {
-    return this.#children[node] ?? 0
+    return this.#nodes[2 * node] ?? 0
   }
 
   /** The child of this node by this character, or -1. */
   childOf(node: number, character: number): number {
+    const nodes = this.#nodes
+    if ((((nodes[2 * node + 1] ?? 0) >>> (character & 31)) & 1) === 0) return -1
     const characters = this.#characters
-    let low = this.#children[node] ?? 0
-    let high = (this.#children[node + 1] ?? 0) - 1
+    let low = nodes[2 * node] ?? 0
+    let high = (nodes[2 * node + 2] ?? 0) - 1
     while (low <= high) {
       const middle = (low + high) >> 1
       const found = characters[middle] ?? 0
