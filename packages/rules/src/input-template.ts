@@ -3,8 +3,11 @@
  * alone becomes its value, whatever its type; within other text a value is written out. Pure.
  */
 import { compileExpression, type Expression } from "@signalbox/expressions/compile-expression"
+import { parseExpression } from "@signalbox/expressions/parse-expression"
 import type { VariableType } from "@signalbox/expressions/variable-type"
 import { AppError, isAppError } from "@signalbox/kernel/app-error"
+import type { Path } from "./condition.ts"
+import { findReads } from "./find-reads.ts"
 
 export const inputTemplateLimits = {
   depthMax: 32,
@@ -15,6 +18,8 @@ export const inputTemplateLimits = {
 } as const
 
 export interface InputTemplate {
+  /** What its expressions read of the data. */
+  readonly reads: readonly Path[]
   /** @throws expressions.evaluation-failed where an expression has no result, or the whole is too long */
   render(data: Readonly<Record<string, unknown>>): unknown
 }
@@ -24,6 +29,7 @@ type Render = (data: Readonly<Record<string, unknown>>) => unknown
 interface Compiling {
   readonly variables: Readonly<Record<string, VariableType>>
   expressionsLeft: number
+  readonly reads: Path[]
 }
 
 const opening = "${{"
@@ -34,8 +40,10 @@ const closing = "}}"
  * @example compileInputTemplate({ node: "${{ event.data.node }}" }, { event: "dyn" }).render({ event }) // { node: "web-1" }
  */
 export function compileInputTemplate(value: unknown, variables: Readonly<Record<string, VariableType>>): InputTemplate {
-  const render = compile(value, [], { variables, expressionsLeft: inputTemplateLimits.expressionsMax })
+  const reads: Path[] = []
+  const render = compile(value, [], { variables, expressionsLeft: inputTemplateLimits.expressionsMax, reads })
   return {
+    reads,
     render(data) {
       const rendered = render(data)
       if ((JSON.stringify(rendered)?.length ?? 0) <= inputTemplateLimits.renderedLengthMax) return rendered
@@ -86,8 +94,10 @@ function compileAt(
   let first: unknown
   for (let end = text.indexOf(closing, from); end !== -1; end = text.indexOf(closing, end + 1)) {
     try {
-      const options = { variables: compiling.variables, resultType: "any" } as const
-      return { expression: compileExpression(text.slice(from, end).trim(), options), end: end + closing.length }
+      const source = text.slice(from, end).trim()
+      const expression = compileExpression(source, { variables: compiling.variables, resultType: "any" })
+      compiling.reads.push(...findReads(parseExpression(source)))
+      return { expression, end: end + closing.length }
     } catch (error) {
       first ??= error
     }

@@ -117,9 +117,18 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
     run: async (context, input: { name: string }) => {
       const { rulesGet } = await import("@signalbox/contracts/rules/operations")
       const { ruleText } = await import("../documents/rule-text.ts")
-      const render = ({ id, version, author, changedAt, broken, lastFault, ...rule }: OutputOf<typeof rulesGet>) =>
+      const render = ({
+        id,
+        version,
+        author,
+        changedAt,
+        broken,
+        outdated,
+        lastFault,
+        ...rule
+      }: OutputOf<typeof rulesGet>) =>
         renderDetails(
-          { id, version, author, changedAt, broken, lastFault, rule: readableDocument(ruleText(rule)) },
+          { id, version, author, changedAt, broken, outdated, lastFault, rule: readableDocument(ruleText(rule)) },
           context.columns,
         )
       return await runOperation(context, rulesGet, { input, override: { render } })

@@ -21,6 +21,7 @@ test("R14: a list of rules says what sets them going, what they do and what is w
       ...{ do: [{ deny: { reason: "no" } }], lastFault: { at, message: "", count: 3 } },
     },
     { name: "d", on: [{ trigger: "go" }], do: [{ rewrite: { note: "x" } }], broken: "no such field" },
+    { name: "e", on: [{ trigger: "go" }], do: [{ operation: "ext.shop.sell" }], outdated: "there is no operation" },
   ]
   expect(
     lines(
@@ -33,6 +34,7 @@ test("R14: a list of rules says what sets them going, what they do and what is w
     "b     off           before nodes.remove, hook shop  delay 30m, approval two  1        2026-11-22T03:00:00Z",
     "c     on, 3 faults  any of a.b, c.d                 deny                     1        2026-11-22T03:00:00Z",
     "d     broken        trigger go                      rewrite note             1        2026-11-22T03:00:00Z",
+    "e     on, outdated  trigger go                      ext.shop.sell            1        2026-11-22T03:00:00Z",
   ])
 })
 

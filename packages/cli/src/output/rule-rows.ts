@@ -18,10 +18,11 @@ export function ruleRow({ name, version, on, correlate, do: actions, changedAt, 
 
 export const ruleColumns = ["name", "state", "on", "does", "version", "changedAt"] as const
 
-function stateText({ enabled, broken, lastFault }: Pick<Rule, "enabled" | "broken" | "lastFault">): string {
+function stateText(rule: Pick<Rule, "enabled" | "broken" | "outdated" | "lastFault">): string {
+  const { enabled, broken, outdated, lastFault } = rule
   if (broken !== undefined) return "broken"
   const faults = lastFault ? `, ${lastFault.count} faults` : ""
-  return `${enabled ? "on" : "off"}${faults}`
+  return `${enabled ? "on" : "off"}${outdated === undefined ? "" : ", outdated"}${faults}`
 }
 
 function triggerText({ operation, phase, event, signal, state, webhook, trigger, schedule }: Trigger): string {

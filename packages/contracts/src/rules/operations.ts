@@ -16,6 +16,10 @@ export const rule = z
     createdAt: instant,
     changedAt: instant,
     broken: z.string().optional().describe("Why this server can't compile it: where it gates, it refuses every call"),
+    outdated: z
+      .string()
+      .optional()
+      .describe("What it names of a service outside and is there no more, or takes no more what the rule says"),
     lastFault: z
       .object({ at: instant, message: z.string(), count: z.int().describe("Since it was put") })
       .optional()
@@ -84,6 +88,7 @@ const verdict = z.object({
   rule: z.string(),
   version: z.int().optional().describe("Absent of a draft"),
   event: z.string().optional(),
+  outdated: z.string().optional().describe("As of the rule: what would fail by now"),
   outcome,
   reason: z.string().describe("In a sentence"),
   conditions: z.array(condition).describe("The parts of the condition, each before its own parts"),

@@ -102,10 +102,12 @@ export const ruleAction = z
       .optional(),
     delay: duration.optional().describe("The call is held and runs so much later"),
     rewrite: z
-      .record(z.string().max(63), z.unknown())
+      .record(z.string().max(160), z.unknown())
       .refine((value) => Object.keys(value).length > 0, "name at least one field")
       .optional()
-      .describe("Fields of the operation's input and their values; texts may hold ${{ expressions }}"),
+      .describe(
+        "Fields of the operation's input and their values; texts may hold ${{ expressions }}. Of a service outside: path.NAME, query.NAME, headers.NAME, body.NAME",
+      ),
   })
   .refine(
     (action) => actionKinds.filter((kind) => action[kind] !== undefined).length === 1,

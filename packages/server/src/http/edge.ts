@@ -22,6 +22,7 @@ import { addForwardedCalls } from "./forwarded-calls.ts"
 import { closedSignal, createExternalFront, createListener, unknownPath, type ListenerOptions } from "./listener.ts"
 import { makeOperationPaths, type OperationPaths } from "./operation-paths.ts"
 import { sendRaw } from "./raw-reply.ts"
+import { rulesHeader, rulesText } from "./rules-header.ts"
 import { startedHeader, startedText } from "./started-header.ts"
 
 /**
@@ -167,8 +168,7 @@ async function respond(
   const { reply } = call
   const result = await callRouter(options, request, call)
   void reply.header("x-request-id", request.id)
-  if ("ruledBy" in result && result.ruledBy)
-    void reply.header("signalbox-rules", result.ruledBy.map(({ rule, version }) => `${rule}@${version}`).join(", "))
+  if ("ruledBy" in result && result.ruledBy) void reply.header(rulesHeader, rulesText(result.ruledBy))
   if ("partial" in result && result.partial)
     void reply.header("signalbox-partial", result.partial.map(({ place, code }) => `${place}=${code}`).join(", "))
   if ("started" in result && result.started) setStarted(reply, result.started)

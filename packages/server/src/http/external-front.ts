@@ -21,6 +21,8 @@ import { writeReply } from "./kept-reply.ts"
 import { readHoldWishes } from "./hold-headers.ts"
 import { openBody, readWhole } from "./pass-body.ts"
 import { requestHeadersOf } from "./pass-headers.ts"
+import { rewrittenHeadersOf } from "./rewritten-headers.ts"
+import { rulesHeader, rulesText } from "./rules-header.ts"
 import { passThrough } from "./pass-through.ts"
 import { answerOn, passUpgrade } from "./pass-upgrade.ts"
 import { toProblem } from "./problem.ts"
@@ -96,7 +98,7 @@ export class ExternalFront {
     const { passage } = admission
     passUpgrade({
       ...call,
-      ...{ passage, request, path: path + query },
+      ...{ passage, request, path: sentPath(passage, path + query) },
       headers: await this.#headersFor(request, passage),
       opened: (sockets) => {
         for (const socket of sockets) {
@@ -111,6 +113,7 @@ export class ExternalFront {
     const { rawHeaders, headers } = request
     const came = { rawHeaders, headers, address: request.socket.remoteAddress, protocol: this.#options.protocol }
     const credentials = passage.service.credentials()
+    if (passage.rewritten) return rewrittenHeadersOf(came, { ...passage, rewritten: passage.rewritten }, credentials)
     if (credentials instanceof Promise) return credentials.then((shown) => requestHeadersOf(came, passage, shown))
     return requestHeadersOf(came, passage, credentials)
   }
@@ -129,12 +132,13 @@ export class ExternalFront {
     }
     const { passage } = admission
     const headers = this.#headersFor(request, passage)
+    const whole = passage.rewritten?.body ?? passage.body
     passThrough({
       ...{ passage, method, response, fail },
-      path: path + query,
+      path: sentPath(passage, path + query),
       headers: headers instanceof Promise ? await headers : headers,
-      body: passage.body
-        ? { content: passage.body, release: () => undefined }
+      body: whole
+        ? { content: whole, release: () => undefined }
         : await openBody(request, passage.operation.bodyBytesMax),
     })
   }
@@ -177,8 +181,7 @@ export class ExternalFront {
     )
     response.setHeader("x-request-id", requestId)
     if (waited !== undefined) response.setHeader("preference-applied", `wait=${waited}`)
-    if (ruledBy.length > 0)
-      response.setHeader("signalbox-rules", ruledBy.map(({ rule, version }) => `${rule}@${version}`).join(", "))
+    if (ruledBy.length > 0) response.setHeader(rulesHeader, rulesText(ruledBy))
     if (ended?.result !== undefined) {
       response.setHeader("signalbox-approval", ended.request)
       writeReply(response, ended.result as ExternalReply)
@@ -212,6 +215,8 @@ export class ExternalFront {
     response.end(text)
   }
 }
+
+const sentPath = ({ rewritten }: Passage, came: string): string => (rewritten ? rewritten.path + rewritten.query : came)
 
 type HeldAdmission = Extract<Admission, { kind: "held" }>
 

@@ -11,6 +11,7 @@ import type { UpstreamAttempt, UpstreamTarget } from "../router/external-ports.t
 import type { Passage } from "../router/external-stage.ts"
 import type { Started } from "../router/follow-stage.ts"
 import { responseHeadersOf } from "./pass-headers.ts"
+import { rulesHeader, rulesText } from "./rules-header.ts"
 import { startedHeader, startedText } from "./started-header.ts"
 import type { PassBody } from "./pass-body.ts"
 
@@ -117,6 +118,7 @@ class PassThroughCall implements Dispatcher.DispatchHandler {
     const shown = responseHeadersOf(headers, passage.requestId)
     const text = started && startedText(started)
     if (text !== undefined) shown.push(startedHeader, text)
+    if (passage.ruledBy) shown.push(rulesHeader, rulesText(passage.ruledBy))
     response.writeHead(status, shown)
     this.#hasBegun = true
     passage.settle?.(status)

@@ -2,9 +2,11 @@ import type { IncomingHttpHeaders } from "node:http"
 import { gatewayLimits } from "@signalbox/contracts/gateway/operations"
 import type { Held } from "@signalbox/contracts/operation"
 import { AppError, hasCode } from "@signalbox/kernel/app-error"
+import { parseExactly } from "./exact-json.ts"
 import { outsideHandler } from "./external-handler.ts"
 import { inputOf, isJson, sentBodyOf } from "./external-input.ts"
 import type { ExternalInput, FoundExternal } from "./external-ports.ts"
+import { setFields, type RewrittenFields } from "./external-rewrite.ts"
 import { findHold } from "./gate-stage.ts"
 import type { GateDemands, GateFinder, HoldWishes } from "./gate-ports.ts"
 import type { ReadContext } from "./handler.ts"
@@ -29,6 +31,8 @@ export interface PassedCall {
   readonly readBody: (bytesMax: number) => Promise<Buffer>
   /** False where the connection itself is what was asked for. */
   readonly canWait: boolean
+  /** What rules set anew. */
+  readonly fields: RewrittenFields | undefined
 }
 
 interface HoldOptions {
@@ -51,10 +55,11 @@ export async function holdPassed(
   if (service.forwardAuthorization)
     throw notHeld(operation.name, `${service.name} gets the caller's own key, which is not kept`)
   const body = await readKept(call)
-  const input = validateInput(operation.declaration, keptInput(call, body))
+  const asked = validateInput(operation.declaration, keptInput(call, body)) as ExternalInput
+  const input = call.fields ? setFields(operation, asked, call.fields) : asked
   const key = headers["idempotency-key"]
   const named = { operation: operation.name, ...(typeof key === "string" && { idempotencyKey: key }) }
-  const routed = { handler: outsideHandler(outside), context, input, outside }
+  const routed = { handler: outsideHandler(outside), context, input, outside, ...(input !== asked && { asked }) }
   const held = await findHold(options, routed, { idempotencyKey: () => requireIdempotencyKey(named), wishes, demands })
   return held ? { held } : { body }
 }
@@ -104,26 +109,4 @@ function keptBody(headers: IncomingHttpHeaders, body: Buffer): Pick<ExternalInpu
     return { body: text }
   }
   return { bodyBase64: body.toString("base64") }
-}
-
-/** Numbers of more digits than a double keeps would be sent as others. */
-const exactDigitsMax = 15
-
-/** @throws request.invalid-json */
-function parseExactly(text: string): { readonly value: unknown } | undefined {
-  let isExact = true
-  const note = (_name: string, value: unknown, context?: { readonly source?: string }): unknown => {
-    const source = context?.source
-    if (typeof value === "number" && source !== undefined) {
-      const digits = source.replace(/e.*$/i, "").replaceAll(/[-.]/g, "").replace(/^0+/, "")
-      isExact &&= Number.isFinite(value) && digits.length <= exactDigitsMax
-    }
-    return value
-  }
-  try {
-    const value: unknown = JSON.parse(text, note)
-    return isExact ? { value } : undefined
-  } catch (cause) {
-    throw new AppError("request.invalid-json", "the body is not valid JSON", { cause })
-  }
 }

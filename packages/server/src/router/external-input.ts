@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { ExternalInput, ExternalOperation, SentBody } from "./external-ports.ts"
-import { jsonType } from "./external-request.ts"
+import { fieldsOf, jsonType, mediaTypeOf } from "./external-request.ts"
 
 export function isJson(headers: IncomingHttpHeaders): boolean {
   return jsonType.test(headers["content-type"] ?? "")
@@ -12,19 +12,19 @@ export function sentBodyOf(headers: IncomingHttpHeaders): SentBody {
   const length = headers["content-length"]
   return {
     isPresent: headers["transfer-encoding"] !== undefined || (length !== undefined && Number(length) > 0),
-    type: (headers["content-type"] ?? "").replace(/;.*$/s, "").trim().toLowerCase(),
+    type: mediaTypeOf(headers["content-type"] ?? ""),
   }
 }
 
 /** Pure. @throws request.invalid-json, gateway.invalid-path */
 export function inputOf(made: {
-  readonly operation: Pick<ExternalOperation, "path">
+  readonly operation: Pick<ExternalOperation, "path" | "headerNames">
   readonly values: readonly string[]
   readonly call: { readonly query: string; readonly headers: IncomingHttpHeaders }
   readonly body: Buffer | undefined
 }): ExternalInput {
   const { operation, values, call, body } = made
-  const names = [...operation.path.matchAll(/\{([^{}]*)\}/g)].map(([, name]) => name ?? "")
+  const names = fieldsOf(operation.path)
   const query: Record<string, string | string[]> = {}
   for (const [name, value] of new URLSearchParams(call.query)) {
     const before = Object.hasOwn(query, name) ? query[name] : undefined
@@ -34,16 +34,17 @@ export function inputOf(made: {
   return {
     path: Object.fromEntries(names.map((name, index) => [name, decode(values[index] ?? "")])),
     query,
-    headers: headersOf(call.headers),
+    headers: headersOf(call.headers, operation.headerNames),
     ...(body && body.length > 0 ? { body: parse(body) } : {}),
   }
 }
 
 const shownHeaders = ["accept", "content-type", "idempotency-key", "user-agent"] as const
 
-function headersOf(headers: IncomingHttpHeaders): Record<string, string> {
+/** Those, and what the document names. */
+function headersOf(headers: IncomingHttpHeaders, named: readonly string[]): Record<string, string> {
   return Object.fromEntries(
-    shownHeaders.flatMap((name) => {
+    [...shownHeaders, ...named].flatMap((name) => {
       const value = headers[name]
       return typeof value === "string" ? [[name, value]] : []
     }),

@@ -96,9 +96,40 @@ export interface ExternalOperation {
   readonly bodyBytesMax: number | undefined
   /** Where a request doesn't fit the document; undefined where that is not asked for. */
   readonly findIssues: ((input: ExternalInput, sent: SentBody) => readonly Issue[]) | undefined
+  /** What its document says of its requests, whether or not they are checked: read when it is first asked for. */
+  readonly document: () => RequestDocument
   /** As the router's stages see it; its input is `{ path, query, headers, body }`. */
   readonly declaration: AnyOperation
 }
+
+/** What a service's document says of the requests of an operation. */
+export interface RequestDocument {
+  /** A JSON Schema of `ExternalInput` as expressions see it, without references. */
+  readonly inputSchema: Readonly<Record<string, unknown>>
+  /** The same of what rules that follow a call see of its reply. */
+  readonly outputSchema: Readonly<Record<string, unknown>>
+  /** What every call has: `path.id`, `query.limit`, `body`. */
+  readonly required: readonly string[]
+  /** Why requests can't be compared with it. */
+  findFault(): string | undefined
+  /** Where a request doesn't fit. @throws gateway.invalid-document */
+  findIssues(input: ExternalInput, sent: SentBody): readonly Issue[]
+  /** What it says of a place in the input, such as `["body", "customer", "name"]`. */
+  findPlace(place: readonly string[]): DocumentPlace
+}
+
+export type DocumentPlace =
+  /** It has no such field. */
+  | { readonly kind: "absent" }
+  /** What may stand there isn't known. */
+  | { readonly kind: "anything" }
+  | {
+      readonly kind: "known"
+      /** Fields that what stands there must have. */
+      readonly required: readonly string[]
+      /** Where a value doesn't fit; paths begin at the value. @throws gateway.invalid-document */
+      findIssues(value: unknown): readonly Issue[]
+    }
 
 /** A call as rules, approvers and checks see it: `{ path, query, headers, body }`. */
 export interface ExternalInput {

@@ -1,6 +1,6 @@
 import { AppError, type Issue } from "@signalbox/kernel/app-error"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
-import type { ExternalInput, ExternalOperation, ExternalRequest } from "./external-ports.ts"
+import type { ExternalInput, ExternalOperation, ExternalRequest, SentBody } from "./external-ports.ts"
 import { hopByHop, ownPrefix, saidHere } from "./external-headers.ts"
 
 /** What a server behind may read as another path than the one that was looked up here. */
@@ -30,7 +30,7 @@ export function requestOf(operation: Called, input: ExternalInput): ExternalRequ
     throw new AppError("request.body-too-large", `the body is over ${bodyBytesMax} bytes`, {
       details: { bodyBytesMax },
     })
-  const found = findIssues?.(input, { isPresent: body !== null, type: type.replace(/;.*$/s, "").trim().toLowerCase() })
+  const found = findIssues?.(input, { isPresent: body !== null, type: mediaTypeOf(type) })
   if (found && found.length > 0) throw unfit(name, found)
   const own = Object.entries(input.headers).map(([header, value]) => [header.toLowerCase(), value] as const)
   const headers = own.filter(([header]) => header !== "content-type")
@@ -42,15 +42,20 @@ export function requestOf(operation: Called, input: ExternalInput): ExternalRequ
   }
 }
 
-function unfit(name: string, issues: readonly Issue[]): AppError {
+export function unfit(name: string, issues: readonly Issue[]): AppError {
   const [first] = issues
   return new AppError("request.invalid-input", `${name}: ${first?.path} ${first?.message}`, { issues })
 }
 
-const fieldPattern = /\{([^{}]*)\}/g
+export const fieldPattern = /\{([^{}]*)\}/g
+
+/** The names of a path's fields, in their order. */
+export function fieldsOf(path: string): string[] {
+  return [...path.matchAll(fieldPattern)].map(([, field = ""]) => field)
+}
 
 function fieldIssues({ path }: Called, input: ExternalInput): Issue[] {
-  const fields = [...path.matchAll(fieldPattern)].map(([, field = ""]) => field)
+  const fields = fieldsOf(path)
   const missing = fields.filter((field) => !Object.hasOwn(input.path, field) || input.path[field] === "")
   const unknown = Object.keys(input.path).filter((field) => !fields.includes(field))
   return [
@@ -84,13 +89,17 @@ export function canBeGiven(name: string): boolean {
   return !(hopByHop.has(name) || saidHere.has(name) || notGiven.has(name) || name.startsWith(ownPrefix))
 }
 
-function headerIssues({ headers }: ExternalInput): Issue[] {
+/** Why a call by name may not have a header by that name. */
+export function findHeaderFault(name: string): string | undefined {
+  if (!headerName.test(name)) return "is no name of a header"
+  return canBeGiven(name.toLowerCase()) ? undefined : "is said by Signalbox"
+}
+
+export function headerIssues({ headers }: Pick<ExternalInput, "headers">): Issue[] {
   return Object.entries(headers).flatMap(([given, value]) => {
-    const name = given.toLowerCase()
-    const at = `headers.${given.slice(0, 64)}`
-    if (!headerName.test(given)) return [{ path: at, message: "is no name of a header" }]
-    if (!headerValue.test(value)) return [{ path: at, message: "has characters that a header can't carry" }]
-    return canBeGiven(name) ? [] : [{ path: at, message: "is said by Signalbox" }]
+    const message =
+      findHeaderFault(given) ?? (headerValue.test(value) ? undefined : "has characters that a header can't carry")
+    return message === undefined ? [] : [{ path: `headers.${given.slice(0, 64)}`, message }]
   })
 }
 
@@ -107,5 +116,16 @@ function bodyOf(name: string, { headers, body, bodyBase64 }: ExternalInput): { b
   if (typeof body === "string") return { body: Buffer.from(body), type }
   throw unfit(name, [{ path: "body", message: `is a text, or bodyBase64, where it is sent as ${type}` }])
 }
+
+/** What the body of a call by name will be sent as. */
+export function sentBodyOfInput(input: ExternalInput): SentBody {
+  const given = Object.entries(input.headers).find(([header]) => header.toLowerCase() === "content-type")?.[1]
+  const isPresent = input.body !== undefined || input.bodyBase64 !== undefined
+  const usual = input.bodyBase64 === undefined ? "application/json" : "application/octet-stream"
+  return { isPresent, type: isPresent ? mediaTypeOf(given ?? usual) : "" }
+}
+
+/** Without its parameters, in small letters. */
+export const mediaTypeOf = (type: string): string => type.replace(/;.*$/s, "").trim().toLowerCase()
 
 export const jsonType = /^application\/(?:[a-z0-9.+-]*\+)?json\b/i

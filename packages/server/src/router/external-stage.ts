@@ -7,6 +7,7 @@ import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Database } from "../storage/database.ts"
 import { writeRefusalRecord } from "./change-record.ts"
+import { parseExactly } from "./exact-json.ts"
 import { inputOf, isJson, sentBodyOf } from "./external-input.ts"
 import type {
   ExternalInput,
@@ -18,7 +19,8 @@ import type {
 import type { Elsewhere } from "./forwarded-call.ts"
 import { followAnswer, type Started } from "./follow-stage.ts"
 import { findRoleRefusal } from "./external-handler.ts"
-import { refuseAmbiguous } from "./external-request.ts"
+import { refuseAmbiguous, unfit } from "./external-request.ts"
+import { rewriteRequest, type RewrittenFields, type RewrittenRequest } from "./external-rewrite.ts"
 import { findRefusal } from "./find-refusal.ts"
 import { codeOfStatus } from "./external-change.ts"
 import { holdPassed } from "./external-hold.ts"
@@ -62,6 +64,10 @@ export interface Passage {
   readonly cause: string
   /** Where it was read already. */
   readonly body?: Buffer
+  /** Present where rules rewrote it: what is sent in the place of what came. */
+  readonly rewritten?: RewrittenRequest
+  /** Which did. */
+  readonly ruledBy?: readonly Firing[]
   /** Present where rules follow the call: to be told of the reply's status before the reply is passed on. */
   readonly follow?: (status: number) => Promise<Started | undefined>
   /** Present where it changes something: to be told once of the reply's status, or of the code of what went wrong. */
@@ -105,13 +111,13 @@ export async function admitExternal(
   const { operation, values } = findExternal(service, call)
   const sought = { caller, operation, call }
   await authorize(options, sought)
-  const ruled = await lookInto(options, sought, values)
+  const ruled = await lookInto(options, sought, { service, values })
   const gated = operation.effect === "change" ? await passGates(options, { sought, service, values, ruled }) : ruled
-  if ("held" in gated) return { kind: "held", held: gated.held, caller, ruledBy: ruled.demands?.by ?? [] }
-  const { body, follow } = gated
+  if ("held" in gated) return { kind: "held", held: gated.held, caller, ruledBy: ruled.ruledBy ?? [] }
+  const { body, follow, rewritten, ruledBy } = gated
   const { requestId } = call
   options.uses.record({ operation: operation.name, caller, requestId, now: options.clock.now() })
-  const settle = operation.effect === "change" ? settling(options, sought) : undefined
+  const settle = operation.effect === "change" ? settling(options, sought, rewritten) : undefined
   const passage: Passage = {
     ...(settle && { settle }),
     service,
@@ -120,16 +126,21 @@ export async function admitExternal(
     requestId,
     cause: requestId,
     ...(body && { body }),
+    ...(rewritten && { rewritten, ruledBy: ruledBy ?? [] }),
     ...(follow && { follow }),
   }
   return { kind: "passage", passage }
 }
 
 /** The audit record of a change that is passed through: written a moment after its reply begins. */
-function settling(options: ExternalOptions, { caller, operation, call }: Sought): NonNullable<Passage["settle"]> {
-  const { requestId, sourceAddress } = call
+function settling(
+  options: ExternalOptions,
+  { caller, operation, call }: Sought,
+  rewritten: RewrittenRequest | undefined,
+): NonNullable<Passage["settle"]> {
+  const { requestId, sourceAddress, method, path } = call
   const { account, principal } = caller
-  const inputDigest = digestOfCall(call)
+  const inputDigest = digestOfCall({ method, path: rewritten?.path ?? path })
   let isSettled = false
   return (outcome) => {
     if (isSettled) return
@@ -148,11 +159,15 @@ function settling(options: ExternalOptions, { caller, operation, call }: Sought)
   }
 }
 
-const digestOfCall = ({ method, path }: ExternalCall): string =>
+const digestOfCall = ({ method, path }: Pick<ExternalCall, "method" | "path">): string =>
   createHash("sha256").update(`${method} ${path}`).digest("hex")
 
 interface Looked {
   readonly body?: Buffer
+  /** What rules set anew, and the request with it. */
+  readonly fields?: RewrittenFields
+  readonly rewritten?: RewrittenRequest
+  readonly ruledBy?: readonly Firing[]
   readonly follow?: NonNullable<Passage["follow"]>
   /** What rules want of the call before it passes. */
   readonly demands?: GateDemands
@@ -193,6 +208,7 @@ async function passGates(
     body,
     readBody,
     canWait,
+    fields: ruled.fields,
   })
   if ("held" in kept) return kept
   return kept.body ? { ...ruled, body: kept.body } : ruled
@@ -219,25 +235,47 @@ type FoundMatch = Extract<ExternalMatch, { kind: "found" }>
 async function lookInto(
   options: ExternalOptions,
   { caller, operation, call }: Sought,
-  values: readonly string[],
+  { service, values }: { readonly service: ExternalService; readonly values: readonly string[] },
 ): Promise<Looked> {
   const { account } = caller
   const isAsked = (phase: "before" | "after"): boolean => options.rules.isAsked(account, operation.name, phase)
   const [isGated, isFollowed] = [isAsked("before"), isAsked("after")]
   if (!isGated && !isFollowed && !operation.findIssues) return {}
   const isBodyRead = isFollowed || operation.findIssues || options.rules.readsInput(account, operation.name, "body")
-  const body = isBodyRead && isJson(call.headers) ? await call.readBody(bodyBytesMax(operation)) : undefined
+  let body = isBodyRead && isJson(call.headers) ? await call.readBody(bodyBytesMax(operation)) : undefined
   const input = inputOf({ operation, values, call, body })
   refuseUnfit(operation, input, call)
-  const routed = routedOf(options, { caller, operation, call }, input)
-  const { routed: ruled, demands } = isGated ? await applyRules(options, routed) : { routed }
-  if (ruled !== routed)
-    throw new AppError("rules.rewrite-refused", `${operation.name} is passed through, and can't be rewritten`)
+  const outside = { service, operation }
+  const routed = { ...routedOf(options, { caller, operation, call }, input), outside }
+  if (!isGated) return { ...(body && { body }), ...(isFollowed && { follow: following(options, routed) }) }
+  const withBody = async (asked: Routed): Promise<Routed> => {
+    if (!isJson(call.headers)) return asked
+    body ??= await call.readBody(bodyBytesMax(operation))
+    return { ...asked, input: { ...input, ...(body.length > 0 && { body: parseRewritable(operation, body) }) } }
+  }
+  const ruled = await applyRules(options, routed, { sent: sentBodyOf(call.headers), withBody })
+  const { demands, fields, by } = ruled
+  const changed = ruled.routed.input as ExternalInput
+  const came = { path: call.path, query: call.query, values }
   return {
     ...(body && { body }),
     ...(demands && { demands }),
-    ...(isFollowed && { follow: (status: number) => followAnswer(options, routed, { status }) }),
+    ...(fields && { fields, rewritten: rewriteRequest(operation, came, { fields, input: changed }) }),
+    ...(by.length > 0 && { ruledBy: by }),
+    ...(isFollowed && { follow: following(options, ruled.routed) }),
   }
+}
+
+/** @throws request.invalid-json, request.invalid-input where it can't be written anew without becoming another */
+function parseRewritable({ name }: ExternalOperation, body: Buffer): unknown {
+  const parsed = parseExactly(body.toString("utf8"))
+  if (parsed) return parsed.value
+  throw unfit(name, [{ path: "body", message: "has numbers of more digits than can be written anew" }])
+}
+
+/** Passes the reply's status to the rules that follow the call. */
+function following(options: ExternalOptions, routed: Routed): NonNullable<Passage["follow"]> {
+  return (status) => followAnswer(options, routed, { status })
 }
 
 function refuseUnfit({ name, findIssues }: ExternalOperation, input: ExternalInput, { headers }: ExternalCall): void {

@@ -1,15 +1,14 @@
 import { AppError } from "@signalbox/kernel/app-error"
-import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import type { Database } from "../storage/database.ts"
 import { digestOf } from "./call-digest.ts"
 import { writeRefusalRecord } from "./change-record.ts"
 import type { Elsewhere } from "./forwarded-call.ts"
 import type { GateDemands } from "./gate-ports.ts"
 import type { Handler, ReadContext } from "./handler.ts"
+import { quoteRules, rewrite, type PassedBody, type Rewritten } from "./rewrite-stage.ts"
 import type { Routed } from "./routed.ts"
 import { ruleCallOf } from "./rule-call.ts"
 import type { ActionMessage, ClaimingRule, Firing, ForeignDecision, RuleDecision, RuleMatcher } from "./rule-ports.ts"
-import { validateInput } from "./validate-input.ts"
 
 /**
  * The stage before a call is carried out: what rules deny, rewrite, delay or want approved. Rules look at the call as it
@@ -22,9 +21,8 @@ export interface RuleStageOptions {
   readonly markSecretInput: (text: string) => string
 }
 
-export interface Ruled {
-  /** With the input that rules made of it, and what another rules service wants done after it. */
-  readonly routed: Routed
+/** With the input that rules made of it, and what another rules service wants done after it. */
+export interface Ruled extends Rewritten {
   readonly by: readonly Firing[]
   readonly demands?: GateDemands
 }
@@ -43,19 +41,21 @@ export function isRuled(rules: RuleMatcher, routed: Routed, phase: "before" | "a
 }
 
 /** Of a call that is ruled. @throws rules.denied, rules.condition-failed, rules.rewrite-refused */
-export async function applyRules(options: RuleStageOptions, routed: Routed): Promise<Ruled> {
+export async function applyRules(options: RuleStageOptions, routed: Routed, passed?: PassedBody): Promise<Ruled> {
   const { handler, context } = routed
   if (isExempt(handler, context)) return { routed, by: [] }
   const first = await decide(options, routed)
-  const rewritten = first.demand && first.demand.rewrites.length > 0 ? rewrite(routed, first.demand) : routed
-  const second = rewritten === routed ? undefined : await decide(options, rewritten)
+  const { rewrites = [] } = first.demand ?? {}
+  const rewritten = rewrites.length > 0 ? await rewrite(routed, rewrites, passed) : undefined
+  const second = rewritten && (await decide(options, rewritten.routed))
   const looks = [first, second].flatMap((look) => look?.demand ?? [])
   const demands = demandsOf(context.now, looks)
   if (demands && !canBeHeld(handler))
     throw new AppError("rules.denied", `${nameAll(demands.by)} would hold ${handler.operation.name}, which can't wait`)
   const by = looks.reduce<readonly Firing[]>((so, demand) => joined(so, demand.by), [])
   // What follows is said of the call that is carried out: of the last look.
-  return { routed: withMessages(rewritten, second ?? first), by, ...(demands && { demands }) }
+  const last = withMessages(rewritten?.routed ?? routed, second ?? first)
+  return { ...rewritten, routed: last, by, ...(demands && { demands }) }
 }
 
 /**
@@ -114,36 +114,6 @@ async function recordRefusal(
   await writeRefusalRecord(options.database, { ...context, operation: operation.name, inputDigest, outcome })
 }
 
-/** @throws rules.rewrite-refused where rules contradict one another, or what they make is not a valid input */
-function rewrite(routed: Routed, { rewrites }: Demand): Routed {
-  const { operation } = routed.handler
-  const fields = new Map<string, { readonly value: unknown; readonly rule: string }>()
-  for (const { rule, fields: own } of rewrites) {
-    for (const [field, value] of Object.entries(own)) {
-      const other = fields.get(field)
-      if (other && canonicalJson(other.value) !== canonicalJson(value))
-        throw refused(
-          `the rules "${other.rule}" and "${rule}" set "${field}" of ${operation.name} to different values`,
-          [other.rule, rule],
-        )
-      fields.set(field, { value, rule })
-    }
-  }
-  const asked = routed.input as Readonly<Record<string, unknown>>
-  const changed = { ...asked, ...Object.fromEntries([...fields].map(([field, { value }]) => [field, value])) }
-  try {
-    return { ...routed, input: validateInput(operation, changed), asked: routed.asked ?? asked }
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error
-    const names = [...new Set(rewrites.map(({ rule }) => rule))]
-    throw refused(`${quoted(names)} made an invalid input of it: ${error.message}`, names)
-  }
-}
-
-function refused(message: string, rules: readonly string[]): AppError {
-  return new AppError("rules.rewrite-refused", message, { details: { rules } })
-}
-
 function demandsOf(now: number, all: readonly Demand[]): GateDemands | undefined {
   const templates = [...new Set(all.flatMap((demand) => demand.templates))]
   const delayMilliseconds = Math.max(0, ...all.map((demand) => demand.delayMilliseconds))
@@ -160,5 +130,4 @@ function joined<T extends Firing>(some: readonly T[], more: readonly T[]): reado
   return [...some, ...more.filter(({ rule }) => some.every((each) => each.rule !== rule))]
 }
 
-const quoted = (names: readonly string[]): string => names.map((name) => `the rule "${name}"`).join(" and ")
-const nameAll = (firings: readonly Firing[]): string => quoted(firings.map(({ rule }) => rule))
+const nameAll = (firings: readonly Firing[]): string => quoteRules(firings.map(({ rule }) => rule))

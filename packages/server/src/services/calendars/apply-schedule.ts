@@ -6,6 +6,7 @@ import { assert } from "@signalbox/kernel/assert"
 import { canonicalJson } from "@signalbox/kernel/canonical-json"
 import { getDuration } from "@signalbox/kernel/duration"
 import { newId } from "@signalbox/kernel/id"
+import { findTemplateIssues } from "../../router/external-template.ts"
 import { onChange, type ChangeContext, type Handler } from "../../router/handler.ts"
 import type { CalendarsContext } from "./options.ts"
 import { emitSchedule } from "./schedule-access.ts"
@@ -89,8 +90,8 @@ function readWanted(context: CalendarsContext, input: Input, ctx: ChangeContext)
 
 /** @throws routing.unknown-operation, calendars.call-refused, identity.permission-denied */
 function checkCall({ operations, external }: CalendarsContext, { call }: Input, ctx: ChangeContext): void {
-  const operation =
-    operations.get(call.operation) ?? external?.findOperation(ctx.account, call.operation)?.operation.declaration
+  const outside = external?.findOperation(ctx.account, call.operation)?.operation
+  const operation = operations.get(call.operation) ?? outside?.declaration
   if (!operation) throw new AppError("routing.unknown-operation", `there is no operation "${call.operation}"`)
   if (operation.effect !== "change")
     throw new AppError(
@@ -109,10 +110,11 @@ function checkCall({ operations, external }: CalendarsContext, { call }: Input, 
       { details: { permission: operation.permission } },
     )
   const result = operation.input.safeParse(call.input)
-  if (result.success) return
-  const issues = result.error.issues
-    .slice(0, issuesShownMax)
-    .map((issue) => ({ path: ["call", "input", ...issue.path].join("."), message: issue.message }))
+  const found = result.success
+    ? outside && findTemplateIssues(outside, call.input, "call.input")
+    : result.error.issues.map(({ path, message }) => ({ path: ["call", "input", ...path].join("."), message }))
+  const issues = found?.slice(0, issuesShownMax) ?? []
+  if (issues.length === 0) return
   throw new AppError("calendars.call-refused", `${operation.name} doesn't accept this input: ${issues[0]?.message}`, {
     issues,
   })

@@ -2,9 +2,10 @@ import { safeMethods } from "@signalbox/contracts/gateway/operations"
 import type { AnyOperation } from "@signalbox/contracts/operation"
 import { AppError } from "@signalbox/kernel/app-error"
 import { z } from "zod"
-import type { ExternalOperation } from "../../router/external-ports.ts"
+import type { ExternalOperation, RequestDocument } from "../../router/external-ports.ts"
 import { canBeGiven } from "../../router/external-request.ts"
 import { readApiDocument, type ApiDocument, type ApiOperation } from "./api-document.ts"
+import { inputSchema, replySchema } from "./input-schema.ts"
 import { RequestCheck } from "./request-check.ts"
 import type { ServiceRow, ServiceSpec } from "./store.ts"
 
@@ -39,18 +40,18 @@ export function apiOf(row: ServiceRow): ApiDocument {
 
 /** What a service's document and settings make of its operations. */
 export function operationsOf({ name, spec }: Pick<ServiceRow, "name" | "spec">, api: ApiDocument): ExternalOperation[] {
-  const isChecked = Object.values(spec.operations).some(({ check }) => check === "request")
-  const check = isChecked ? once(() => new RequestCheck(api)) : undefined
-  return api.operations.map((operation) => toExternal({ name, spec, check }, operation))
+  const check = once(() => new RequestCheck(api))
+  return api.operations.map((operation) => toExternal({ name, spec, api, check }, operation))
 }
 
 interface Made {
   readonly name: string
   readonly spec: ServiceSpec
-  readonly check: (() => RequestCheck) | undefined
+  readonly api: ApiDocument
+  readonly check: () => RequestCheck
 }
 
-function toExternal({ name: service, spec, check }: Made, operation: ApiOperation): ExternalOperation {
+function toExternal({ name: service, spec, api, check }: Made, operation: ApiOperation): ExternalOperation {
   const settings = Object.hasOwn(spec.operations, operation.id) ? spec.operations[operation.id] : undefined
   const effect = settings?.effect ?? (safeMethods.has(operation.method) ? "read" : "change")
   const { id, method, path, summary } = operation
@@ -73,9 +74,28 @@ function toExternal({ name: service, spec, check }: Made, operation: ApiOperatio
       .map((each) => each.name),
     retrySafe: settings?.retrySafe ?? operation.retrySafe,
     bodyBytesMax: settings?.bodyBytesMax,
-    findIssues:
-      check && settings?.check === "request" ? (input, sent) => check().findIssues(operation, input, sent) : undefined,
+    findIssues: settings?.check === "request" ? (input, sent) => check().findIssues(operation, input, sent) : undefined,
+    document: once(() => documentOf({ api, check: check() }, operation)),
   }
+}
+
+function documentOf(
+  { api, check }: { readonly api: ApiDocument; readonly check: RequestCheck },
+  operation: ApiOperation,
+): RequestDocument {
+  return {
+    inputSchema: inputSchema(api, operation),
+    outputSchema: replySchema,
+    required: requiredOf(operation),
+    findFault: () => check.findFault(operation.id),
+    findIssues: (input, sent) => check.findIssues(operation, input, sent),
+    findPlace: (place) => check.findPlace(operation, place),
+  }
+}
+
+function requiredOf({ parameters, body }: ApiOperation): string[] {
+  const needed = parameters.filter(({ required, isPlain, in: where }) => required && isPlain && where !== "header")
+  return [...needed.map(({ in: where, name }) => `${where}.${name}`), ...(body?.required === true ? ["body"] : [])]
 }
 
 function once<Value>(make: () => Value): () => Value {

@@ -2,15 +2,13 @@ import { AppError, type Issue } from "@signalbox/kernel/app-error"
 import { Ajv2020 } from "ajv/dist/2020.js"
 import type { ValidateFunction } from "ajv"
 import { safePattern } from "../../safe-pattern.ts"
-import type { ExternalInput, SentBody } from "../../router/external-ports.ts"
+import type { DocumentPlace, ExternalInput, SentBody } from "../../router/external-ports.ts"
 import type { ApiDocument, ApiOperation } from "./api-document.ts"
+import { layersOf, listOf, membersOf, pointerStep, resolve, type Members, type Standing } from "./document-schemas.ts"
 import { requestSchema, requestSchemas } from "./request-schema.ts"
 
 const issuesShownMax = 20
-const referencesDepthMax = 16
 const root = "service"
-
-type Members = Readonly<Record<string, unknown>>
 
 /**
  * Checks requests of one service against its document, each operation's schema compiled when it is first needed. Schemas come
@@ -39,8 +37,8 @@ export class RequestCheck {
   /** Why an operation can't be checked; undefined where it can. */
   findFault(operation: string): string | undefined {
     try {
-      this.#compiled(this.#bodies, operation)
-      this.#compiled(this.#parameters, operation)
+      this.#compiled(this.#bodies, `/operations/${operation}`)
+      this.#compiled(this.#parameters, `/operations/${operation}`)
       return undefined
     } catch (cause) {
       return reasonOf(cause)
@@ -50,7 +48,7 @@ export class RequestCheck {
   /** Where a request doesn't fit. @throws gateway.invalid-document */
   findIssues(operation: ApiOperation, input: ExternalInput, sent: SentBody): Issue[] {
     const parameters = { path: { ...input.path }, query: splitQuery(operation, input.query) }
-    const issues = this.#run(this.#parameters, operation.id, { value: parameters, at: [] })
+    const issues = this.#run(this.#parameters, `/operations/${operation.id}`, { value: parameters, at: [] })
     const { body } = operation
     if (!body) return issues
     if (!sent.isPresent)
@@ -58,18 +56,68 @@ export class RequestCheck {
     if (!isDeclared(body.types, sent.type))
       return [...issues, { path: "body", message: `is one of ${body.types.join(", ")}` }].slice(0, issuesShownMax)
     if (!("body" in input)) return issues
-    return [...issues, ...this.#run(this.#bodies, operation.id, { value: input.body, at: ["body"] })].slice(
-      0,
-      issuesShownMax,
+    return [
+      ...issues,
+      ...this.#run(this.#bodies, `/operations/${operation.id}`, { value: input.body, at: ["body"] }),
+    ].slice(0, issuesShownMax)
+  }
+
+  /** What the document says of a place in an operation's input, such as `["body", "customer", "name"]`. */
+  findPlace(operation: ApiOperation, [part = "", ...rest]: readonly string[]): DocumentPlace {
+    const own = `/operations/${pointerStep(operation.id)}`
+    if (part === "body") {
+      const { body } = operation
+      if (!body) return { kind: "absent" }
+      if (body.schema === undefined) return anything
+      return this.#findInBody([{ pointer: own, schema: membersOf(body.schema) }], rest)
+    }
+    const [name, ...deeper] = rest
+    if (name === undefined || deeper.length > 0) return { kind: "absent" }
+    const parameter = operation.parameters.find((each) => each.in === part && each.name === name)
+    if (!parameter) return { kind: "absent" }
+    if (part === "headers" || !parameter.isPlain || !this.#isSimple(parameter.schema)) return anything
+    return this.#placeAt(this.#parameters, [`${own}/properties/${part}/properties/${pointerStep(name)}`], [])
+  }
+
+  #findInBody(start: readonly Standing[], steps: readonly string[]): DocumentPlace {
+    let layers = start.flatMap((standing) => layersOf(this.#api.schemas, standing))
+    for (const step of steps) {
+      const fields = layers.flatMap(({ pointer, schema }) => {
+        const properties = membersOf(schema["properties"])
+        if (!Object.hasOwn(properties, step)) return []
+        return [{ pointer: `${pointer}/properties/${pointerStep(step)}`, schema: membersOf(properties[step]) }]
+      })
+      if (fields.length === 0) return isOpen(layers) ? anything : { kind: "absent" }
+      layers = fields.flatMap((field) => layersOf(this.#api.schemas, field))
+    }
+    const required = layers.flatMap(({ schema }) => requiredOf(schema))
+    return this.#placeAt(
+      this.#bodies,
+      layers.map(({ pointer }) => pointer),
+      required,
     )
   }
 
-  #run(ajv: Ajv2020, operation: string, { value, at }: { readonly value: unknown; readonly at: string[] }): Issue[] {
+  #placeAt(ajv: Ajv2020, pointers: readonly string[], required: readonly string[]): DocumentPlace {
+    return {
+      kind: "known",
+      required,
+      findIssues: (value) => {
+        for (const pointer of pointers) {
+          const issues = this.#run(ajv, pointer, { value, at: [] })
+          if (issues.length > 0) return issues
+        }
+        return []
+      },
+    }
+  }
+
+  #run(ajv: Ajv2020, pointer: string, { value, at }: { readonly value: unknown; readonly at: string[] }): Issue[] {
     let validate: ValidateFunction
     try {
-      validate = this.#compiled(ajv, operation)
+      validate = this.#compiled(ajv, pointer)
     } catch (cause) {
-      throw new AppError("gateway.invalid-document", `${operation} can't be checked: ${reasonOf(cause)}`, { cause })
+      throw new AppError("gateway.invalid-document", `${pointer} can't be checked: ${reasonOf(cause)}`, { cause })
     }
     try {
       if (validate(value)) return []
@@ -84,9 +132,9 @@ export class RequestCheck {
     }))
   }
 
-  #compiled(ajv: Ajv2020, operation: string): ValidateFunction {
-    const found = ajv.getSchema(`${root}#/operations/${operation}`)
-    if (!found) throw new Error("there is no such operation")
+  #compiled(ajv: Ajv2020, pointer: string): ValidateFunction {
+    const found = ajv.getSchema(`${root}#${pointer}`)
+    if (!found) throw new Error("there is no such schema")
     return found as ValidateFunction
   }
 
@@ -106,26 +154,30 @@ export class RequestCheck {
 
   /** One text, or a list of them: how anything else is written in a parameter is not looked into. */
   #isSimple(schema: unknown, isItem = false): boolean {
-    const found = this.#resolve(schema)
+    const found = resolve(this.#api.schemas, schema)
     const type = found?.["type"]
     if (type === "array") return !isItem && this.#isSimple(found?.["items"], true)
     return type === "string" || type === "integer" || type === "number" || type === "boolean"
   }
+}
 
-  #resolve(schema: unknown): Members | undefined {
-    let value = schema
-    for (let depth = 0; depth < referencesDepthMax; depth++) {
-      if (typeof value !== "object" || value === null) return undefined
-      const reference = (value as Members)["$ref"]
-      if (reference === undefined) return value as Members
-      const name = /^#\/components\/schemas\/([A-Za-z0-9._-]+)$/.exec(
-        typeof reference === "string" ? reference : "",
-      )?.[1]
-      if (name === undefined || !Object.hasOwn(this.#api.schemas, name)) return undefined
-      value = this.#api.schemas[name]
-    }
-    return undefined
-  }
+const anything: DocumentPlace = { kind: "anything" }
+
+/** Whether it takes fields that it doesn't name, or it isn't known which those are. */
+function isOpen(layers: readonly Standing[]): boolean {
+  const keywords = ["anyOf", "oneOf", "if", "patternProperties"]
+  return (
+    layers.every(({ schema }) => schema["properties"] === undefined) ||
+    layers.some(({ schema }) => keywords.some((keyword) => schema[keyword] !== undefined)) ||
+    layers.some(({ schema: { additionalProperties: more } }) => more !== undefined && more !== false)
+  )
+}
+
+/** What only the service writes is required of its replies. */
+function requiredOf({ required, properties }: Members): string[] {
+  return listOf(required).filter(
+    (name): name is string => typeof name === "string" && membersOf(membersOf(properties)[name])["readOnly"] !== true,
+  )
 }
 
 function open(options: { readonly coerceTypes?: "array" }): Ajv2020 {

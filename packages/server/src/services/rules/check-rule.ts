@@ -10,8 +10,17 @@ import { isAppError, type Issue } from "@signalbox/kernel/app-error"
 import { getDuration } from "@signalbox/kernel/duration"
 import { compileInputTemplate } from "@signalbox/rules/input-template"
 import { findUnguarded } from "@signalbox/rules/find-unguarded"
+import {
+  checkedActionVariables,
+  checkedVariables,
+  outsideOf,
+  outsideRewriteIssues,
+  outsideTriggerIssues,
+  type OutsideOperations,
+} from "./check-outside.ts"
+import { findTemplateIssues, hasExpression } from "../../router/external-template.ts"
 import { canBeHeld, isExternal, operationsOf, type Operations } from "./operation-pattern.ts"
-import { actionVariables, isGating, memberLists, phaseOf, triggersOf, variablesOf } from "./rule-parts.ts"
+import { isGating, memberLists, phaseOf, triggersOf } from "./rule-parts.ts"
 import { eventVariables, type RuleVariables } from "./rule-variables.ts"
 
 const phases = ["before", "after", "event"] as const
@@ -19,6 +28,8 @@ type Phase = (typeof phases)[number]
 
 export interface CheckContext {
   readonly operations: Operations
+  /** What the account has registered of services outside. */
+  readonly outside: OutsideOperations
   /** What its author may do. */
   readonly permissions: ReadonlySet<Permission>
 }
@@ -60,30 +71,31 @@ function* structureIssues({ on, correlate, limit, do: actions }: RuleDefinition)
       yield { path: `do.${index}.delay`, message: "30 days at most" }
 }
 
-function triggerIssues({ on = [], do: actions }: RuleDefinition, { operations }: CheckContext): Issue[] {
+function triggerIssues({ on = [], do: actions }: RuleDefinition, { operations, outside }: CheckContext): Issue[] {
+  const onlyHolds = actions.filter(isGating).every(({ delay, requireApproval }) => delay ?? requireApproval)
   return on.flatMap((trigger, index) => {
     const { operation, phase } = trigger
     if (operation === undefined) return []
     const path = `on.${index}.operation`
+    if (isExternal(operation)) return outsideTriggerIssues(trigger, { outside, onlyHolds, path })
     const found = operationsOf(operations, operation)
     if (found.length === 0) return [{ path, message: `there is no operation "${operation}"` }]
     const isPattern = operation.endsWith("*")
     const isOpen = found.every((each) => each?.effect === "stream" || each?.effect === "session")
     if (phase === "after" && isOpen) return [{ path, message: `"${operation}" has no end that a rule could follow` }]
-    const onlyHolds = actions.filter(isGating).every(({ delay, requireApproval }) => delay ?? requireApproval)
     if (phase === "before" && !isPattern && onlyHolds && !found.some(canBeHeld))
       return [{ path, message: `"${operation}" can't be held: it can be denied or rewritten` }]
     return []
   })
 }
 
-function expressionIssues(definition: RuleDefinition, { operations }: CheckContext): Issue[] {
+function expressionIssues(definition: RuleDefinition, context: CheckContext): Issue[] {
   const { when, limit, correlate } = definition
   const conditions = phases
     .filter((phase) => when !== undefined && triggersOf(definition, phase).length > 0)
-    .flatMap((phase) => conditionIssues(when ?? "", "when", variablesOf(definition, phase, operations)))
+    .flatMap((phase) => conditionIssues(when ?? "", "when", seenIn(definition, phase, context)))
   const [first] = conditions
-  const grouping = actionVariables(definition, operations)
+  const grouping = checkedActionVariables(definition, context)
   const by = [
     ...(limit?.by ?? []).map((text, index) => ({ text, path: `limit.by.${index}` })),
     ...(correlate?.by ?? []).map((text, index) => ({ text, path: `correlate.by.${index}` })),
@@ -100,6 +112,10 @@ function expressionIssues(definition: RuleDefinition, { operations }: CheckConte
     ),
     ...members,
   ]
+}
+
+function seenIn(definition: RuleDefinition, phase: Phase, context: CheckContext): RuleVariables {
+  return phase === "event" ? eventVariables : checkedVariables(definition, phase, context)
 }
 
 function conditionIssues(text: string, path: string, { variables, isOptional }: RuleVariables): Issue[] {
@@ -133,15 +149,16 @@ function actionIssues(
   if (action.operation !== undefined) return callIssues(definition, { action, path }, context)
   const { rewrite } = action
   if (!rewrite) return []
-  const before = variablesOf(definition, "before", context.operations).variables
+  const before = checkedVariables(definition, "before", context).variables
   const issues = attempt(`${path}.rewrite`, () => compileInputTemplate(rewrite, before))
-  const named = triggersOf(definition, "before").flatMap(({ operation = "*" }: RuleTrigger) =>
-    operationsOf(context.operations, operation),
-  )
+  const patterns = triggersOf(definition, "before").map(({ operation = "*" }: RuleTrigger) => operation)
+  const named = patterns.flatMap((pattern) => operationsOf(context.operations, pattern))
+  const outside = patterns.flatMap((pattern) => outsideOf(context.outside, pattern))
   const shaped = [...new Set(named)].flatMap((operation) =>
     operation ? fieldIssues(operation, rewrite, `${path}.rewrite`) : [],
   )
-  return [...issues, ...shaped.slice(0, issuesShownMax)]
+  const foreign = [...new Set(outside)].flatMap((each) => outsideRewriteIssues(each, action, `${path}.rewrite`))
+  return [...issues, ...[...shaped, ...foreign].slice(0, issuesShownMax)]
 }
 
 const issuesShownMax = 20
@@ -149,19 +166,23 @@ const issuesShownMax = 20
 function callIssues(
   definition: RuleDefinition,
   { action, path }: { readonly action: RuleAction; readonly path: string },
-  { operations, permissions }: CheckContext,
+  context: CheckContext,
 ): Issue[] {
+  const { operations, permissions } = context
   const { operation: name = "", input = {} } = action
   const at = `${path}.operation`
-  const templates = attempt(`${path}.input`, () => compileInputTemplate(input, actionVariables(definition, operations)))
-  if (isExternal(name)) return templates
-  const operation = operations.get(name)
+  const templates = attempt(`${path}.input`, () =>
+    compileInputTemplate(input, checkedActionVariables(definition, context)),
+  )
+  const outside = context.outside.find(name)
+  const operation = operations.get(name) ?? outside?.declaration
   if (!operation) return [{ path: at, message: `there is no operation "${name}"` }]
   if (operation.effect !== "change") return [{ path: at, message: `"${name}" changes nothing` }]
   if (operation.secretInput ?? operation.secretOutput)
     return [{ path: at, message: `"${name}" takes or gives a secret, which a rule can't keep` }]
   if (!permissions.has(operation.permission))
     return [{ path: at, message: `"${name}" needs the permission ${operation.permission}, which its author lacks` }]
+  if (outside) return [...templates, ...findTemplateIssues(outside, input, `${path}.input`).slice(0, issuesShownMax)]
   const missing = Object.entries(operation.input.shape)
     .filter(([field, schema]) => !(field in input) && !schema.safeParse(undefined).success)
     .map(([field]) => ({ path: `${path}.input.${field}`, message: `"${name}" needs it` }))
@@ -182,8 +203,6 @@ function fieldIssues(operation: AnyOperation, fields: Readonly<Record<string, un
     return [{ path: place, message: `"${operation.name}" doesn't take this: ${issue?.message ?? "invalid"}` }]
   })
 }
-
-const hasExpression = (value: unknown): boolean => JSON.stringify(value)?.includes("${{") === true
 
 /** Each expression has a bound of its own; together they have this one. */
 function* costIssues({ when, limit, correlate, do: actions }: RuleDefinition): Generator<Issue> {

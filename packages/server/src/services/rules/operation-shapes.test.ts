@@ -31,7 +31,7 @@ test("R11: every field of every operation's input is optional exactly where its 
 const issuesOf = (operation: string, when: string): string[] =>
   findRuleIssues(
     ruleDefinition.parse({ on: [{ operation, phase: "before" }], when, do: [{ deny: { reason: "no" } }] }),
-    { operations, permissions: new Set(permissions) },
+    { operations, permissions: new Set(permissions), outside: { list: () => [], find: () => undefined } },
   ).map(({ message }) => message)
 
 describe("R11: a condition on a call", () => {

@@ -37,6 +37,11 @@ export function shapeOf(schema: z.ZodType): Shape {
   return shape
 }
 
+/** Of a JSON Schema without references. */
+export function shapeOfSchema(schema: JsonSchema): Shape {
+  return read(schema)
+}
+
 function read(schema: JsonSchema): Shape {
   const { type, properties, items, additionalProperties, anyOf, required } = schema
   if (Array.isArray(anyOf)) return (anyOf as JsonSchema[]).map(read).reduce(merged)
@@ -106,6 +111,10 @@ export function isOptionalAt(shape: Shape, path: readonly string[]): boolean {
 
 /** The input or the output of any of these operations; nothing is known of one that no declaration describes. */
 export function shapeOfAny(operations: readonly (AnyOperation | undefined)[], of: "input" | "output"): Shape {
-  const all = operations.map((operation) => (operation ? shapeOf(operation[of]) : dyn))
+  return shapeOfEach(operations.map((operation) => (operation ? shapeOf(operation[of]) : dyn)))
+}
+
+/** What holds of a value that has any of the shapes. */
+export function shapeOfEach(all: readonly Shape[]): Shape {
   return all.length === 0 ? dyn : all.reduce(merged)
 }

@@ -1,6 +1,7 @@
 import type { Clock } from "@signalbox/kernel/clock"
 import type { Random } from "@signalbox/kernel/random"
 import type { Logger } from "pino"
+import type { ExternalServices } from "../../router/external-ports.ts"
 import type { OperationCaller, PrincipalDirectory } from "../../router/ports.ts"
 import type { Database } from "../../storage/database.ts"
 import type { Expanders } from "../../storage/outbox.ts"
@@ -15,6 +16,8 @@ export interface RulesOptions {
   readonly logger: Logger
   /** All that this program declares: what conditions and inputs are checked against. */
   readonly operations: Operations
+  /** What is registered of services outside. */
+  readonly external: Pick<ExternalServices, "list" | "findOperation">
   /** How other services are asked. */
   readonly caller: OperationCaller
   readonly principals: PrincipalDirectory

@@ -128,7 +128,11 @@ function findAsked(rules: AccountRules, operation: string, phase: "before" | "af
 
 function findReaders(rules: AccountRules, operation: string, field: string): boolean {
   const waiting = [...rules.before.waiting([{ on: "before", name: operation }])]
-  const isRead = waiting.some(({ reads }) => reads.some(([name, own = field]) => name === "input" && own === field))
+  const isRead = waiting.some(({ id, reads }) => {
+    const rewrites = rules.rules.get(id)?.parts.gate?.rewrites ?? []
+    const all = [...reads, ...rewrites.flatMap((template) => template.reads)]
+    return all.some(([name, own = field]) => name === "input" && own === field)
+  })
   if (rules.readers.size >= askedMax) rules.readers.clear()
   rules.readers.set(`${field} ${operation}`, isRead)
   return isRead

@@ -11,9 +11,11 @@ import { onChange, onRead, type ChangeContext, type Handler, type ReadContext } 
 import { raiseConfigurationVersion } from "../../storage/configuration-versions.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql, Tx } from "../../storage/database.ts"
+import { namesOutside } from "./check-outside.ts"
 import { findRuleIssues } from "./check-rule.ts"
 import type { RulesContext } from "./options.ts"
 import { isScheduled, scheduleIssues } from "./own-schedules.ts"
+import { findOutdated, outsideIn } from "./outdated-rules.ts"
 import { rulesComponent } from "./rule-directory.ts"
 import {
   countRules,
@@ -31,8 +33,11 @@ type Written = InputOf<typeof rulesPut>
 
 export function ruleHandlers(context: RulesContext): Handler[] {
   const { directory } = context
-  const show = (row: RuleRow) =>
-    toRule(row, directory.findBroken(row.account, { rule: row.name, version: row.version }))
+  const show = (row: RuleRow) => {
+    const broken = directory.findBroken(row.account, { rule: row.name, version: row.version })
+    const outdated = broken === undefined ? findOutdated(context, row) : undefined
+    return { ...toRule(row, broken), ...(outdated !== undefined && { outdated }) }
+  }
   return [
     onChange(
       rulesPut,
@@ -101,15 +106,28 @@ async function lockRules(tx: Tx, account: string): Promise<void> {
   await tx.query("select pg_advisory_xact_lock(hashtextextended($1, 0))", [`rules.configuration ${account}`])
 }
 
+/** By what is registered now: a service that was put on another server a moment ago may not be known here yet. */
+export async function findPresentIssues(
+  context: RulesContext,
+  definition: RuleDefinition,
+  { account, caller: { permissions } }: ReadContext,
+): Promise<Issue[]> {
+  const { operations, external } = context
+  const find = (): Issue[] =>
+    findRuleIssues(definition, { operations, permissions, outside: outsideIn(external, account) })
+  const issues = find()
+  if (issues.length === 0 || !namesOutside(definition)) return issues
+  await context.configurationChanged()
+  return find()
+}
+
 /** @throws rules.invalid-rule, rules.author-refused */
 async function prepare(context: RulesContext, written: Written, ctx: ReadContext): Promise<void> {
   const { account, caller, now } = ctx
   if (!context.principals.findPrincipal(account, caller.principal, now))
     throw new AppError("rules.author-refused", `${caller.principal} is no lasting principal of this account`)
   const definition = definitionOf(written)
-  const { operations } = context
-  const issues = findRuleIssues(definition, { operations, permissions: caller.permissions })
-  refuseFaulty(written.name, issues)
+  refuseFaulty(written.name, await findPresentIssues(context, definition, ctx))
   refuseFaulty(written.name, await templateIssues(context, definition, ctx))
   refuseFaulty(written.name, await scheduleIssues(context, definition, ctx))
 }

@@ -4,7 +4,7 @@ import type { VariableType } from "@signalbox/expressions/variable-type"
 import { toInstant } from "@signalbox/kernel/clock"
 import type { RuleData } from "@signalbox/rules/evaluate-rules"
 import type { RuleCall, RuleEvent } from "../../router/rule-ports.ts"
-import { isOptionalAt, shapeOfAny, typeOf } from "./operation-shapes.ts"
+import { isOptionalAt, shapeOfAny, typeOf, type Shape } from "./operation-shapes.ts"
 
 export interface RuleVariables {
   readonly variables: Readonly<Record<string, VariableType>>
@@ -25,8 +25,13 @@ export function callVariables(
   operations: readonly (AnyOperation | undefined)[],
   phase: "before" | "after",
 ): RuleVariables {
-  const input = shapeOfAny(operations, "input")
-  const output = shapeOfAny(operations, "output")
+  return shapedVariables({ input: shapeOfAny(operations, "input"), output: shapeOfAny(operations, "output") }, phase)
+}
+
+export function shapedVariables(
+  { input, output }: { readonly input: Shape; readonly output: Shape },
+  phase: "before" | "after",
+): RuleVariables {
   return {
     variables: {
       ...{ operation: "string", input: typeOf(input), caller: callerType },

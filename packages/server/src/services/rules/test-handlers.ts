@@ -7,9 +7,9 @@ import { onRead, type Handler, type ReadContext } from "../../router/handler.ts"
 import type { RuleEvent } from "../../router/rule-ports.ts"
 import { findEvents, readEvents, type OutboxEvent } from "../../storage/outbox.ts"
 import { loadRule } from "./account-rules.ts"
-import { findRuleIssues } from "./check-rule.ts"
 import type { RulesContext } from "./options.ts"
-import { definitionOf, getRule, refuseFaulty } from "./rule-handlers.ts"
+import { findOutdated } from "./outdated-rules.ts"
+import { definitionOf, findPresentIssues, getRule, refuseFaulty } from "./rule-handlers.ts"
 import { makeParts } from "./rule-parts.ts"
 import { occurrenceOf, testRule, type Occurrence, type TestedRule, type Verdict } from "./test-rule.ts"
 
@@ -30,7 +30,8 @@ export function testHandlers(context: RulesContext): Handler[] {
 }
 
 /** @throws rules.rule-not-found, rules.invalid-rule, request.invalid-input */
-async function findTested({ operations }: RulesContext, { name, rule }: Which, ctx: ReadContext): Promise<TestedRule> {
+async function findTested(context: RulesContext, { name, rule }: Which, ctx: ReadContext): Promise<TestedRule> {
+  const { operations } = context
   if ((name === undefined) === (rule === undefined))
     throw new AppError(
       "request.invalid-input",
@@ -38,14 +39,15 @@ async function findTested({ operations }: RulesContext, { name, rule }: Which, c
     )
   if (rule) {
     const definition = definitionOf(rule)
-    refuseFaulty(rule.name, findRuleIssues(definition, { operations, permissions: ctx.caller.permissions }))
+    refuseFaulty(rule.name, await findPresentIssues(context, definition, ctx))
     return { rule: rule.name, definition, parts: makeParts({ rule: rule.name, version: 1 }, definition, operations) }
   }
   const row = await getRule(ctx.sql, ctx.account, name ?? "")
   const { definition, broken, parts } = loadRule(row, operations)
   if (!definition || broken !== undefined)
     throw new AppError("rules.invalid-rule", `the rule "${row.name}": ${broken ?? ""}`)
-  return { rule: row.name, version: row.version, definition, parts }
+  const outdated = findOutdated(context, row)
+  return { rule: row.name, version: row.version, definition, parts, ...(outdated !== undefined && { outdated }) }
 }
 
 /** @throws request.invalid-input, rules.event-not-found */

@@ -27,6 +27,8 @@ export interface TestedRule {
   readonly version?: number
   readonly definition: RuleDefinition
   readonly parts: RuleParts
+  /** Why it names of services outside what is there no more. */
+  readonly outdated?: string
 }
 
 const partsShownMax = 200
@@ -39,7 +41,7 @@ export function occurrenceOf(event: RuleEvent, account: string): Occurrence {
 
 export function testRule(tested: TestedRule, occurrence: Occurrence): Verdict {
   const { occurred, data } = seen(occurrence)
-  const { rule, version } = tested
+  const { rule, version, outdated } = tested
   const candidates = partsFor(tested.parts, occurrence)
   const explained = candidates.map((part) => explainRule(part, occurred, data))
   // Of the members of a correlation the one that matches says most.
@@ -51,6 +53,7 @@ export function testRule(tested: TestedRule, occurrence: Occurrence): Verdict {
   const outcome = best?.outcome ?? "not-triggered"
   return {
     ...{ rule, ...(version === undefined ? {} : { version }), outcome },
+    ...(outdated === undefined ? {} : { outdated }),
     ...("event" in occurrence && occurrence.event ? { event: occurrence.event.id } : {}),
     reason: reasonOf(outcome, best?.condition, { occurrence, isMember: tested.parts.members.length > 0 }),
     conditions: best?.condition ? flat(best.condition, 0).slice(0, partsShownMax) : [],
