@@ -11,7 +11,7 @@ export default defineConfig({
     include: ["packages/*/src/**/*.test.ts", "tools/**/*.test.ts", "test/**/*.test.ts"],
     // Those that need a browser run by `npm run test:e2e`.
     exclude: [...configDefaults.exclude, ...(isWholeRun ? ["**/*.e2e.test.ts"] : [])],
-    globalSetup: ["packages/testkit/src/shared-postgres.ts"],
+    globalSetup: ["packages/testkit/src/run-directory.ts", "packages/testkit/src/shared-postgres.ts"],
     reporters: isWholeRun ? ["default", ["json", { outputFile: testResultsPath }]] : ["default"],
     testTimeout: 60_000,
     hookTimeout: 60_000,

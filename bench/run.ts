@@ -3,9 +3,11 @@
  * Each contender runs in a process of its own, one after the other, in turns, on a database of its own in the same
  * PostgreSQL (the bundled one, durable settings).
  */
-import { spawnSync } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
 import { statSync } from "node:fs"
 import { fileURLToPath } from "node:url"
+import { makeRunDirectory } from "@signalbox/testkit/run-directory"
 
 const here = fileURLToPath(new URL(".", import.meta.url))
 const names = [
@@ -30,8 +32,14 @@ if (!isInstalled()) {
   const installed = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--prefix", here], { stdio: "inherit" })
   if (installed.status !== 0) process.exit(1)
 }
-const result = spawnSync(process.execPath, [`${here}${name}/main.ts`, ...rest], { stdio: "inherit" })
-process.exit(result.status ?? 1)
+const directory = await makeRunDirectory("signalbox-bench-run-")
+const benchmark = spawn(process.execPath, [`${here}${name}/main.ts`, ...rest], { stdio: "inherit" })
+// A terminal sends Ctrl-C to both; the other one ends first.
+process.on("SIGINT", () => {})
+process.on("SIGTERM", () => benchmark.kill())
+const [status] = (await once(benchmark, "exit")) as [number | null]
+await directory.remove()
+process.exit(status ?? 1)
 
 /** Not before the lockfile last changed. */
 function isInstalled(): boolean {

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, realpath, rm, stat } from "node:fs/promises"
+import { chmod, mkdir, readFile, realpath, stat } from "node:fs/promises"
 import { loadavg } from "node:os"
 import { randomBytes } from "node:crypto"
 import { join } from "node:path"
@@ -17,7 +17,7 @@ import { ChannelFinder, type ChannelFinderOptions } from "./channel-finder.ts"
 import { giveBackMemory, IdleTimer } from "./idle-memory.ts"
 import { InventoryReporter } from "./inventory-reporter.ts"
 import { Journal } from "./journal.ts"
-import { workDirectory } from "./output-file.ts"
+import { removeWorkPlaces } from "./output-file.ts"
 import { PolicyGuard } from "./policy-file.ts"
 import { MetricSampler } from "./metric-sampler.ts"
 import { ProbeRunner } from "./probe-runner.ts"
@@ -258,7 +258,7 @@ function helloOf(machineId: string, executor: AttemptExecutor): AgentFrame {
 
 /** What an agent before this one left. */
 async function tidyUp(context: AttemptContext): Promise<void> {
-  await rm(workDirectory(context.dataDirectory), { recursive: true, force: true })
+  await removeWorkPlaces(context.dataDirectory)
   await recoverAttempts(context)
   await pruneAttempts(context)
 }

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process"
-import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { fileURLToPath } from "node:url"
-import { join } from "node:path"
-import { afterEach, beforeEach, describe, expect, test } from "vitest"
+import { dirname, join } from "node:path"
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest"
 import { eventually, makeMachine, newKey, orderOf, shell, type TestMachine } from "./protocol-server.fixture.ts"
 
 /** Real agents as real processes, killed with SIGKILL. They run the compiled agent, as on a node. */
@@ -48,6 +49,8 @@ const isRunning = (pid: string) => {
     return false
   }
 }
+
+const isRoot = process.geteuid?.() === 0
 
 describe("kill -9 of the agent", () => {
   test("D14: a step that was running is reported interrupted, stopped, and never run again", async () => {
@@ -109,6 +112,33 @@ describe("kill -9 of the agent", () => {
     expect((await server.finished(waiting)).state).toBe("succeeded")
     expect(read("runs")).toBe("run")
   })
+
+  test.each(isRoot ? [undefined, "nobody"] : [undefined])(
+    "the next agent removes what a step of user %s had to work with, and nothing of other agents",
+    async (user) => {
+      const { server } = machine
+      const foreign = mkdtempSync(join(tmpdir(), "signalbox-step-0123456789ab-"))
+      onTestFinished(() => rmSync(foreign, { recursive: true }))
+      chmodSync(machine.root, 0o777)
+      chmodSync(join(machine.root, ".."), 0o711)
+      const first = launch()
+      await server.session()
+      const key = newKey()
+      const step = shell(
+        'printf %s "$SIGNALBOX_OUTPUT" > place; touch begun; sleep 300',
+        user === undefined ? {} : { user },
+      )
+      server.start(key, orderOf([step]))
+      await eventually(() => existsSync(inRoot("begun")))
+      const place = dirname(read("place") || "")
+      expect(existsSync(place)).toBe(true)
+      await killHard(first)
+      launch()
+      await server.finished(key)
+      expect(existsSync(place)).toBe(false)
+      expect(existsSync(foreign)).toBe(true)
+    },
+  )
 
   test("an interrupted rollback is unknown once an undo may have run, and the undo is not run again", async () => {
     const { server } = machine

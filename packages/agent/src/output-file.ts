@@ -12,9 +12,10 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs"
-import { rm } from "node:fs/promises"
+import { createHash } from "node:crypto"
+import { readdir, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { agentLimits } from "@signalbox/contracts/fleet/agent-protocol"
 import { AppError } from "@signalbox/kernel/app-error"
 import { attemptFileName } from "./attempt.ts"
@@ -27,9 +28,23 @@ const namePattern = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/
 
 // Small local files: a call on this thread takes a tenth of what a trip to the pool does.
 
-/** The agent's own place for what a step needs only while it runs; emptied when the agent starts. */
-export function workDirectory(dataDirectory: string): string {
+/** The agent's own place for what a step needs only while it runs. */
+function workDirectory(dataDirectory: string): string {
   return join(dataDirectory, "work")
+}
+
+/** Names in the system's folder for temporary files, where machines may have several agents. */
+function sharedPlacePrefix(dataDirectory: string): string {
+  return `signalbox-step-${createHash("sha256").update(resolve(dataDirectory)).digest("hex").slice(0, 12)}-`
+}
+
+/** Removes the work places that an agent before this one, of the same directory, was killed in. */
+export async function removeWorkPlaces(dataDirectory: string): Promise<void> {
+  await rm(workDirectory(dataDirectory), { recursive: true, force: true })
+  const prefix = sharedPlacePrefix(dataDirectory)
+  for (const name of await readdir(tmpdir()).catch(() => [])) {
+    if (name.startsWith(prefix)) await rm(join(tmpdir(), name), { recursive: true, force: true })
+  }
 }
 
 /**
@@ -42,7 +57,7 @@ export function makeWorkPlace(attempt: Pick<StepTry, "context" | "key" | "index"
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     return mkdtempSync(join(directory, `${attemptFileName(attempt.key)}.${attempt.index}.`))
   }
-  const directory = mkdtempSync(join(tmpdir(), "signalbox-step-"))
+  const directory = mkdtempSync(join(tmpdir(), sharedPlacePrefix(attempt.context.dataDirectory)))
   chmodSync(directory, 0o711)
   return directory
 }

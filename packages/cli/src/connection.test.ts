@@ -1,7 +1,7 @@
-import { mkdtemp, readFile, stat, writeFile } from "node:fs/promises"
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { expect, test } from "vitest"
+import { expect, onTestFinished, test } from "vitest"
 import { resolveConnection } from "./connection.ts"
 import { contextFilePath, readContexts, writeContexts } from "./contexts.ts"
 import { cli, TestIo } from "./test-io.fixture.ts"
@@ -15,7 +15,9 @@ const stored = {
 }
 
 async function configured(): Promise<{ XDG_CONFIG_HOME: string }> {
-  const environment = { XDG_CONFIG_HOME: await mkdtemp(join(tmpdir(), "signalbox cli ")) }
+  const directory = await mkdtemp(join(tmpdir(), "signalbox cli "))
+  onTestFinished(() => rm(directory, { recursive: true }))
+  const environment = { XDG_CONFIG_HOME: directory }
   await writeContexts(contextFilePath(environment), stored)
   return environment
 }

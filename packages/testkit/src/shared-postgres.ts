@@ -2,12 +2,11 @@
  * Vitest's global set-up: one private PostgreSQL for the whole run, whose address reaches the test files through
  * `inject`. It keeps nothing that a test is about, so it does not wait for the disk; tests of durability start their own.
  */
-import { mkdtemp, readdir, rm } from "node:fs/promises"
+import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Connection } from "@signalbox/server/storage/database"
 import { startPrivatePostgres } from "@signalbox/server/storage/private-postgres"
-import { isIdentityAlive, ownIdentity } from "@signalbox/server/storage/process-identity"
 import type { TestProject } from "vitest/node"
 
 declare module "vitest" {
@@ -15,8 +14,6 @@ declare module "vitest" {
     sharedPostgres: Connection
   }
 }
-
-const prefix = "signalbox-tests-"
 
 /** Where set, the tests run on this PostgreSQL (postgres://user:password@host:port) instead of a private one. */
 const addressVariable = "SIGNALBOX_TEST_POSTGRES"
@@ -30,8 +27,7 @@ export async function setup(project: TestProject): Promise<void> {
     project.provide("sharedPostgres", { host: hostname, port: Number(port), user: username, password })
     return
   }
-  await removeLeftovers()
-  const dataDirectory = await mkdtemp(join(tmpdir(), `${prefix}${await ownIdentity()}-`))
+  const dataDirectory = await mkdtemp(join(tmpdir(), "postgres-"))
   const postgres = await startPrivatePostgres({
     dataDirectory,
     settings: { fsync: "off", full_page_writes: "off", max_connections: "300" },
@@ -45,12 +41,4 @@ export async function setup(project: TestProject): Promise<void> {
 
 export async function teardown(): Promise<void> {
   await stop()
-}
-
-/** Folders of runs that were killed. */
-async function removeLeftovers(): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
-    if (!name.startsWith(prefix) || (await isIdentityAlive(name.slice(prefix.length)))) continue
-    await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {})
-  }
 }

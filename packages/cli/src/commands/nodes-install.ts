@@ -53,7 +53,7 @@ async function install(context: CommandContext): Promise<number> {
   }
   const serverUrl = textOption(context, "serverUrl")
   const stop = new AbortController()
-  const release = io.onInterrupt(() => stop.abort())
+  const release = io.onStop(() => stop.abort())
   const dryRun = options["dryRun"] === true
   try {
     const { plans, results } = await installHosts({

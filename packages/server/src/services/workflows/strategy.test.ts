@@ -252,8 +252,7 @@ describe("a run's strategy", () => {
     })
     expect(seen?.message).toBe("web-0000000: exit code 7: the queue is 9 minutes behind")
     await first.workflows.owner.abandon()
-    const shared = { fleet: first.fleet, executor: first.executor }
-    fixture = await openFixture({ database: test.database, probes, shared })
+    fixture = await openFixture({ database: test.database, probes, shared: first })
     await eventually(async () => ((await get(id)).health?.checks ?? 0) > (seen?.checks ?? 0) + 2)
     expect((await get(id)).health?.failures).toBeGreaterThan(seen?.failures ?? 0)
     await fixture.call(executionsAbort, { execution: id, mode: "kill" })
@@ -277,10 +276,7 @@ describe("a run's strategy", () => {
     await eventually(async () => (await get(id)).inFlight === 4)
     expect(held.began.length).toBe(10)
     await first.workflows.owner.abandon()
-    fixture = await openFixture({
-      database: test.database,
-      shared: { fleet: first.fleet, executor: first.executor },
-    })
+    fixture = await openFixture({ database: test.database, shared: first })
     await eventually(async () => fixture.workflows.owner.owns(id))
     held.release(...held.began.slice(6, 8))
     await eventually(async () => held.began.length === 11)
@@ -308,11 +304,7 @@ describe("a run's strategy", () => {
     expect(waiting.waitsFor?.text).toContain("maintenance window night is closed until")
     expect(held.began).toEqual([])
     await first.workflows.owner.abandon()
-    fixture = await openFixture({
-      database: test.database,
-      windows,
-      shared: { fleet: first.fleet, executor: first.executor },
-    })
+    fixture = await openFixture({ database: test.database, windows, shared: first })
     await eventually(async () => fixture.workflows.owner.owns(id))
     answer = { open: true, changesAt: null, name: "night" }
     await eventually(async () => held.began.length === 2)
@@ -413,7 +405,7 @@ describe("a run's strategy", () => {
     await first.workflows.owner.abandon()
     for (const answer of answers.values()) answer()
     first.executor.holdRollback = undefined
-    fixture = await openFixture({ database: test.database, shared: { fleet: first.fleet, executor: first.executor } })
+    fixture = await openFixture({ database: test.database, shared: first })
     expect(await end(back.id)).toMatchObject({ state: "succeeded", counts: { succeeded: 4 } })
   })
 

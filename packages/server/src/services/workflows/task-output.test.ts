@@ -55,7 +55,7 @@ describe("long outputs", () => {
     expect(await fixture.call(tasksOutput, { execution: id, task: "1" })).toEqual({ items: [] })
     expect(await fixture.call(tasksOutput, { execution: id, task: "0", phase: "rollback" })).toEqual({ items: [] })
     const { database } = test
-    const blobs = createBlobs({ database, store: fixture.blobStore, bytesMax: 1_000_000 })
+    const blobs = createBlobs({ database, store: fixture.blobs.store, bytesMax: 1_000_000 })
     await removeOutputs({ database, blobs }, Date.now() + 60_000, new AbortController().signal)
     expect(await references()).toEqual([])
     await fixture.stop()

@@ -197,7 +197,7 @@ export class FixtureExecutor implements Executor {
 const blobsBytesMax = 64 * 1024 * 1024
 
 export interface Fixture {
-  readonly blobStore: BlobStore
+  readonly blobs: { readonly store: BlobStore; readonly directory: string }
   readonly fleet: FixtureFleet
   readonly executor: FixtureExecutor
   readonly workflows: WorkflowsService
@@ -242,20 +242,15 @@ interface FixtureOptions {
   readonly windows?: WindowState
   readonly secrets?: SecretReader
   readonly probes?: NodeProbes
-  readonly shared?: {
-    readonly fleet: FixtureFleet
-    readonly executor: FixtureExecutor
-    readonly blobStore?: BlobStore
-  }
+  readonly shared?: Pick<Fixture, "fleet" | "executor"> & Partial<Pick<Fixture, "blobs">>
 }
 
-/** Another server of the same installation shares database and executor; give both in `shared`. */
+/** Another server of the same installation shares database, executor and blobs; give the first one in `shared`. */
 export async function openFixture(options: FixtureOptions): Promise<Fixture> {
   const fleet = options.shared?.fleet ?? new FixtureFleet(options.nodes ?? makeNodes(10))
   const executor = options.shared?.executor ?? new FixtureExecutor()
   const { database } = options
-  const directory = await mkdtemp(join(tmpdir(), "signalbox-blobs-"))
-  const blobStore = options.shared?.blobStore ?? (await openDirectoryBlobStore({ directory, bytesMax: blobsBytesMax }))
+  const blobs = options.shared?.blobs ?? (await openBlobs())
   const handlers = new Map<string, Handler>()
   const router = openRouter(database, handlers)
   const workflows = createWorkflowsService({
@@ -268,7 +263,7 @@ export async function openFixture(options: FixtureOptions): Promise<Fixture> {
     principals: { findPrincipal: () => undefined },
     secrets: options.secrets ?? noSecrets,
     artifacts: { find: async () => undefined },
-    blobs: createBlobs({ database, store: blobStore, bytesMax: blobsBytesMax }),
+    blobs: createBlobs({ database, store: blobs.store, bytesMax: blobsBytesMax }),
     egress: createEgress({ allow: [{ kind: "any" }], privateAllowed: true }),
     windows: options.windows ?? alwaysOpen,
     probes: options.probes ?? { probe: async () => noProbe },
@@ -298,12 +293,17 @@ export async function openFixture(options: FixtureOptions): Promise<Fixture> {
       const context = { account: testAccount, sql: database, signal, caller: {} } as unknown as ReadContext
       return handler.run(input as never, context) as AsyncIterable<{ data: T }>
     },
-    blobStore,
+    blobs,
     async stop() {
       await workflows.service.stop?.()
-      await rm(directory, { recursive: true, force: true })
+      await rm(blobs.directory, { recursive: true, force: true })
     },
   }
+}
+
+async function openBlobs(): Promise<Fixture["blobs"]> {
+  const directory = await mkdtemp(join(tmpdir(), "signalbox-blobs-"))
+  return { directory, store: await openDirectoryBlobStore({ directory, bytesMax: blobsBytesMax }) }
 }
 
 /** Waits until `probe` gives something. */
