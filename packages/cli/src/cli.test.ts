@@ -123,6 +123,23 @@ test("apply checks the whole file, then stores it; the same again changes nothin
   expect((await cli(["diff", "-f", "-"], { stdin: workflow.replace("# a change", "# another") })).code).toBe(0)
 })
 
+test("a rule is stored, listed and tried with a word on what it names and isn't there", async () => {
+  const rule =
+    "kind: Rule\nname: waits\non: [{ signal: nowhere }]\ndo: [{ operation: triggers.fire, input: { name: x } }]\n"
+  const applied = (await apply(rule)).stdout.split("\n")
+  expect(applied[0]).toBe("rule waits created (version 1)")
+  expect(applied[1]).toMatch(/^ {2}warning: on\.0\.signal: there is no signal "nowhere": .* \(signalbox apply -f\)/)
+  expect(applied[2]).toMatch(/^ {2}warning: do\.0\.input\.name: there is no trigger "x": /)
+  expect((await cli(["rules", "list"])).stdout).toMatch(/^waits +on, 2 warnings +signal nowhere/m)
+  expect((await cli(["rules", "get", "waits"])).stdout).toContain("triggers.signal-not-found")
+  const event = join(directory, "event.yaml")
+  await writeFile(event, "type: signal.raised\ndata: { signal: nowhere }\n")
+  const tested = await cli(["rules", "test", "waits", "--event", event])
+  expect(tested.code).toBe(0)
+  expect(tested.stdout).toContain("\nwarning: on.0.signal: there is no signal")
+  await cli(["rules", "remove", "waits", "--yes"])
+})
+
 test("a watched run in a pipe tells each change in a line, rolls back, and exits with 1 where a node failed", async () => {
   await apply(workflow)
   const run = await cli(["run", "deploy", "-g", "webs", "-p", "version=2", "--watch"])

@@ -4,11 +4,13 @@ import type { Client } from "@signalbox/sdk/client"
 import type { Command } from "commander"
 import { addCommand, type CommandContext, type CommandFrame, onRun } from "../command.ts"
 import { compareDocument } from "../documents/compare-document.ts"
+import type { Warning } from "../documents/declared-kind.ts"
 import { declaredKinds } from "../documents/declared-kinds.ts"
 import { type ApplyDocument, readDocuments, shiftIssues } from "../documents/read-documents.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { readInputFile } from "../input-file.ts"
 import { print, printLine } from "../io.ts"
+import { safeLine } from "../output/safe-text.ts"
 
 export function addApply(program: Command, frame: CommandFrame): void {
   const command = addCommand(
@@ -33,6 +35,7 @@ interface Applied {
   readonly version?: number
   readonly requestUrl?: string
   readonly shown?: Readonly<Record<string, string>>
+  readonly warnings?: readonly Warning[]
 }
 
 /** The whole file is checked before the first document is sent; then one after another. */
@@ -67,11 +70,12 @@ async function validateWorkflows(client: Client, documents: readonly ApplyDocume
   if (issues.length > 0) throw new AppError("workflows.invalid-document", `${file} is not valid`, { issues })
 }
 
-function appliedText({ kind, name, result, version, requestUrl, shown = {} }: Applied): string {
+function appliedText({ kind, name, result, version, requestUrl, shown = {}, warnings = [] }: Applied): string {
   const what = `${declaredKinds[kind]?.noun ?? "workflow"} ${name}`
   if (result === "held") return `${what} held for approval: ${requestUrl}`
   const once = Object.entries(shown).map(([member, value]) => `\n  ${member}, shown this once: ${value}`)
-  return `${what} ${result}${version === undefined ? "" : ` (version ${version})`}${once.join("")}`
+  const known = warnings.map(({ path, message }) => `\n  warning: ${safeLine(`${path}: ${message}`)}`)
+  return `${what} ${result}${version === undefined ? "" : ` (version ${version})`}${[...once, ...known].join("")}`
 }
 
 async function applyOne(client: Client, document: ApplyDocument): Promise<Applied> {

@@ -23,10 +23,17 @@ export interface Declared {
   readonly name: string
 }
 
+export interface Warning {
+  readonly path: string
+  readonly message: string
+}
+
 export type Outcome =
   | {
       readonly result: "unchanged" | "created" | "changed"
       readonly version?: number
+      /** Worth knowing although it is stored. */
+      readonly warnings?: readonly Warning[]
       /** What is shown this once, by its name. */
       readonly shown?: Readonly<Record<string, string>>
     }
@@ -49,10 +56,17 @@ export function withoutKind<Document extends { readonly kind: string }>(document
   return rest
 }
 
-export function outcomeOf(reply: Reply<{ readonly changed: boolean; readonly version: number }>): Outcome {
+interface Stored {
+  readonly changed: boolean
+  readonly version: number
+  readonly warnings?: readonly Warning[] | undefined
+}
+
+export function outcomeOf(reply: Reply<Stored>): Outcome {
   if (reply.status === "held") return { result: "held", requestUrl: reply.requestUrl }
-  const { changed, version } = reply.value
-  return { result: changed ? (version === 1 ? "created" : "changed") : "unchanged", version }
+  const { changed, version, warnings = [] } = reply.value
+  const result = changed ? (version === 1 ? "created" : "changed") : "unchanged"
+  return { result, version, ...(warnings.length > 0 && { warnings }) }
 }
 
 /** What a call gives, or undefined where it is refused with this code. */

@@ -117,20 +117,11 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
     run: async (context, input: { name: string }) => {
       const { rulesGet } = await import("@signalbox/contracts/rules/operations")
       const { ruleText } = await import("../documents/rule-text.ts")
-      const render = ({
-        id,
-        version,
-        author,
-        changedAt,
-        broken,
-        outdated,
-        lastFault,
-        ...rule
-      }: OutputOf<typeof rulesGet>) =>
-        renderDetails(
-          { id, version, author, changedAt, broken, outdated, lastFault, rule: readableDocument(ruleText(rule)) },
-          context.columns,
-        )
+      const render = (shown: OutputOf<typeof rulesGet>) => {
+        const { id, version, author, changedAt, broken, outdated, lastFault, activity, warnings, ...rule } = shown
+        const known = { id, version, author, changedAt, broken, outdated, lastFault, activity, warnings }
+        return renderDetails({ ...known, rule: readableDocument(ruleText(rule)) }, context.columns)
+      }
       return await runOperation(context, rulesGet, { input, override: { render } })
     },
   },

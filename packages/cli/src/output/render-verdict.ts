@@ -6,7 +6,7 @@ type Verdict = OutputOf<typeof rulesTest>
 
 /** What a rule makes of an event or a call, and why: the parts of its condition, those that decided with a mark. */
 export function renderVerdict(verdict: Verdict): string {
-  const { rule, version, outcome, reason, conditions, effects } = verdict
+  const { rule, version, outcome, reason, conditions, effects, warnings = [] } = verdict
   const name = version === undefined ? `${rule} (draft)` : `${rule}@${version}`
   const lines = [
     `${name}: ${outcome}: ${reason}`,
@@ -19,6 +19,7 @@ export function renderVerdict(verdict: Verdict): string {
       const rest = fault === undefined ? (text ?? JSON.stringify(input)) : `can't be filled: ${fault}`
       return `> ${what} ${rest ?? ""}`
     }),
+    ...warnings.map(({ path, message }) => `warning: ${path}: ${message}`),
   ]
   return `${lines.map((line) => safeLine(line)).join("\n")}\n`
 }

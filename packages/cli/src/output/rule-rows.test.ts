@@ -10,8 +10,9 @@ const lines = (rows: readonly object[], fields: readonly string[]): string[] =>
   renderTable(rows, { fields }).trimEnd().split("\n")
 
 test("R14: a list of rules says what sets them going, what they do and what is wrong", () => {
+  const warning = { code: "triggers.signal-not-found", path: "on.0.signal", message: "" }
   const rows = [
-    { name: "a", on: [{ signal: "disk-full" }], do: [{ operation: "executions.create" }] },
+    { name: "a", on: [{ signal: "disk-full" }], do: [{ operation: "executions.create" }], warnings: [warning] },
     {
       ...{ name: "b", on: [{ operation: "nodes.remove", phase: "before" as const }, { webhook: "shop" }] },
       ...{ do: [{ delay: "PT30M" }, { requireApproval: { template: "two" } }], enabled: false },
@@ -29,12 +30,12 @@ test("R14: a list of rules says what sets them going, what they do and what is w
       ruleColumns,
     ),
   ).toEqual([
-    "NAME  STATE         ON                              DOES                     VERSION  CHANGED",
-    "a     on            signal disk-full                executions.create        1        2026-11-22T03:00:00Z",
-    "b     off           before nodes.remove, hook shop  delay 30m, approval two  1        2026-11-22T03:00:00Z",
-    "c     on, 3 faults  any of a.b, c.d                 deny                     1        2026-11-22T03:00:00Z",
-    "d     broken        trigger go                      rewrite note             1        2026-11-22T03:00:00Z",
-    "e     on, outdated  trigger go                      ext.shop.sell            1        2026-11-22T03:00:00Z",
+    "NAME  STATE          ON                              DOES                     VERSION  CHANGED",
+    "a     on, 1 warning  signal disk-full                executions.create        1        2026-11-22T03:00:00Z",
+    "b     off            before nodes.remove, hook shop  delay 30m, approval two  1        2026-11-22T03:00:00Z",
+    "c     on, 3 faults   any of a.b, c.d                 deny                     1        2026-11-22T03:00:00Z",
+    "d     broken         trigger go                      rewrite note             1        2026-11-22T03:00:00Z",
+    "e     on, outdated   trigger go                      ext.shop.sell            1        2026-11-22T03:00:00Z",
   ])
 })
 

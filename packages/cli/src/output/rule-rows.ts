@@ -18,11 +18,13 @@ export function ruleRow({ name, version, on, correlate, do: actions, changedAt, 
 
 export const ruleColumns = ["name", "state", "on", "does", "version", "changedAt"] as const
 
-function stateText(rule: Pick<Rule, "enabled" | "broken" | "outdated" | "lastFault">): string {
-  const { enabled, broken, outdated, lastFault } = rule
+type Standing = Pick<Rule, "enabled" | "broken" | "outdated" | "lastFault" | "warnings">
+
+function stateText({ enabled, broken, outdated, lastFault, warnings = [] }: Standing): string {
   if (broken !== undefined) return "broken"
   const faults = lastFault ? `, ${lastFault.count} faults` : ""
-  return `${enabled ? "on" : "off"}${outdated === undefined ? "" : ", outdated"}${faults}`
+  const known = warnings.length === 0 ? "" : `, ${warnings.length} warning${warnings.length === 1 ? "" : "s"}`
+  return `${enabled ? "on" : "off"}${outdated === undefined ? "" : ", outdated"}${faults}${known}`
 }
 
 function triggerText({ operation, phase, event, signal, state, webhook, trigger, schedule }: Trigger): string {

@@ -6,6 +6,17 @@ import { ruleFields, rulesLimits } from "./rule-document.ts"
 
 const { enabled: _enabled, ...written } = ruleFields
 
+const warnings = z
+  .array(
+    z.object({
+      code: z.string().describe("Of the error that a look at it would give"),
+      path: z.string(),
+      message: z.string().describe("What isn't there, what follows, and what to do"),
+    }),
+  )
+  .optional()
+  .describe("What the rule names and isn't there at the moment; absent where all of it is")
+
 export const rule = z
   .object({
     id: z.string(),
@@ -24,6 +35,7 @@ export const rule = z
       .object({ at: instant, message: z.string(), count: z.int().describe("Since it was put") })
       .optional()
       .describe("The last time that its condition could not be evaluated"),
+    warnings,
   })
   .describe("What has to happen before or after operations, or because of events")
 
@@ -169,7 +181,7 @@ export const rulesTest = defineOperation({
     event: madeUpEvent.optional(),
     call: madeUpCall.optional(),
   }),
-  output: verdict,
+  output: verdict.extend({ warnings }),
   errors: ["rules.rule-not-found", "rules.invalid-rule", "rules.event-not-found"],
 })
 

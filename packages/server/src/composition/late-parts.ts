@@ -10,9 +10,10 @@ export interface LateParts {
   readonly watcher?: ConfigurationWatcher
 }
 
-export function lateExternal(late: LateParts): Pick<ExternalServices, "list" | "findOperation"> {
+export function lateExternal(late: LateParts): Pick<ExternalServices, "list" | "find" | "findOperation"> {
   return {
     list: (account) => late.external?.list(account) ?? [],
+    find: (account, service) => late.external?.find(account, service),
     findOperation: (account, name) => late.external?.findOperation(account, name),
   }
 }

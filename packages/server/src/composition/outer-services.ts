@@ -11,6 +11,7 @@ import type { Notifier } from "../storage/notifier.ts"
 import { outboxChannel } from "../storage/dispatcher.ts"
 import type { CompositionOptions } from "./options.ts"
 import { lateCaller, lateExternal, type LateParts } from "./late-parts.ts"
+import { makeNameFinders } from "./name-finders.ts"
 import type { makeServices } from "./inner-services.ts"
 
 /** Constructs the services that use what the others give. */
@@ -64,7 +65,7 @@ export function makeOuterServices(
   const rules = createRulesService({
     ...{ database, clock, random, logger, operations: given.operations, expanders: parts.expanders },
     ...{ caller: lateCaller(late), principals: parts.people, configurationChanged: parts.configurationChanged },
-    external: lateExternal(late),
+    ...{ existing: makeNameFinders(parts.table), external: lateExternal(late) },
   })
   const actions = createActionsService({
     ...{ database, clock, random, logger, eventsWritten, publicUrl: options.publicUrl, principals: parts.people },

@@ -34,6 +34,7 @@ import { templateHandlers } from "./template-handlers.ts"
 
 import { voteKeyHandlers } from "./vote-key-handlers.ts"
 export { sealedInputs } from "./sealed-inputs.ts"
+export { findTemplateNames } from "./template-store.ts"
 
 export interface ApprovalsServiceOptions extends ApprovalsOptions {
   /** How calls that were held are planned again and run. */

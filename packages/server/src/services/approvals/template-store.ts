@@ -28,6 +28,15 @@ export async function findTemplate(sql: Sql, account: string, name: string): Pro
   return row
 }
 
+/** Which of these names are there. */
+export async function findTemplateNames(sql: Sql, account: string, names: readonly string[]): Promise<string[]> {
+  const rows = await sql.query<{ name: string }>(
+    "select name from approval_templates where account = $1 and name = any ($2) and not removed",
+    [account, names],
+  )
+  return rows.map(({ name }) => name)
+}
+
 /** Also one that was removed. */
 export async function lockTemplate(tx: Tx, account: string, name: string): Promise<TemplateRow | undefined> {
   const [row] = await tx.query<TemplateRow>(

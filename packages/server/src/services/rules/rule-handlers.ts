@@ -13,6 +13,7 @@ import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql, Tx } from "../../storage/database.ts"
 import { namesOutside } from "./check-outside.ts"
 import { findRuleIssues } from "./check-rule.ts"
+import { findWarnings } from "./find-warnings.ts"
 import type { RulesContext } from "./options.ts"
 import { isScheduled, scheduleIssues } from "./own-schedules.ts"
 import { findOutdated, outsideIn } from "./outdated-rules.ts"
@@ -27,6 +28,7 @@ import {
   putRule,
   type RuleRow,
 } from "./rule-store.ts"
+import type { RuleWarning } from "./rule-warnings.ts"
 import { toRule } from "./rule-wire.ts"
 
 type Written = InputOf<typeof rulesPut>
@@ -38,12 +40,16 @@ export function ruleHandlers(context: RulesContext): Handler[] {
     const outdated = broken === undefined ? findOutdated(context, row) : undefined
     return { ...toRule(row, broken), ...(outdated !== undefined && { outdated }) }
   }
+  const warningsFor = async (row: Pick<RuleRow, "account" | "definition">, sql: Sql) => {
+    const [warnings = []] = await findWarnings(context, { sql, account: row.account }, [row.definition])
+    return shownWarnings(warnings)
+  }
   return [
     onChange(
       rulesPut,
       async (input, ctx) => {
         const { row, changed } = await put(context, input, ctx)
-        return { ...toRule(row, undefined), changed }
+        return { ...toRule(row, undefined), ...(await warningsFor(row, ctx.tx)), changed }
       },
       { prepare: (input, ctx) => prepare(context, input, ctx) },
     ),
@@ -51,19 +57,25 @@ export function ruleHandlers(context: RulesContext): Handler[] {
       const { sql, account } = ctx
       const row = await getRule(sql, account, name)
       if (version === undefined || version === row.version)
-        return { ...show(row), ...(await findActivity(context, row, ctx)) }
+        return { ...show(row), ...(await warningsFor(row, sql)), ...(await findActivity(context, row, ctx)) }
       const found = await findRuleVersion(sql, account, { name, version })
       if (!found) throw ruleNotFound(name, version)
       const { publishedAt: changedAt, ...rest } = found
-      return toRule({ ...row, ...rest, changedAt, faultAt: null }, undefined)
+      const earlier = { ...row, ...rest, changedAt, faultAt: null }
+      return { ...toRule(earlier, undefined), ...(await warningsFor(earlier, sql)) }
     }),
     onRead(rulesList, async ({ cursor, limit }, { sql, account }) => {
       const [after = ""] = cursor === undefined ? [] : decodeCursor(cursor, 1)
       const rows = await listRules(sql, account, { after: String(after), limit: limit + 1 })
       const shown = rows.slice(0, limit)
       const last = shown.at(-1)
+      const warnings = await findWarnings(
+        context,
+        { sql, account },
+        shown.map(({ definition }) => definition),
+      )
       return {
-        items: shown.map(show),
+        items: shown.map((row, index) => ({ ...show(row), ...shownWarnings(warnings[index] ?? []) })),
         ...(rows.length > limit && last ? { nextCursor: encodeCursor([last.name]) } : {}),
       }
     }),
@@ -80,6 +92,11 @@ export function ruleHandlers(context: RulesContext): Handler[] {
       return { name }
     }),
   ]
+}
+
+/** Absent where there are none. */
+export function shownWarnings(warnings: readonly RuleWarning[]): { readonly warnings?: RuleWarning[] } {
+  return warnings.length === 0 ? {} : { warnings: [...warnings] }
 }
 
 /** What storm control did with its events. A rule is shown without where that can't be told now. */

@@ -10,6 +10,8 @@ import { ruleHandlers } from "./rule-handlers.ts"
 import { removeVersionsStatement } from "./rule-store.ts"
 import { testHandlers } from "./test-handlers.ts"
 
+export type { NameFinder } from "./options.ts"
+
 /** Versions that are in force no more are kept so long: what they started is performed as it was announced. */
 const versionsKeptMilliseconds = 30 * 86_400_000
 

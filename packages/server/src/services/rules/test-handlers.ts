@@ -7,9 +7,10 @@ import { onRead, type Handler, type ReadContext } from "../../router/handler.ts"
 import type { RuleEvent } from "../../router/rule-ports.ts"
 import { findEvents, readEvents, type OutboxEvent } from "../../storage/outbox.ts"
 import { loadRule } from "./account-rules.ts"
+import { findWarnings } from "./find-warnings.ts"
 import type { RulesContext } from "./options.ts"
 import { findOutdated } from "./outdated-rules.ts"
-import { definitionOf, findPresentIssues, getRule, refuseFaulty } from "./rule-handlers.ts"
+import { definitionOf, findPresentIssues, getRule, refuseFaulty, shownWarnings } from "./rule-handlers.ts"
 import { makeParts } from "./rule-parts.ts"
 import { occurrenceOf, testRule, type Occurrence, type TestedRule, type Verdict } from "./test-rule.ts"
 
@@ -19,7 +20,9 @@ export function testHandlers(context: RulesContext): Handler[] {
   return [
     onRead(rulesTest, async (input, ctx) => {
       const tested = await findTested(context, input, ctx)
-      return testRule(tested, await findOccurrence(context, input, ctx))
+      const verdict = testRule(tested, await findOccurrence(context, input, ctx))
+      const [warnings = []] = await findWarnings(context, ctx, [tested.definition])
+      return { ...verdict, ...shownWarnings(warnings) }
     }),
     onRead(rulesExplain, async ({ name, event }, ctx) => {
       const tested = await findTested(context, { name }, ctx)

@@ -63,6 +63,19 @@ export function listDefinitions<Spec>(
   )
 }
 
+/** Which of these names are there. */
+export async function findDefinitionNames(
+  sql: Sql,
+  table: DefinitionTable,
+  { account, names }: { readonly account: string; readonly names: readonly string[] },
+): Promise<string[]> {
+  const rows = await sql.query<{ name: string }>(`select name from ${table} where account = $1 and name = any ($2)`, [
+    account,
+    names,
+  ])
+  return rows.map(({ name }) => name)
+}
+
 /** All of an account: their number is limited. */
 export function readDefinitions<Spec>(
   sql: Sql,

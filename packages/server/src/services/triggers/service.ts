@@ -14,6 +14,7 @@ import { SignalWatcher } from "./signal-watcher.ts"
 import { StateWriter } from "./state-writer.ts"
 import { triggerHandlers } from "./trigger-handlers.ts"
 
+export { findDefinitionNames } from "./definition-store.ts"
 export { sealedHookSecrets } from "./hook-store.ts"
 
 export interface TriggersService {

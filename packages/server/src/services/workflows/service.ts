@@ -31,6 +31,8 @@ import { ServerSteps } from "./server-steps.ts"
 import { ServerTasks } from "./server-tasks.ts"
 import { Watches } from "./watches.ts"
 
+export { findWorkflowNames } from "./store.ts"
+
 export interface WorkflowsOptions {
   readonly database: Database
   readonly clock: Clock

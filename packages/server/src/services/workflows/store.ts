@@ -56,6 +56,15 @@ export async function listWorkflows(
   )
 }
 
+/** Which of these names are there. */
+export async function findWorkflowNames(sql: Sql, account: string, names: readonly string[]): Promise<string[]> {
+  const rows = await sql.query<{ name: string }>("select name from workflows where account = $1 and name = any ($2)", [
+    account,
+    names,
+  ])
+  return rows.map(({ name }) => name)
+}
+
 /** Locks the workflow's name for this transaction, making it where it is new; gives its newest version, 0 where new. @throws workflows.too-many */
 export async function lockWorkflow(tx: Tx, account: string, name: string): Promise<number> {
   await tx.query(
