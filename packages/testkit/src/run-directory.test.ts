@@ -6,11 +6,12 @@ import { join } from "node:path"
 import { expect, onTestFinished, test } from "vitest"
 
 const program = `
-  const { mkdtempSync } = await import("node:fs")
+  const { mkdirSync, mkdtempSync } = await import("node:fs")
   const { tmpdir } = await import("node:os")
   const { join } = await import("node:path")
   const { setup, teardown } = await import(${JSON.stringify(new URL("run-directory.ts", import.meta.url).href)})
   await setup()
+  mkdirSync(join(tmpdir(), "node-compile-cache"))
   for (const name of process.argv.slice(1)) mkdtempSync(join(tmpdir(), name))
   process.stdout.write("made")
   await new Promise((resolve) => process.stdin.once("end", resolve).resume())

@@ -10,9 +10,12 @@ import { isIdentityAlive, ownIdentity } from "@signalbox/server/storage/process-
 /** A process that has been ended may still be closing its files. */
 const removal = { recursive: true, force: true, maxRetries: 50, retryDelay: 20 } as const
 
+/** What Node.js makes for programs that ask for it, as TypeScript's compiler does. */
+const caches = ["node-compile-cache"]
+
 export interface RunDirectory {
   readonly path: string
-  /** Removes all of it, and gives the names of what was left in it. */
+  /** Removes all of it, and gives the names of what was left in it, but for caches. */
   remove(): Promise<readonly string[]>
 }
 
@@ -31,7 +34,7 @@ export async function makeRunDirectory(prefix: string): Promise<RunDirectory> {
   return {
     path,
     async remove() {
-      const left = await readdir(path)
+      const left = (await readdir(path)).filter((name) => !caches.includes(name))
       await rm(path, removal)
       return left
     },
