@@ -11,7 +11,7 @@ const program = `
   const { join } = await import("node:path")
   const { setup, teardown } = await import(${JSON.stringify(new URL("run-directory.ts", import.meta.url).href)})
   await setup()
-  mkdirSync(join(tmpdir(), "node-compile-cache"))
+  for (const name of ["node-compile-cache", "signalbox-socket-1-1-a"]) mkdirSync(join(tmpdir(), name))
   for (const name of process.argv.slice(1)) mkdtempSync(join(tmpdir(), name))
   process.stdout.write("made")
   await new Promise((resolve) => process.stdin.once("end", resolve).resume())

@@ -10,12 +10,12 @@ import { isIdentityAlive, ownIdentity } from "@signalbox/server/storage/process-
 /** A process that has been ended may still be closing its files. */
 const removal = { recursive: true, force: true, maxRetries: 50, retryDelay: 20 } as const
 
-/** What Node.js makes for programs that ask for it, as TypeScript's compiler does. */
-const caches = ["node-compile-cache"]
+/** Ours: what compilers and other programs cache goes without a word, and so do the sockets of a server that was killed. */
+const isLeft = (name: string): boolean => name.startsWith("signalbox") && !name.startsWith("signalbox-socket-")
 
 export interface RunDirectory {
   readonly path: string
-  /** Removes all of it, and gives the names of what was left in it, but for caches. */
+  /** Removes all of it, and gives the names of what we left in it. */
   remove(): Promise<readonly string[]>
 }
 
@@ -34,7 +34,7 @@ export async function makeRunDirectory(prefix: string): Promise<RunDirectory> {
   return {
     path,
     async remove() {
-      const left = (await readdir(path)).filter((name) => !caches.includes(name))
+      const left = (await readdir(path)).filter(isLeft)
       await rm(path, removal)
       return left
     },
