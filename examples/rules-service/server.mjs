@@ -12,6 +12,7 @@ const bodyBytesMax = 2 * 1024 * 1024
 
 /** The rules: what they look at and what they do is up to this service. */
 function decide({ trigger, caller, input }) {
+  if (trigger.operation.startsWith("ext.")) return decideOutside({ trigger, input })
   if (trigger.operation !== "groups.put") return []
   const name = String(input.name)
   if (name.startsWith("prod-") && !caller.roles.includes("platform"))
@@ -28,6 +29,21 @@ function decide({ trigger, caller, input }) {
       input: { name, kind: "pool", tags: { group: name } },
     })
   return actions
+}
+
+/** Of a call to a service outside the input is { path, query, headers, body }; the body is there where it is JSON. */
+function decideOutside({ trigger, input }) {
+  if (trigger.operation !== "ext.billing.voidInvoice") return []
+  const { path, body } = input
+  if (!body?.reason)
+    return [{ rule: "void-with-reason", version: 1, action: "deny", input: { reason: "say why, in body.reason" } }]
+  return [
+    { rule: "void-tells", version: 1, action: "rewrite", input: { fields: { "query.notify": true } } },
+    {
+      ...{ rule: "void-noted", version: 1, action: "resources.apply", targets: [`invoice-${path.id}`] },
+      input: { name: `invoice-${path.id}`, kind: "invoice", tags: { state: "void" } },
+    },
+  ]
 }
 
 const canonical = (value) =>

@@ -31,7 +31,11 @@ const merge = z
   .optional()
   .describe("How the replies of several become one: all, first, or best-effort")
 
-const operationName = z.string().regex(/^[a-z]+(?:-[a-z]+)*\.[a-z]+(?:-[a-z]+)*$/, "write an operation's name")
+const builtInName = "(?!ext\\.)[a-z]+(?:-[a-z]+)*\\.[a-z]+(?:-[a-z]+)*"
+const outsideName = "ext\\.(?:\\*|[a-z][a-z0-9-]{0,38}\\.(?:\\*|[A-Za-z_][A-Za-z0-9._-]{0,63}))"
+const operationName = z
+  .string()
+  .regex(new RegExp(`^(?:${outsideName}|${builtInName})$`), "write an operation's name, or ext.SERVICE.*, or ext.*")
 
 const rules = resourceName
   .optional()
@@ -80,7 +84,10 @@ export const mapFields = {
     .record(operationName, z.strictObject(routeFields))
     .refine(bounded(routingLimits.routesMax), `at most ${routingLimits.routesMax} routes`)
     .default({})
-    .describe("Single operations; they go before `services`"),
+    .describe(
+      "Single operations; they go before `services`. Of services outside (`ext.SERVICE.OPERATION`, `ext.SERVICE.*`, `ext.*`) " +
+        "a row has `rules` alone",
+    ),
 }
 
 export const mapDocument = z.strictObject(mapFields).describe("What differs from the built-in map")

@@ -28,6 +28,7 @@ import type { GateDemands, GateFinder, HoldWishes } from "./gate-ports.ts"
 import type { Caller, ReadContext } from "./handler.ts"
 import type { UseRecorder } from "./ports.ts"
 import type { Routed } from "./routed.ts"
+import type { RoutingMap } from "./routing-map.ts"
 import type { Firing, RuleMatcher } from "./rule-ports.ts"
 import { applyRules } from "./rule-stage.ts"
 
@@ -85,6 +86,8 @@ export interface ExternalOptions {
   readonly random: Random
   readonly rules: RuleMatcher
   readonly elsewhere: Pick<Elsewhere, "rules">
+  /** The map in force. */
+  readonly map: () => Pick<RoutingMap, "outsideRules">
   readonly markSecretInput: (text: string) => string
   readonly external?: ExternalServices
   readonly gates: GateFinder
@@ -238,15 +241,21 @@ async function lookInto(
   { service, values }: { readonly service: ExternalService; readonly values: readonly string[] },
 ): Promise<Looked> {
   const { account } = caller
-  const isAsked = (phase: "before" | "after"): boolean => options.rules.isAsked(account, operation.name, phase)
+  const consults = options.map().outsideRules?.find(operation.name)
+  const isAsked = (phase: "before" | "after"): boolean =>
+    consults === undefined
+      ? options.rules.isAsked(account, operation.name, phase)
+      : consults !== "none" && phase === "before"
   const [isGated, isFollowed] = [isAsked("before"), isAsked("after")]
   if (!isGated && !isFollowed && !operation.findIssues) return {}
-  const isBodyRead = isFollowed || operation.findIssues || options.rules.readsInput(account, operation.name, "body")
+  // Another rules service doesn't say what it looks at.
+  const isRead = (): boolean => consults !== undefined || options.rules.readsInput(account, operation.name, "body")
+  const isBodyRead = isFollowed || operation.findIssues || (isGated && isRead())
   let body = isBodyRead && isJson(call.headers) ? await call.readBody(bodyBytesMax(operation)) : undefined
   const input = inputOf({ operation, values, call, body })
   refuseUnfit(operation, input, call)
   const outside = { service, operation }
-  const routed = { ...routedOf(options, { caller, operation, call }, input), outside }
+  const routed = { ...routedOf(options, { caller, operation, call }, input), outside, ...(consults && { consults }) }
   if (!isGated) return { ...(body && { body }), ...(isFollowed && { follow: following(options, routed) }) }
   const withBody = async (asked: Routed): Promise<Routed> => {
     if (!isJson(call.headers)) return asked
@@ -262,7 +271,7 @@ async function lookInto(
     ...(demands && { demands }),
     ...(fields && { fields, rewritten: rewriteRequest(operation, came, { fields, input: changed }) }),
     ...(by.length > 0 && { ruledBy: by }),
-    ...(isFollowed && { follow: following(options, ruled.routed) }),
+    ...((isFollowed || ruled.routed.messages) && { follow: following(options, ruled.routed) }),
   }
 }
 

@@ -31,7 +31,10 @@ export function findRoute(
   if (handler) return { handler, ...(remote && { remote }), ...(consults && { consults }) }
   if (operations.has(name)) throw new AppError("routing.no-route", `the routing map has no service for "${name}"`)
   const outside = external?.findOperation(account, name)
-  if (outside) return { handler: outsideHandler(outside), outside }
+  if (outside) {
+    const asked = map.outsideRules?.find(name)
+    return { handler: outsideHandler(outside), outside, ...(asked && { consults: asked }) }
+  }
   const known = name.startsWith("ext.") ? (external?.list(account) ?? []).map((each) => each.name) : operations.keys()
   const near = findNearNames(name, known)
   const hint = near.length > 0 ? `; did you mean ${near.join(", ")}?` : ""

@@ -2,6 +2,7 @@ import type { AnyOperation } from "@signalbox/contracts/operation"
 import type { MapDocument, mergePolicies } from "@signalbox/contracts/routing/map-document"
 import { AppError } from "@signalbox/kernel/app-error"
 import type { Handler } from "./handler.ts"
+import { makeOutsideRules, type OutsideRules } from "./outside-rules.ts"
 
 /**
  * The routing map as one immutable value: a call keeps the map it began with while a newer one takes its place (R2).
@@ -14,6 +15,8 @@ export interface RoutingMap {
   readonly remote: ReadonlyMap<string, RemoteRoute>
   /** Operations about which another rules service is asked than the built-in one, or none. */
   readonly rules: ReadonlyMap<string, "none" | Destination>
+  /** The same of operations of services outside; left out where the map says nothing of them. */
+  readonly outsideRules?: OutsideRules<Destination>
   /** Services that have moved as a whole to another server of this database: their background work is there too. */
   readonly elsewhere: ReadonlySet<string>
 }
@@ -103,7 +106,11 @@ export function makeRoutingMap(version: number, document: MapDocument, around: M
   const moved = Object.entries(document.services).filter(
     ([, place]) => place !== around.destination && document.destinations[place]?.state !== "own",
   )
-  return { version, handlers, remote, rules, elsewhere: new Set(moved.map(([service]) => service)) }
+  const outsideRules = makeOutsideRules(document, (name) => destinationOf(document, name))
+  return {
+    ...{ version, handlers, remote, rules, elsewhere: new Set(moved.map(([service]) => service)) },
+    ...(outsideRules && { outsideRules }),
+  }
 }
 
 /** `approvals@east`: service and place. */

@@ -14,7 +14,8 @@ import type { MapDocument } from "@signalbox/contracts/routing/map-document"
 import { AppError } from "@signalbox/kernel/app-error"
 import { toInstant } from "@signalbox/kernel/clock"
 import { onChange, onRead, type Handler } from "../../router/handler.ts"
-import { emptyDocument, protectedOperations, rowOf } from "../../router/routing-map.ts"
+import { isOutsideRow } from "../../router/outside-rules.ts"
+import { emptyDocument, protectedOperations, rowOf, type RouteRow } from "../../router/routing-map.ts"
 import { decodeCursor, encodeCursor } from "../../storage/cursor.ts"
 import type { Sql } from "../../storage/database.ts"
 import {
@@ -42,14 +43,15 @@ function readingHandlers(options: MapChangeOptions, table: RoutingTable): Handle
     onRead(routesList, async (input, { sql }) => {
       const [after = ""] = input.cursor ? decodeCursor(input.cursor, 1) : []
       const map = await findMap(sql)
-      const rows = [...options.operations.values()]
+      const outside = Object.keys(map?.document.routes ?? {}).filter(isOutsideRow)
+      const rows = [...options.operations.values(), ...outside.map((name) => ({ name }))]
         .filter(({ name }) => name > String(after))
         .toSorted((a, b) => (a.name < b.name ? -1 : 1))
       const shown = rows.slice(0, input.limit)
       const last = shown.at(-1)
       const refused = table.refused()
       return {
-        items: shown.map((operation) => toRoute(map, operation)),
+        items: shown.map(({ name }) => showRoute(options.operations, map, name)),
         version: table.current().version,
         ...(refused ? { refused } : {}),
         ...(rows.length > input.limit && last ? { nextCursor: encodeCursor([last.name]) } : {}),
@@ -86,8 +88,7 @@ function changingHandlers(options: MapChangeOptions): Handler[] {
   const { operations } = options
   return [
     onChange(routesPut, async ({ operation: name, services, merge, rules, ...terms }, ctx) => {
-      const operation = operations.get(name)
-      if (!operation) throw unknownOperation(operations, name)
+      if (!operations.has(name) && !isOutsideRow(name)) throw unknownOperation(operations, name)
       if (protectedOperations.includes(name))
         throw new AppError("routing.protected-route", `"${name}" must stay where it is`)
       const route = {
@@ -100,7 +101,7 @@ function changingHandlers(options: MapChangeOptions): Handler[] {
         return { ...present, routes: { ...present.routes, [name]: route } }
       }
       const { map } = await changeMap(options, ctx, { ...terms, operation: routesPut.name, edit })
-      return { ...toRoute(map, operation), version: map.version }
+      return { ...showRoute(operations, map, name), version: map.version }
     }),
     onChange(routesApply, async ({ destinations, services, routes, ...terms }, ctx) => {
       const edit = (): MapDocument => {
@@ -142,15 +143,26 @@ function describe(operation: AnyOperation) {
   return { name, service, summary, method, path, effect, permission }
 }
 
-function toRoute(map: StoredMap | undefined, operation: AnyOperation) {
-  const { services, merge, rules } = rowOf(map?.document ?? emptyDocument, operation)
+function toRoute(map: StoredMap | undefined, { name, service }: Pick<AnyOperation, "name" | "service">, row: ShownRow) {
   const { stamps = {} } = map ?? {}
-  const stamp = stamps[`routes.${operation.name}`] ?? stamps[`services.${operation.service}`]
+  const stamp = stamps[`routes.${name}`] ?? stamps[`services.${service}`]
+  const { services, merge, rules } = row
   return {
-    operation: operation.name,
+    operation: name,
     services: [...services],
     ...(merge === undefined ? {} : { merge }),
     ...(rules === undefined ? {} : { rules }),
     ...(stamp ? { changedAt: toInstant(stamp.at), changedBy: stamp.by } : {}),
   }
+}
+
+type ShownRow = Omit<RouteRow, "operation">
+
+/** One about services outside as well: all go through `gateway`, wherever they are. */
+function showRoute(operations: MapChangeOptions["operations"], map: StoredMap | undefined, name: string) {
+  const { document } = map ?? { document: emptyDocument }
+  const operation = operations.get(name)
+  if (operation) return toRoute(map, operation, rowOf(document, operation))
+  const service = "gateway" as const
+  return toRoute(map, { name, service }, { services: [service], rules: document.routes[name]?.rules })
 }

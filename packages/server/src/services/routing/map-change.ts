@@ -4,6 +4,7 @@ import { mapDocument, type MapDocument } from "@signalbox/contracts/routing/map-
 import { AppError } from "@signalbox/kernel/app-error"
 import { findNearNames } from "@signalbox/kernel/near-names"
 import type { ChangeContext, Handler } from "../../router/handler.ts"
+import { isOutsideRow } from "../../router/outside-rules.ts"
 import { emptyDocument, makeRoutingMap, protectedOperations, rowOf, splitTarget } from "../../router/routing-map.ts"
 import { installationAccount, raiseConfigurationVersion } from "../../storage/configuration-versions.ts"
 import { differencesOf, type MapDifference } from "./map-difference.ts"
@@ -77,7 +78,7 @@ const noMap: StoredMap = { version: 0, document: emptyDocument, stamps: {} }
 function withoutBuiltIn({ operations }: MapChangeOptions, document: MapDocument): MapDocument {
   const routes = Object.entries(document.routes).filter(([name, entry]) => {
     const operation = operations.get(name)
-    if (!operation) return true
+    if (!operation) return !isOutsideRow(name) || Object.values(entry).some((value) => value !== undefined)
     const without = rowOf({ ...document, routes: {} }, operation)
     const written = { ...entry, services: entry.services ?? [...without.services] }
     return differencesOf(...both(name, { services: [...without.services] }, written)).length > 0
@@ -127,7 +128,7 @@ function checkMap(options: MapChangeOptions, document: MapDocument): void {
  */
 export function refuseUnknown(operations: ReadonlyMap<string, AnyOperation>, document: MapDocument): void {
   for (const name of Object.keys(document.routes)) {
-    if (!operations.has(name)) throw unknownOperation(operations, name)
+    if (!operations.has(name) && !isOutsideRow(name)) throw unknownOperation(operations, name)
   }
   const services = new Set([...operations.values()].map(({ service }) => service as string))
   const entries = Object.values(document.routes).flatMap((route) =>
@@ -147,7 +148,7 @@ export function withoutUnknown(
   document: MapDocument,
 ): { readonly document: MapDocument; readonly leftOut: readonly string[] } {
   const services = new Set([...operations.values()].map(({ service }) => service as string))
-  const known = (name: string): boolean => operations.has(name)
+  const known = (name: string): boolean => operations.has(name) || isOutsideRow(name)
   return {
     document: {
       ...document,
