@@ -13,7 +13,7 @@ const occurred: readonly RuleTrigger[] = [
 ]
 
 function tryCompile(id: number, when: string, variables: Record<string, VariableType>): CompiledRule[] {
-  const name = ["a.b", "a.*", "*", "other"][id % 4] ?? ""
+  const name = ["a.b", "a.b", "a.*", "a.b", "*", "a.b", "other"][id % 7] ?? ""
   const triggers: RuleTrigger[] = [
     { on: "event", name },
     ...(id % 3 === 0 ? [{ on: "signal", name: "s" } as const] : []),

@@ -10,9 +10,15 @@ export interface RuleSegment {
 }
 
 interface TriggerTable {
-  readonly byName: ReadonlyMap<string, TriggeredRules>
+  readonly byName: ReadonlyMap<string, NamedRules>
   /** By what stands before `.*`; of `*` the empty text. */
   readonly byPrefix: ReadonlyMap<string, TriggeredRules>
+}
+
+interface NamedRules {
+  readonly rules: TriggeredRules
+  /** The rules of patterns that fit the name are among these. */
+  readonly isComplete: boolean
 }
 
 export function createSegment(rules: readonly CompiledRule[]): RuleSegment {
@@ -29,14 +35,28 @@ export function createSegment(rules: readonly CompiledRule[]): RuleSegment {
       else known.push(entry)
     }
   }
-  const index = (group: ReadonlyMap<string, readonly Entry[]>): Map<string, TriggeredRules> =>
-    new Map([...group].map(([key, entries]) => [key, indexEntries(entries)]))
   return {
     rules: new Map(rules.map((rule) => [rule.id, rule])),
     tables: new Map(
-      [...drafts].map(([on, { byName, byPrefix }]) => [on, { byName: index(byName), byPrefix: index(byPrefix) }]),
+      [...drafts].map(([on, { byName, byPrefix }]) => [
+        on,
+        {
+          byName: new Map([...byName].map(([name, own]) => [name, indexNamed(name, own, byPrefix)])),
+          byPrefix: new Map([...byPrefix].map(([prefix, own]) => [prefix, indexEntries(own)])),
+        },
+      ]),
     ),
   }
+}
+
+/** A name's rules take those of patterns into their index up to half of their own number, which spares an index to ask. */
+const generalShareMax = 0.5
+
+function indexNamed(name: string, own: readonly Entry[], byPrefix: ReadonlyMap<string, readonly Entry[]>): NamedRules {
+  const general: Array<readonly Entry[]> = []
+  eachPrefix(name, (prefix) => general.push(byPrefix.get(prefix) ?? []))
+  const isComplete = general.reduce((sum, { length }) => sum + length, 0) <= own.length * generalShareMax
+  return { isComplete, rules: indexEntries(isComplete ? [...new Set([own, ...general].flat())] : own) }
 }
 
 function distinct(triggers: readonly RuleTrigger[]): RuleTrigger[] {
@@ -72,12 +92,16 @@ export function eachTriggered(
   if (table === undefined) return
   const { name } = occurred
   const own = table.byName.get(name)
-  if (own !== undefined) call(own)
-  if (table.byPrefix.size === 0) return
-  const all = table.byPrefix.get("")
-  if (all !== undefined) call(all)
-  for (let dot = name.indexOf("."); dot >= 0; dot = name.indexOf(".", dot + 1)) {
-    const bucket = table.byPrefix.get(name.slice(0, dot))
-    if (bucket !== undefined && dot > 0) call(bucket)
-  }
+  if (own !== undefined) call(own.rules)
+  if (own?.isComplete === true || table.byPrefix.size === 0) return
+  eachPrefix(name, (prefix) => {
+    const rules = table.byPrefix.get(prefix)
+    if (rules !== undefined) call(rules)
+  })
+}
+
+/** What stands before the `.*` of patterns that fit the name; of `*` the empty text. */
+function eachPrefix(name: string, call: (prefix: string) => void): void {
+  call("")
+  for (let dot = name.indexOf("."); dot >= 0; dot = name.indexOf(".", dot + 1)) if (dot > 0) call(name.slice(0, dot))
 }

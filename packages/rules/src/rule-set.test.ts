@@ -26,6 +26,25 @@ describe("a set of rules", () => {
     expect(set.concerns([{ on: "webhook", name: "x" }, finished])).toBe(true)
   })
 
+  test("finds few rules of a pattern, and many, beside those of a name", () => {
+    const own = Array.from({ length: 4 }, (_, at) => rule(`own${at}`, `event.data.n == ${at}`))
+    const triggers: RuleTrigger[] = [{ on: "event", name: "execution.*" }, finished]
+    for (const count of [1, 2, 3, 9]) {
+      const general = Array.from({ length: count }, (_, at) => rule(`all${at}`, `event.data.m == ${at}`, { triggers }))
+      const set = createRuleSet([
+        ...own,
+        ...general,
+        rule("any", undefined, { triggers: [{ on: "event", name: "*" }] }),
+      ])
+      const idsOf = (name: string) =>
+        set.match([{ on: "event", name }], event({ n: 1, m: 0 })).matched.map(({ id }) => id)
+      expect(idsOf("execution.finished")).toEqual(["all0", "any", "own1"])
+      expect(idsOf("execution.begun")).toEqual(["all0", "any"])
+      expect(idsOf("other")).toEqual(["any"])
+      expect(set.waiting([finished]).size).toBe(5 + count)
+    }
+  })
+
   test("tells a rule that two triggers name once", () => {
     const both = rule("both", undefined, { triggers: [finished, { on: "signal", name: "disk" }] })
     const set = createRuleSet([both])
