@@ -5,7 +5,8 @@ import type { Key, Operand, Path, Range, Test } from "./condition.ts"
 import { IntervalTree } from "./interval-tree.ts"
 import { KeyFilter } from "./key-filter.ts"
 import { checkOf } from "./quick-check.ts"
-import type { Bucket, Entry, IndexNode, MadeValue, PathNode, Suspects, ValueIndex, Wildcards } from "./rule-index.ts"
+import { noSuspects, PathDraft } from "./path-draft.ts"
+import type { Bucket, Entry, IndexNode, MadeValue, OtherTests, TextTests, ValueIndex, Wildcards } from "./rule-index.ts"
 import { TextFinder } from "./text-trie.ts"
 import { WildcardTree, wildcardKey } from "./wildcard-tree.ts"
 
@@ -18,7 +19,7 @@ const filteredMin = 8
 /** An index of these; those that have no test to stand at are left over. */
 export function buildIndex(
   alternatives: readonly Alternative[],
-  { here, nesting }: Place = { nesting: 0 },
+  { here, isOfItem, nesting }: Place = { nesting: 0 },
 ): { node: IndexNode | undefined; same: ValueIndex | undefined; left: Alternative[] } {
   const builder = new IndexBuilder(nesting, here)
   const statistics = gatherStatistics(alternatives)
@@ -28,13 +29,15 @@ export function buildIndex(
     if (standings === undefined) left.push(alternative)
     else for (const standing of standings) builder.add(standing)
   }
-  return { ...builder.build(), left }
+  return isOfItem === true ? { ...builder.build(left), left: [] } : { ...builder.build([]), left }
 }
 
 /** Where an index stands inside others: how deep, and below a test of which value. */
 interface Place {
   readonly nesting: number
   readonly here?: Operand | undefined
+  /** Of the items of a list: what has no test stands at the item itself. */
+  readonly isOfItem?: boolean
 }
 
 export function buildBucket(alternatives: readonly Alternative[], { here, nesting }: Place): Bucket {
@@ -140,36 +143,52 @@ class ValueDraft {
 
   build(nesting: number): ValueIndex {
     const here = this.#operand
-    const bucket = (alternatives: readonly Alternative[]): Bucket => buildBucket(alternatives, { nesting, here })
-    const made = <K>(group: Group<K>): Map<K, Bucket> => new Map([...group].map(([key, all]) => [key, bucket(all)]))
-    const { contains, differs, equals, flags, items, prefixes, ranges, suffixes } = this
+    const make: MakeBuckets = (group) =>
+      new Map([...group].map(([key, all]) => [key, buildBucket(all, { nesting, here })]))
+    const { dependent, equals, ranges } = this
+    const intervals = [...ranges.values()].map(({ alternatives, range }) => ({
+      range,
+      value: buildBucket(alternatives, { nesting, here }),
+    }))
     return {
-      equals: equals.size === 0 ? undefined : made(equals),
+      equals: equals.size === 0 ? undefined : make(equals),
       filter: equals.size < filteredMin ? undefined : new KeyFilter(equals.keys(), equals.size),
-      differs:
-        differs.size === 0
-          ? undefined
-          : [...differs.values()].map(({ alternatives, keys }) => ({ keys, bucket: bucket(alternatives) })),
-      ranges:
-        ranges.size === 0
-          ? undefined
-          : new IntervalTree(
-              [...ranges.values()].map(({ alternatives, range }) => ({ range, value: bucket(alternatives) })),
-            ),
-      prefixes: prefixes.size === 0 ? undefined : new AffixTable(made(prefixes), { isSuffix: false }),
-      suffixes: suffixes.size === 0 ? undefined : new AffixTable(made(suffixes), { isSuffix: true }),
-      parts: contains.size === 0 ? undefined : new TextFinder(made(contains)),
-      wildcards: this.wildcards.size === 0 ? undefined : wildcardsOf(this.wildcards, made(this.wildcards)),
-      flags: flags.size === 0 ? undefined : made(flags),
-      items: items.length === 0 ? undefined : buildItems(items, nesting),
-      needNumber: unlessEmpty(this.needNumber),
-      needText: unlessEmpty(this.needText),
-      needFlag: unlessEmpty(this.needFlag),
-      needItems: unlessEmpty(this.needItems),
-      dependent: this.dependent,
+      texts: this.#buildTexts(make),
+      numbers: ranges.size === 0 ? undefined : { ranges: new IntervalTree(intervals), need: this.needNumber },
+      others: this.#buildOthers(make, { nesting, here }),
+      dependent,
+    }
+  }
+
+  #buildTexts(make: MakeBuckets): TextTests | undefined {
+    const { contains, needText, prefixes, suffixes, wildcards } = this
+    if (needText.entries.length === 0) return undefined
+    return {
+      prefixes: prefixes.size === 0 ? undefined : new AffixTable(make(prefixes), { isSuffix: false }),
+      suffixes: suffixes.size === 0 ? undefined : new AffixTable(make(suffixes), { isSuffix: true }),
+      parts: contains.size === 0 ? undefined : new TextFinder(make(contains)),
+      wildcards: wildcards.size === 0 ? undefined : wildcardsOf(wildcards, make(wildcards)),
+      need: needText,
+    }
+  }
+
+  #buildOthers(make: MakeBuckets, place: Place): OtherTests | undefined {
+    const { differs, flags, items, needFlag, needItems } = this
+    if (differs.size + flags.size + items.length === 0) return undefined
+    return {
+      differs: [...differs.values()].map(({ alternatives, keys }) => ({
+        keys,
+        bucket: buildBucket(alternatives, place),
+      })),
+      flags: make(flags),
+      needFlag,
+      items: items.length === 0 ? undefined : buildIndex(items, { nesting: place.nesting, isOfItem: true }).node,
+      needItems,
     }
   }
 }
+
+type MakeBuckets = <K>(group: Group<K>) => Map<K, Bucket>
 
 function wildcardsOf(group: Group<string>, buckets: ReadonlyMap<string, Bucket>): Wildcards {
   const entries = new Map<Bucket, readonly Entry[]>()
@@ -185,9 +204,9 @@ class IndexBuilder {
   readonly #nesting: number
   readonly #here: Operand | undefined
   readonly #same = new ValueDraft()
-  readonly #root = pathNode("")
-  readonly #values = new Map<PathNode, { value?: ValueDraft; whole?: ValueDraft }>()
-  readonly #presence = new Map<PathNode, { present: Alternative[]; absent: Alternative[] }>()
+  readonly #root = new PathDraft()
+  readonly #values = new Map<PathDraft, { value?: ValueDraft; whole?: ValueDraft }>()
+  readonly #presence = new Map<PathDraft, { present: Alternative[]; absent: Alternative[] }>()
   readonly #made = new Map<string, { readonly run: MadeValue["run"]; readonly draft: ValueDraft }>()
 
   constructor(nesting: number, here: Operand | undefined) {
@@ -220,29 +239,25 @@ class IndexBuilder {
   }
 
   /** The node of a path; the rule is noted on the way as one that has no result where the way ends. */
-  #place(path: Path, rest: Alternative, test: Test): PathNode {
+  #place(path: Path, rest: Alternative, test: Test): PathDraft {
     const { entry, guards } = rest
     let node = this.#root
     for (const [index, step] of path.entries()) {
-      let child = node.byStep.get(step)
-      if (child === undefined) {
-        child = pathNode(step)
-        node.byStep.set(step, child)
-        node.children.push(child)
-      }
-      node.below.entries.push(entry)
-      child.dependent.entries.push(entry)
+      const child = node.child(step)
+      node.suspects.below.entries.push(entry)
+      child.suspects.dependent.entries.push(entry)
       const isAsked = index === path.length - 1 && (test.is === "present" || test.is === "absent")
       if (!isAsked && !guards.has(pathKey(path.slice(0, index + 1)))) {
-        child.unguarded.entries.push(entry)
-        node.unguardedBelow.entries.push(entry)
+        child.suspects.unguarded.entries.push(entry)
+        node.suspects.unguardedBelow.entries.push(entry)
       }
       node = child
     }
     return node
   }
 
-  build(): { node: IndexNode | undefined; same: ValueIndex | undefined } {
+  /** @param atRoot looked at wherever the data (or the item) are anything at all */
+  build(atRoot: readonly Alternative[]): { node: IndexNode | undefined; same: ValueIndex | undefined } {
     const nesting = this.#nesting
     for (const [node, { value, whole }] of this.#values) {
       node.value = value?.build(nesting)
@@ -252,55 +267,17 @@ class IndexBuilder {
       if (present.length > 0) node.present = buildBucket(present, { nesting })
       if (absent.length > 0) node.absent = buildBucket(absent, { nesting })
     }
-    this.#noteAbsence(this.#root)
+    const root = this.#root
+    if (atRoot.length > 0) root.present = buildBucket(atRoot, { nesting: nestingMax })
     const made = [...this.#made.values()].map(({ draft, run }) => {
       const value = draft.build(nesting)
       return { run, value, dependent: value.dependent }
     })
-    const { children, present, value, whole } = this.#root
-    const isEmpty = children.length + made.length === 0 && (present ?? value ?? whole) === undefined
     return {
-      node: isEmpty ? undefined : { root: this.#root, made },
+      node: root.isEmpty && made.length === 0 ? undefined : { root: root.build(), made },
       same: this.#same.dependent.entries.length === 0 ? undefined : this.#same.build(nesting),
     }
   }
-
-  #noteAbsence(node: PathNode): void {
-    for (const child of node.children) {
-      if (child.absent !== undefined) node.whenAbsent.push(child)
-      this.#noteAbsence(child)
-    }
-  }
-}
-
-/** Of an item all that has no test stands at the item itself: it is evaluated where there is any. */
-function buildItems(items: readonly Alternative[], nesting: number): IndexNode {
-  const { left, node = { root: pathNode(""), made: [] } } = buildIndex(items, { nesting })
-  if (left.length > 0) node.root.present = mergeBuckets(node.root.present, buildBucket(left, { nesting: nestingMax }))
-  return node
-}
-
-function mergeBuckets(a: Bucket | undefined, b: Bucket): Bucket {
-  return bucketOf([...(a?.hits ?? []), ...b.hits], [...(a?.checks ?? []), ...b.checks], a ?? {})
-}
-
-function pathNode(step: string | number): PathNode {
-  return {
-    step,
-    isInherited: step in Object.prototype,
-    ...{ children: [], whenAbsent: [], byStep: new Map() },
-    ...{ value: undefined, whole: undefined, present: undefined, absent: undefined },
-    ...{ dependent: noSuspects(), unguarded: noSuspects(), unguardedBelow: noSuspects(), below: noSuspects() },
-  }
-}
-
-function noSuspects(): Suspects {
-  return { entries: [], mark: 0 }
-}
-
-/** What nobody needs isn't even looked at. */
-function unlessEmpty(suspects: Suspects): Suspects | undefined {
-  return suspects.entries.length === 0 ? undefined : suspects
 }
 
 function push<K>(group: Group<K>, key: K, alternative: Alternative): void {

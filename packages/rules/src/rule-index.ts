@@ -74,20 +74,38 @@ export interface Suspects {
   mark: number
 }
 
-/** A field, or with an empty path the data (or the item) itself. */
+/**
+ * A field, or with an empty path the data (or the item) itself. Each event walks through these, and what it waits for is
+ * memory: so they are small, one is linked to the next, and what few events need stands elsewhere.
+ */
 export interface PathNode {
   readonly step: string | number
-  /** An object may have the field without owning it. */
-  readonly isInherited: boolean
-  readonly children: PathNode[]
-  /** Those with rules that want the field not to be there. */
-  readonly whenAbsent: PathNode[]
-  readonly byStep: Map<string | number, PathNode>
-  value: ValueIndex | undefined
+  /** A field's name, and none that an object may have without owning it. */
+  readonly isPlain: boolean
+  readonly value: ValueIndex | undefined
+  readonly first: PathNode | undefined
+  /** Of the same parent. */
+  readonly next: PathNode | undefined
+  readonly rare: RareTests | undefined
+  /** Where there are many children. */
+  readonly wide:
+    | {
+        readonly byStep: ReadonlyMap<string | number, PathNode>
+        /** Those with rules that want the field not to be there. */
+        readonly whenAbsent: readonly PathNode[]
+      }
+    | undefined
+  readonly suspects: PathSuspects
+}
+
+export interface RareTests {
   /** For those that declare a whole number here. */
-  whole: ValueIndex | undefined
-  present: Bucket | undefined
-  absent: Bucket | undefined
+  readonly whole: ValueIndex | undefined
+  readonly present: Bucket | undefined
+  readonly absent: Bucket | undefined
+}
+
+export interface PathSuspects {
   /** All that look at this field or below it; those of them that no `has()` guards from its absence. */
   readonly dependent: Suspects
   readonly unguarded: Suspects
@@ -110,23 +128,35 @@ export interface Wildcards {
   readonly entries: ReadonlyMap<Bucket, readonly Entry[]>
 }
 
-/** The tests of one value. */
+/** The tests of one value, by what it has to be. */
 export interface ValueIndex {
   readonly equals: ReadonlyMap<unknown, Bucket> | undefined
   /** Of the keys of `equals`, where there are many. */
   readonly filter: KeyFilter | undefined
-  readonly differs: ReadonlyArray<{ readonly keys: ReadonlySet<unknown>; readonly bucket: Bucket }> | undefined
-  readonly ranges: IntervalTree<Bucket> | undefined
+  readonly texts: TextTests | undefined
+  readonly numbers: NumberTests | undefined
+  readonly others: OtherTests | undefined
+  readonly dependent: Suspects
+}
+
+/** `need` are those who have no result where the value is nothing of the kind. */
+export interface TextTests {
   readonly prefixes: AffixTable<Bucket> | undefined
   readonly suffixes: AffixTable<Bucket> | undefined
   readonly parts: TextFinder<Bucket> | undefined
   readonly wildcards: Wildcards | undefined
-  readonly flags: ReadonlyMap<boolean, Bucket> | undefined
+  readonly need: Suspects
+}
+
+export interface NumberTests {
+  readonly ranges: IntervalTree<Bucket>
+  readonly need: Suspects
+}
+
+export interface OtherTests {
+  readonly differs: ReadonlyArray<{ readonly keys: ReadonlySet<unknown>; readonly bucket: Bucket }>
+  readonly flags: ReadonlyMap<boolean, Bucket>
+  readonly needFlag: Suspects
   readonly items: IndexNode | undefined
-  /** Who has no result where the value isn't a number, a text, a bool, a list or a map. */
-  readonly needNumber: Suspects | undefined
-  readonly needText: Suspects | undefined
-  readonly needFlag: Suspects | undefined
-  readonly needItems: Suspects | undefined
-  readonly dependent: Suspects
+  readonly needItems: Suspects
 }

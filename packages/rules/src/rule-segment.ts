@@ -73,7 +73,8 @@ function prefixOf(name: string): string | undefined {
 function indexEntries(entries: readonly Entry[]): TriggeredRules {
   const { left, node } = buildIndex(entries.map((entry) => alternativeOf(entry, entry.rule.tests)))
   // What has no test to stand at is evaluated each time.
-  return { ...buildBucket(left, { nesting: Infinity }), nested: node, entries, bounded: boundedOf(entries) }
+  const { checks, hits } = buildBucket(left, { nesting: Infinity })
+  return { hits, checks, same: undefined, nested: node, entries, bounded: boundedOf(entries) }
 }
 
 function boundedOf(all: readonly Entry[]): TriggeredRules["bounded"] {

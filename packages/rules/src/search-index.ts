@@ -10,8 +10,12 @@ import type {
   Check,
   Entry,
   IndexNode,
+  NumberTests,
+  OtherTests,
   PathNode,
+  RareTests,
   Suspects,
+  TextTests,
   TriggeredRules,
   ValueIndex,
   Wildcards,
@@ -22,9 +26,6 @@ import { measureData } from "./work-bound.ts"
 
 /** Lists with more items are not gone through: the rules that ask for one are evaluated. */
 const itemsMax = 1000
-
-/** Up to this many fields are looked up by name; with more it may be quicker to go through those that there are. */
-const lookupsMax = 16
 
 let searches = 0
 
@@ -110,8 +111,8 @@ export class IndexSearch {
     else if (result !== false) (this.faults ??= []).push(result)
   }
 
-  #suspect(suspects: Suspects | undefined): void {
-    if (suspects === undefined || suspects.mark === this.#mark || suspects.entries.length === 0) return
+  #suspect(suspects: Suspects): void {
+    if (suspects.mark === this.#mark || suspects.entries.length === 0) return
     suspects.mark = this.#mark
     this.suspects ??= []
     this.suspects.push({ entries: suspects.entries, removed: this.removed })
@@ -131,53 +132,62 @@ export class IndexSearch {
   }
 
   #visitPath(path: PathNode, value: unknown, scope: unknown): void {
-    if (path.present !== undefined) this.#take(path.present, value, scope)
+    if (path.rare !== undefined) this.#visitRare(path.rare, value, scope)
     if (path.value !== undefined) this.#visitValue(path.value, value, scope)
-    if (path.whole !== undefined) {
-      if (typeof value === "number" && !Number.isSafeInteger(value)) this.#suspect(path.whole.dependent)
-      else this.#visitValue(path.whole, value, scope)
-    }
-    if (path.children.length > 0) this.#visitChildren(path, value, scope)
+    if (path.first !== undefined) this.#visitChildren(path, value, scope)
+  }
+
+  #visitRare({ present, whole }: RareTests, value: unknown, scope: unknown): void {
+    if (present !== undefined) this.#take(present, value, scope)
+    if (whole === undefined) return
+    if (typeof value === "number" && !Number.isSafeInteger(value)) this.#suspect(whole.dependent)
+    else this.#visitValue(whole, value, scope)
   }
 
   #visitChildren(path: PathNode, container: unknown, scope: unknown): void {
-    if (typeof container !== "object" || container === null) return this.#suspect(path.below)
+    if (typeof container !== "object" || container === null) return this.#suspect(path.suspects.below)
     if (Array.isArray(container) || !isMap(container)) return this.#visitPositions(path, container, scope)
-    if (path.children.length > lookupsMax) return this.#visitFields(path, container, scope)
-    for (const child of path.children) {
+    if (path.wide !== undefined) return this.#visitFields(path, path.wide, { container, scope })
+    for (let child = path.first; child !== undefined; child = child.next) {
       const { step } = child
-      const value = child.isInherited && !Object.hasOwn(container, step) ? undefined : container[step]
-      if (typeof step === "number") this.#suspect(child.dependent)
-      else if (value === undefined) this.#miss(child, scope)
-      else this.#visitPath(child, value, scope)
+      if (typeof step === "number") this.#suspect(child.suspects.dependent)
+      else {
+        const value = child.isPlain || Object.hasOwn(container, step) ? container[step] : undefined
+        if (value === undefined) this.#miss(child, scope)
+        else this.#visitPath(child, value, scope)
+      }
     }
   }
 
-  #miss(child: PathNode, scope: unknown): void {
-    this.#suspect(child.unguarded)
-    if (child.absent !== undefined) this.#take(child.absent, undefined, scope)
+  #miss({ rare, suspects }: PathNode, scope: unknown): void {
+    this.#suspect(suspects.unguarded)
+    if (rare?.absent !== undefined) this.#take(rare.absent, undefined, scope)
   }
 
   /** Many rules over many fields: only what the data have is looked at. */
-  #visitFields(path: PathNode, container: Readonly<Record<string, unknown>>, scope: unknown): void {
+  #visitFields(
+    path: PathNode,
+    { byStep, whenAbsent }: NonNullable<PathNode["wide"]>,
+    { container, scope }: { readonly container: Readonly<Record<string, unknown>>; readonly scope: unknown },
+  ): void {
     for (const field of Object.keys(container)) {
-      const child = path.byStep.get(field)
+      const child = byStep.get(field)
       const value = child === undefined ? undefined : container[field]
       if (child !== undefined && value !== undefined) this.#visitPath(child, value, scope)
     }
     // Those that are there were settled above, or are suspects in vain.
-    this.#suspect(path.unguardedBelow)
-    for (const child of path.whenAbsent) {
+    this.#suspect(path.suspects.unguardedBelow)
+    for (const child of whenAbsent) {
       if (!Object.hasOwn(container, child.step) || container[child.step] === undefined) this.#miss(child, scope)
     }
   }
 
   #visitPositions(path: PathNode, container: object, scope: unknown): void {
-    for (const child of path.children) {
+    for (let child = path.first; child !== undefined; child = child.next) {
       const { step } = child
       const isThere = Array.isArray(container) && typeof step === "number" && step < container.length
       if (isThere) this.#visitPath(child, (container as readonly unknown[])[step], scope)
-      else this.#suspect(child.dependent)
+      else this.#suspect(child.suspects.dependent)
     }
   }
 
@@ -185,33 +195,33 @@ export class IndexSearch {
     const mayEqual = index.filter === undefined || index.filter.mayHold(value)
     const same = mayEqual ? index.equals?.get(value) : undefined
     if (same !== undefined) this.#take(same, value, scope)
-    if (index.differs !== undefined) {
-      for (const { bucket, keys } of index.differs) if (!keys.has(value)) this.#take(bucket, value, scope)
-    }
-    if (typeof value === "number") this.#visitNumber(index, value, scope)
-    else this.#suspect(index.needNumber)
-    if (typeof value === "string") this.#visitText(index, value, scope)
-    else this.#suspect(index.needText)
-    if (typeof value === "boolean") {
-      const flagged = index.flags?.get(value)
-      if (flagged !== undefined) this.#take(flagged, value, scope)
-    } else this.#suspect(index.needFlag)
-    if (index.items !== undefined) this.#visitItems(index.items, value, index.needItems)
+    if (index.numbers !== undefined) this.#visitNumber(index.numbers, value, scope)
+    if (index.texts !== undefined) this.#visitText(index.texts, value, scope)
+    if (index.others !== undefined) this.#visitOther(index.others, value, scope)
   }
 
-  #visitNumber(index: ValueIndex, value: number, scope: unknown): void {
-    if (index.ranges === undefined) return
+  #visitOther({ differs, flags, items, needFlag, needItems }: OtherTests, value: unknown, scope: unknown): void {
+    for (const { bucket, keys } of differs) if (!keys.has(value)) this.#take(bucket, value, scope)
+    if (typeof value === "boolean") {
+      const flagged = flags.get(value)
+      if (flagged !== undefined) this.#take(flagged, value, scope)
+    } else this.#suspect(needFlag)
+    if (items !== undefined) this.#visitItems(items, value, needItems)
+  }
+
+  #visitNumber({ need, ranges }: NumberTests, value: unknown, scope: unknown): void {
+    if (typeof value !== "number") return this.#suspect(need)
     const from = found.length
-    index.ranges.find(value, found)
+    ranges.find(value, found)
     this.#takeFound(from, value, scope)
   }
 
-  #visitText(index: ValueIndex, value: string, scope: unknown): void {
-    const { parts, prefixes, suffixes, wildcards } = index
+  #visitText({ need, parts, prefixes, suffixes, wildcards }: TextTests, value: unknown, scope: unknown): void {
+    if (typeof value !== "string") return this.#suspect(need)
     if (prefixes !== undefined) this.#visitAffixes(prefixes, value, scope)
     if (suffixes !== undefined) this.#visitAffixes(suffixes, value, scope)
     if (parts !== undefined) this.#visitParts(parts, value, scope)
-    if (value.length > expressionLimits.matchedLengthMax) this.#suspect(index.needText)
+    if (value.length > expressionLimits.matchedLengthMax) this.#suspect(need)
     else if (wildcards !== undefined) this.#visitWildcards(wildcards, value, scope)
   }
 
@@ -255,10 +265,10 @@ export class IndexSearch {
     }
   }
 
-  #visitItems(items: IndexNode, value: unknown, dependent: Suspects | undefined): void {
+  #visitItems(items: IndexNode, value: unknown, dependent: Suspects): void {
     if (!Array.isArray(value) && !isMap(value)) return this.#suspect(dependent)
     const list: readonly unknown[] = Array.isArray(value) ? value : Object.keys(value)
-    if (list.length > itemsMax) return dependent?.entries.forEach((entry) => this.#evaluate(entry))
+    if (list.length > itemsMax) return dependent.entries.forEach((entry) => this.#evaluate(entry))
     for (const item of list) this.#visit(items, item)
   }
 }
