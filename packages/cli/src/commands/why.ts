@@ -16,7 +16,7 @@ export function addWhy(program: Command, frame: CommandFrame): void {
       `Tell the story behind an id, or who changed a node or a package.
 
   signalbox why ID                         who asked for it, and what followed
-  signalbox why node NAME                  the runs that touched a node
+  signalbox why node NAME                  the runs that touched a node, and its signals
   signalbox why node NAME package PACKAGE  what changed a package there`,
     )
     .option("--limit <number>", "entries at most")

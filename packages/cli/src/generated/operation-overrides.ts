@@ -17,7 +17,16 @@ import { renderInbox } from "../output/render-inbox.ts"
 import { renderPlan } from "../output/render-plan.ts"
 import { renderTask } from "../output/render-task.ts"
 import { renderVerdict } from "../output/render-verdict.ts"
-import { ruleColumns, ruleRow, signalColumns, signalRow, stateColumns, stateRow } from "../output/rule-rows.ts"
+import {
+  nodeSignalColumns,
+  nodeSignalRow,
+  ruleColumns,
+  ruleRow,
+  signalColumns,
+  signalRow,
+  stateColumns,
+  stateRow,
+} from "../output/rule-rows.ts"
 import { exitCodes } from "../exit-codes.ts"
 import { print } from "../io.ts"
 import { voteOverride } from "../commands/approval-vote.ts"
@@ -153,6 +162,7 @@ export const operationOverrides: Readonly<Record<string, OperationOverride>> = {
     },
   },
   "signals.list": { table: { columns: signalColumns, row: signalRow } },
+  "nodes.signals": { table: { columns: nodeSignalColumns, row: nodeSignalRow } },
   "signals.states": { table: { columns: stateColumns, row: stateRow } },
   "subscriptions.remove": { aliases: ["delete"] },
   "tasks.get": { render: renderTask },

@@ -1,6 +1,7 @@
 import type { whyExplain } from "@signalbox/contracts/audit/operations"
 import type { OutputOf } from "@signalbox/contracts/operation"
 import { cellText } from "./cell-text.ts"
+import { nodeSignalLines } from "./render-node-signals.ts"
 import { safeLine } from "./safe-text.ts"
 
 /** Deeper entries are not indented further. */
@@ -18,7 +19,8 @@ export function renderStory(story: Story): string {
     return safeLine(`${cellText(entry.time)}  ${mark}${entry.text}${about}`)
   })
   if (story.truncated) lines.push("There is more than is told here; --limit tells more of it.")
-  return [`The story of ${safeLine(story.id)}, which began with ${safeLine(story.cause)}`, ...lines, ""].join("\n")
+  const head = `The story of ${safeLine(story.id)}, which began with ${safeLine(story.cause)}`
+  return [head, ...lines, ...nodeSignalLines(story.signals), ""].join("\n")
 }
 
 /** What stands together and tells only that tasks began or ended well becomes one line. */

@@ -1,6 +1,6 @@
 import type { OutputOf } from "@signalbox/contracts/operation"
 import type { rulesList } from "@signalbox/contracts/rules/operations"
-import type { signalsList, signalsStates } from "@signalbox/contracts/triggers/signals"
+import type { nodesSignals, signalsList, signalsStates } from "@signalbox/contracts/triggers/signals"
 import { cellText } from "./cell-text.ts"
 
 type Rule = OutputOf<typeof rulesList>["items"][number]
@@ -63,10 +63,25 @@ export function signalRow({ name, nodes, metric, raise, clear, every, counts }: 
 
 export const signalColumns = ["name", "states", "nodes", "metric", "raise", "clear", "every"] as const
 
-function thresholdText({ above, below, for: hold }: Signal["raise"]): string {
+export function thresholdText({ above, below, for: hold }: Signal["raise"]): string {
   const parts = [above === undefined ? [] : `above ${above}`, below === undefined ? [] : `below ${below}`].flat()
   return `${parts.join(" or ")}${hold === undefined ? "" : ` for ${cellText(hold)}`}`
 }
+
+type OnNode = OutputOf<typeof nodesSignals>["items"][number]
+
+/** A signal of a node. */
+export function nodeSignalRow({ signal, state, since, value, raise, latest, silenced }: OnNode): object {
+  return {
+    ...{ signal, state, since, at: value, raise: thresholdText(raise) },
+    ...{ now: latest?.value, saidAt: latest?.at, problem: latest?.problem },
+    quiet: silenced && `${silenced.by} ${silenced.name}`,
+  }
+}
+
+export const nodeSignalColumns = [
+  ...["signal", "state", "since", "at", "raise", "now", "saidAt", "problem", "quiet"],
+] as const
 
 type State = OutputOf<typeof signalsStates>["items"][number]
 

@@ -1,5 +1,7 @@
 import { z } from "zod"
 import { defineOperation } from "../operation.ts"
+import { actionStates } from "../actions/operations.ts"
+import { stateOnNode } from "../triggers/signals.ts"
 import { instant, instantInput, limits, pageInput, pageOf } from "../schemas.ts"
 import { chainOperations } from "./chain-operations.ts"
 
@@ -101,12 +103,36 @@ const storyEntry = z.object({
   data: z.record(z.string(), z.unknown()).optional(),
 })
 
+const signalOfNode = stateOnNode.extend({
+  raised: z
+    .object({
+      event: z.string().describe("The event that told of it last"),
+      at: instant,
+      value: z.number().optional(),
+      runs: z
+        .array(
+          z.object({
+            id: z.string(),
+            rule: z.string(),
+            operation: z.string(),
+            state: z.enum(actionStates),
+            started: z.string().optional(),
+          }),
+        )
+        .describe("Of rules' actions that this event set going"),
+    })
+    .optional()
+    .describe("Where it is raised, and told of in the events that are kept"),
+})
+
+const signalsOfNode = z.array(signalOfNode).describe("Those that watch the node, raised ones first")
+
 export const whyExplain = defineOperation({
   name: "why.explain",
   service: "audit",
   summary: "Tell the story behind an id: who asked, what followed",
   description:
-    "Takes the id of a node, an execution, a task, an event, a request or a key, or a node's name; of a node it tells its latest tasks too.",
+    "Takes the id of a node, an execution, a task, an event, a request or a key, or a node's name; of a node it tells its latest tasks and its signals too.",
   method: "GET",
   path: "/v1/why/{id}",
   effect: "read",
@@ -115,7 +141,13 @@ export const whyExplain = defineOperation({
     id: z.string().min(1).max(128),
     limit: z.coerce.number().int().min(1).max(limits.pageItemsMax).default(200),
   }),
-  output: z.object({ id: z.string(), cause: z.string(), entries: z.array(storyEntry), truncated: z.boolean() }),
+  output: z.object({
+    id: z.string(),
+    cause: z.string(),
+    entries: z.array(storyEntry),
+    truncated: z.boolean(),
+    signals: signalsOfNode.optional().describe("Of a node"),
+  }),
   errors: ["audit.unknown-subject"],
 })
 
@@ -153,7 +185,7 @@ export const whyNode = defineOperation({
   service: "audit",
   summary: "Tell who changed a node, or a package on it, the newest first",
   description:
-    "Of a node: the runs that touched it. Of a package: for each change of its version the run that made it, or that it was not made by Signalbox and when it was seen.",
+    "Of a node: the runs that touched it, and its signals. Of a package: for each change of its version the run that made it, or that it was not made by Signalbox and when it was seen.",
   method: "GET",
   path: "/v1/why/nodes/{node}",
   effect: "read",
@@ -170,6 +202,7 @@ export const whyNode = defineOperation({
     present: z.array(z.object({ architecture: z.string(), version: z.string() })).optional(),
     answer: z.string().describe("One sentence for people"),
     findings: z.array(finding),
+    signals: signalsOfNode.optional().describe("Where no package was asked for"),
   }),
   errors: ["fleet.node-not-found"],
 })

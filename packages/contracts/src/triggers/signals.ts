@@ -134,6 +134,18 @@ export const signalsRemove = defineOperation({
   errors: ["triggers.signal-not-found"],
 })
 
+const silenced = z
+  .object({ by: z.enum(["silence", "signal"]), name: z.string() })
+  .describe("Why its raising fires no rules")
+
+const latest = z
+  .object({
+    at: instant,
+    value: z.number().optional(),
+    problem: z.string().optional().describe("Why there is no number"),
+  })
+  .describe("What the node said last")
+
 export const signalsStates = defineOperation({
   name: "signals.states",
   service: "triggers",
@@ -152,21 +164,43 @@ export const signalsStates = defineOperation({
       state: z.enum(signalStates),
       since: instant,
       value: z.number().optional(),
-      silenced: z
-        .object({ by: z.enum(["silence", "signal"]), name: z.string() })
-        .optional()
-        .describe("Why its raising fires no rules"),
-      latest: z
-        .object({
-          at: instant,
-          value: z.number().optional(),
-          problem: z.string().optional().describe("Why there is no number"),
-        })
-        .optional(),
+      silenced: silenced.optional(),
+      latest: latest.optional(),
     }),
   ),
   errors: ["triggers.signal-not-found", "request.invalid-cursor"],
   table: { rows: "items", columns: ["node", "state", "since", "value", "latest", "silenced"] },
+})
+
+export const stateOnNode = z
+  .object({
+    signal: z.string(),
+    subject: z.string().describe("Of the events that tell of its changes here"),
+    metric,
+    state: z.enum(signalStates),
+    since: instant.optional().describe("When it came into this state; absent where the node has said nothing yet"),
+    value: z.number().optional().describe("At the last change of state"),
+    raise: z.strictObject(threshold),
+    clear: z.strictObject(threshold).optional(),
+    silenced: silenced.optional(),
+    latest: latest.optional(),
+  })
+  .describe("A signal on one node")
+
+export const nodesSignals = defineOperation({
+  name: "nodes.signals",
+  service: "triggers",
+  summary: "Show the signals that watch a node, with their states there",
+  description:
+    "By name. `latest` is there where the node's session is with the server that answers; its `problem` says why there is no number.",
+  method: "GET",
+  path: "/v1/nodes/{node}/signals",
+  effect: "read",
+  permission: "signals.read",
+  input: z.strictObject({ node: z.string().min(1).max(128).describe("A node's id or name") }),
+  output: z.object({ items: z.array(stateOnNode).describe(`At most ${triggerLimits.signalsMax}`) }),
+  errors: ["fleet.node-not-found"],
+  table: { rows: "items", columns: ["signal", "state", "since", "value", "latest", "silenced"] },
 })
 
 /** What a person writes of a silence. */
@@ -259,6 +293,7 @@ export const signalsOperations = [
   signalsGet,
   signalsRemove,
   signalsStates,
+  nodesSignals,
   silencesPut,
   silencesList,
   silencesGet,

@@ -100,6 +100,7 @@ function auditHandlers(options: AuditOptions): Handler[] {
         id: input.id,
         cause: story.cause,
         truncated: story.truncated,
+        ...(story.signals && { signals: story.signals }),
         entries: story.entries.map((entry) => ({ ...entry, time: toInstant(entry.time) })),
       }
     }),

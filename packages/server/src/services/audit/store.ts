@@ -53,3 +53,23 @@ export async function findAudit(
     [by.account, by.value, by.limit],
   )
 }
+
+export interface LatestEvent {
+  readonly id: string
+  readonly subject: string
+  readonly time: number
+  readonly data: unknown
+}
+
+/** The last event of a type, of each of these subjects. */
+export async function findLatestEvents(
+  sql: Sql,
+  of: { readonly account: string; readonly type: string; readonly subjects: readonly string[] },
+): Promise<LatestEvent[]> {
+  if (of.subjects.length === 0) return []
+  return sql.query<LatestEvent>(
+    `select distinct on (subject) id, subject, time, data from outbox
+     where account = $1 and subject = any ($2) and type = $3 order by subject, subject_version desc`,
+    [of.account, of.subjects, of.type],
+  )
+}

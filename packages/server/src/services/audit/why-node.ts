@@ -8,6 +8,7 @@ import type { OperationCaller } from "../../router/ports.ts"
 import { findEvents, type Expanders, type OutboxEvent } from "../../storage/outbox.ts"
 import { attributeChange, clockSlackMilliseconds, record, sentence, type WorkSpan } from "./model.ts"
 import { findAudit } from "./store.ts"
+import { findNodeSignals } from "./node-signals.ts"
 import { findTasks, runText, workflowText, type Execution, type NodeRun } from "./node-tasks.ts"
 
 /** Who changed a node, or a package on it. */
@@ -42,7 +43,10 @@ export async function explainNode(options: Options, question: NodeQuestion): Pro
   const node = await options.operations.call(nodesGet, { node: question.node }, asOf(question.context))
   const answer =
     question.package === undefined
-      ? await explainRuns(options, node, question)
+      ? {
+          ...(await explainRuns(options, node, question)),
+          signals: await findNodeSignals(options.operations, node.id, question.context),
+        }
       : await explainPackage(options, node, { ...question, package: question.package })
   return { node: node.id, nodeName: node.name, ...answer }
 }

@@ -4,6 +4,7 @@ import { parseTaskId } from "@signalbox/kernel/id"
 import type { ReadContext } from "../../router/handler.ts"
 import type { OperationCaller } from "../../router/ports.ts"
 import { findEvents, type Expanders, type OutboxEvent } from "../../storage/outbox.ts"
+import { findNodeSignals } from "./node-signals.ts"
 import { findNodeTasks } from "./node-tasks.ts"
 import { isUneventful, tellStory, type AuditRow, type StoryEntry } from "./model.ts"
 import { findAudit } from "./store.ts"
@@ -13,6 +14,8 @@ export interface Story {
   readonly cause: string
   readonly entries: readonly StoryEntry[]
   readonly truncated: boolean
+  /** Of a node. */
+  readonly signals?: Awaited<ReturnType<typeof findNodeSignals>>
 }
 
 /**
@@ -45,7 +48,10 @@ export async function explainWhy(
   const [ownRequests, ownEvents] = await find("subject", subject)
   if (node) {
     const own = tellStory(ownRequests, ownEvents, await findNodeTasks(options.operations, node, context))
-    return { cause: ownEvents[0]?.cause ?? subject, entries: own.slice(0, limit), truncated: own.length > limit }
+    return {
+      ...{ cause: ownEvents[0]?.cause ?? subject, entries: own.slice(0, limit), truncated: own.length > limit },
+      signals: await findNodeSignals(options.operations, node.id, context),
+    }
   }
   // What lives for a while between a few calls is told with the whole story of each of them.
   const life = isInstance(subject) ? [...new Set(ownEvents.map(({ cause }) => cause))].slice(0, lifeCausesMax) : []

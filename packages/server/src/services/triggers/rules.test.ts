@@ -102,6 +102,45 @@ test("R5: rules wait for a time by a schedule that fires their trigger", async (
   expect(await fixture.events("trigger.fired")).toHaveLength(2)
 })
 
+test("X4: why a node is as it is: its signals, raised ones first, and what rules did because of them", async () => {
+  await fixture.put("/v1/rules/on-explained", making({ signal: "explained" }, "explained-is-full"))
+  const meter = await watched("explained")
+  const quiet = { metric: { load: true }, raise: { above: 1_000 }, nodes: "role=explained" }
+  await fixture.put("/v1/signals/a-quiet-one", quiet)
+  expect(await meter.asked()).toHaveLength(2)
+  const nodeSignals = () => fixture.get("/v1/nodes/explained/signals")
+  expect(await nodeSignals()).toMatchObject({
+    items: [
+      { signal: "a-quiet-one", state: "unknown", raise: { above: 1_000 } },
+      { signal: "explained", state: "unknown", metric: { disk: "/" } },
+    ],
+  })
+  meter.say(95)
+  await expect.poll(() => statesOf("on-explained"), waits).toEqual(["succeeded"])
+  const [run] = (await fixture.get("/v1/actions?rule=on-explained"))["items"] as unknown as ReadonlyArray<{
+    readonly id: string
+    readonly trigger: { readonly id: string }
+  }>
+  const ours = { id: run?.id, rule: "on-explained", operation: "groups.put", state: "succeeded" }
+  const raised = {
+    ...{ signal: "explained", state: "raised", value: 95, raise: { above: 90 }, latest: { value: 95 } },
+    raised: {
+      ...{ event: run?.trigger.id, value: 95 },
+      runs: expect.arrayContaining([expect.objectContaining(ours)]) as unknown,
+    },
+  }
+  for (const path of ["/v1/why/nodes/explained", "/v1/why/explained"])
+    await expect
+      .poll(async () => (await fixture.get(path))["signals"], waits)
+      .toMatchObject([raised, { signal: "a-quiet-one", state: "clear" }])
+  meter.fail("not available: /proc/loadavg can't be read")
+  const problem = "not available: /proc/loadavg can't be read"
+  await expect
+    .poll(async () => (await fixture.get("/v1/why/nodes/explained"))["signals"], waits)
+    .toMatchObject([{ signal: "explained", state: "raised", latest: { problem } }, { latest: { problem } }])
+  expect((await fixture.server.call(fixture.key, "GET", "/v1/nodes/nobody/signals")).status).toBe(404)
+})
+
 test("R16: what a correlation has seen outlives the server that saw it", async () => {
   await fixture.put("/v1/rules/both", {
     correlate: {

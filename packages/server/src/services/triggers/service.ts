@@ -6,6 +6,7 @@ import { triggerLimits } from "@signalbox/contracts/triggers/trigger-limits"
 import { signalsComponent } from "./definition-change.ts"
 import { createHookAuthenticator } from "./hook-authenticator.ts"
 import { hookHandlers } from "./hook-handlers.ts"
+import { nodeSignalsHandler } from "./node-signals.ts"
 import type { TriggersOptions } from "./options.ts"
 import { nodesConsumer, nodeTagsChannel, signalClock, signalsConsumer, signalTasks } from "./signal-background.ts"
 import { SignalDirectory } from "./signal-directory.ts"
@@ -36,7 +37,12 @@ export function createTriggersService(options: TriggersOptions): TriggersService
   return {
     service: {
       name: "triggers",
-      handlers: [...signalHandlers(options, watcher), ...hookHandlers(options), ...triggerHandlers(options)],
+      handlers: [
+        ...signalHandlers(options, watcher),
+        ...hookHandlers(options),
+        ...triggerHandlers(options),
+        nodeSignalsHandler(options, parts),
+      ],
       consumers: [nodesConsumer(parts), signalsConsumer(parts)],
       cronTasks: [
         ...signalTasks(() => clock.now()),
