@@ -44,6 +44,7 @@ export interface Bucket {
 export interface TriggeredRules extends Bucket {
   readonly entries: readonly Entry[]
   /** Gating rules that are evaluated whole where the data are too large; the largest size that is safe for any. */
+  /** The most bounded first. */
   readonly bounded: { readonly entries: readonly Entry[]; readonly sizeMax: number } | undefined
 }
 

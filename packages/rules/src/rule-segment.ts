@@ -78,9 +78,11 @@ function indexEntries(entries: readonly Entry[]): TriggeredRules {
 }
 
 function boundedOf(all: readonly Entry[]): TriggeredRules["bounded"] {
-  const entries = all.filter(({ rule }) => rule.safeSize < Infinity)
+  const entries = all
+    .filter(({ rule }) => rule.safeSize < Infinity)
+    .toSorted((a, b) => a.rule.safeSize - b.rule.safeSize)
   if (entries.length === 0) return undefined
-  return { entries, sizeMax: entries.reduce((max, { rule }) => Math.max(max, rule.safeSize), 0) }
+  return { entries, sizeMax: entries.at(-1)?.rule.safeSize ?? 0 }
 }
 
 /** Calls for the rules of each trigger that names what occurred. */

@@ -57,7 +57,10 @@ export class IndexSearch {
     const { bounded } = rules
     if (bounded !== undefined) {
       const size = this.#measure(bounded.sizeMax)
-      for (const entry of bounded.entries) if (entry.rule.safeSize < size) this.#evaluate(entry)
+      for (const entry of bounded.entries) {
+        if (entry.rule.safeSize >= size) break
+        this.#evaluate(entry)
+      }
     }
     this.#take(rules, this.data, this.data)
   }
