@@ -18,8 +18,6 @@ export interface TargetOptions {
 }
 
 const failed = new Error("the call failed")
-/** Tells the circuit nothing. */
-const unknown = new Error("nobody knows how the call would have ended")
 
 export class Target implements UpstreamTarget {
   readonly url: string
@@ -33,6 +31,8 @@ export class Target implements UpstreamTarget {
   /** What active health checks say; true where there are none. */
   isHealthy = true
   readonly #breaker: CircuitBreakerPolicy
+  /** Whether the circuit may know of failures that no good call has followed yet. */
+  #hasFailed = false
 
   constructor({ url, weight, pool, failuresMax, openMilliseconds }: TargetOptions) {
     const { origin, host, pathname } = new URL(url)
@@ -63,8 +63,29 @@ export class Target implements UpstreamTarget {
 
   /** Undefined where the circuit lets no call through now. */
   begin(): UpstreamAttempt | undefined {
-    // While one call tries it, others don't wait for what comes of it.
-    if (this.#breaker.state === CircuitState.HalfOpen) return undefined
+    switch (this.#breaker.state) {
+      case CircuitState.Closed:
+        this.pending++
+        return new PassedAttempt(this)
+      case CircuitState.HalfOpen:
+        // While one call tries it, others don't wait for what comes of it.
+        return undefined
+      default:
+        return this.#tryAgain()
+    }
+  }
+
+  /** What came of a call that the closed circuit let through. It is told only failures, and what ends a row of them. */
+  tell(outcome: "good" | "failed"): void {
+    // What ends late says nothing to a circuit that was opened meanwhile.
+    if (this.#breaker.state !== CircuitState.Closed || (outcome === "good" && !this.#hasFailed)) return
+    this.#hasFailed = outcome === "failed"
+    this.#breaker
+      .execute(() => (outcome === "failed" ? Promise.reject(failed) : Promise.resolve()))
+      .catch(() => undefined)
+  }
+
+  #tryAgain(): UpstreamAttempt | undefined {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     let isAdmitted = false
     this.#breaker
@@ -75,7 +96,8 @@ export class Target implements UpstreamTarget {
       .catch(() => undefined)
     if (!isAdmitted) return undefined
     this.pending++
-    const isTrial = (this.#breaker.state as CircuitState) === CircuitState.HalfOpen
+    // So that the first call after it begins the row anew.
+    this.#hasFailed = true
     let isOver = false
     return {
       target: this,
@@ -85,9 +107,31 @@ export class Target implements UpstreamTarget {
         isOver = true
         this.pending--
         // One that was to try the base URL and was given up tried nothing.
-        reject(isTrial ? failed : unknown)
+        reject(failed)
       },
     }
+  }
+}
+
+class PassedAttempt implements UpstreamAttempt {
+  readonly target: Target
+  #isJudged = false
+  #isOver = false
+
+  constructor(target: Target) {
+    this.target = target
+  }
+
+  judge(outcome: "good" | "failed"): void {
+    if (this.#isJudged || this.#isOver) return
+    this.#isJudged = true
+    this.target.tell(outcome)
+  }
+
+  end(): void {
+    assert(!this.#isOver, "a call to a base URL ends once")
+    this.#isOver = true
+    this.target.pending--
   }
 }
 
@@ -107,11 +151,13 @@ export class ServiceUpstream implements Upstream {
   }
 
   begin(tried: readonly UpstreamTarget[]): UpstreamAttempt {
-    const untried = this.targets.filter((target) => !tried.includes(target))
+    const untried = tried.length === 0 ? this.targets : this.targets.filter((target) => !tried.includes(target))
     return this.#beginAmong(untried) ?? this.#beginAmong(this.targets) ?? this.#refuse()
   }
 
   #beginAmong(targets: readonly Target[]): UpstreamAttempt | undefined {
+    const [only] = targets
+    if (only && targets.length === 1) return only.isHealthy && !only.isFull ? only.begin() : undefined
     let left = targets.filter((target) => target.isHealthy && !target.isFull)
     while (left.length > 0) {
       const chosen = this.#choose(left)
@@ -123,8 +169,6 @@ export class ServiceUpstream implements Upstream {
   }
 
   #choose(targets: readonly Target[]): Target {
-    const [only] = targets
-    if (targets.length === 1 && only) return only
     return this.#balance === "least-pending" ? this.#leastPending(targets) : this.#nextInTurn(targets)
   }
 
