@@ -39,3 +39,22 @@ test("uses wait while the database can't be reached, and are lost only beyond th
   await uses.stop()
   expect(await ids("b_%")).toHaveLength(bufferLimits.bufferedMax)
 })
+
+test("each use has its own caller, operation and time", async () => {
+  const uses = new BufferedUses(made.database, silent)
+  const expected = Array.from({ length: 60 }, (_, n) => ({
+    id: `c_${String(n).padStart(2, "0")}`,
+    account: n % 5 === 0 ? "other" : "main",
+    operation: n % 2 === 0 ? "ext.billing.read" : "ext.billing.pay",
+    principal: n % 3 === 0 ? "service-account:billing" : "key:k",
+    time: 1_790_000_000_000 + n * 7,
+  }))
+  for (const { id: requestId, account, operation, principal, time: now } of expected)
+    uses.record({ operation, caller: { ...caller, account, principal }, requestId, now })
+  await uses.stop()
+  const found = await made.database.query(
+    `select id, account, operation, principal, (extract(epoch from used_at) * 1000)::float8 as time
+     from uses where id like 'c_%' order by id`,
+  )
+  expect(found).toEqual(expected)
+})
