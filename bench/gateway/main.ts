@@ -1,7 +1,7 @@
 /**
  * wrk on an upstream of 200-byte replies, through the router with everything on (key, rules, use) and through proxies that do
- * less. One contender at a time, warmed up by 40,000 requests, in turns; beside requests a second the processor time that each request costs the proxy,
- * which is what a busy machine can't change.
+ * less. One contender at a time, warmed up by 40,000 requests, in turns; beside requests a second the processor time that
+ * each request costs the proxy, which is what a busy machine can't change.
  *
  * A contender that isn't installed or fails is told, and left out. `--only ours,nginx` takes these alone; `--rules N` gives
  * ours so many (1,000). `--realtime` runs everything ahead of whatever else the machine does (chrt, as root): with

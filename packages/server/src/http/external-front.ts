@@ -13,13 +13,14 @@ import type { Random } from "@signalbox/kernel/random"
 import type { FastifyBaseLogger } from "fastify"
 import type { ExternalReply } from "../router/external-ports.ts"
 import type { Admission, ExternalCall, Passage } from "../router/external-stage.ts"
+import type { OrLater } from "../router/rule-ports.ts"
 import { toAppError, type Router } from "../router/router.ts"
 import { bearerOf } from "./bearer.ts"
 import { CallRate } from "./call-rate.ts"
 import { heldError, waitForHeld } from "./held-answer.ts"
 import { writeReply } from "./kept-reply.ts"
 import { readHoldWishes } from "./hold-headers.ts"
-import { openBody, readWhole } from "./pass-body.ts"
+import { openBody, readWhole, type PassBody } from "./pass-body.ts"
 import { requestHeadersOf } from "./pass-headers.ts"
 import { rewrittenHeadersOf } from "./rewritten-headers.ts"
 import { rulesHeader, rulesText } from "./rules-header.ts"
@@ -62,7 +63,13 @@ export class ExternalFront {
   handle(request: IncomingMessage, response: ServerResponse): void {
     const requestId = newId("request", this.#options.clock, this.#options.random)
     const fail = (error: unknown): void => this.#fail({ request, response, requestId }, error)
-    this.#pass(request, response, { requestId, fail }).catch(fail)
+    const method = request.method ?? "GET"
+    const to = splitUrl(request.url ?? "")
+    try {
+      this.#take({ request, response, requestId, method, to, fail })?.catch(fail)
+    } catch (error) {
+      fail(error)
+    }
   }
 
   /** A request whose connection is to become a WebSocket. */
@@ -109,7 +116,7 @@ export class ExternalFront {
     })
   }
 
-  #headersFor(request: IncomingMessage, passage: Passage): string[] | Promise<string[]> {
+  #headersFor(request: IncomingMessage, passage: Passage): OrLater<string[]> {
     const { rawHeaders, headers } = request
     const came = { rawHeaders, headers, address: request.socket.remoteAddress, protocol: this.#options.protocol }
     const credentials = passage.service.credentials()
@@ -118,42 +125,56 @@ export class ExternalFront {
     return requestHeadersOf(came, passage, credentials)
   }
 
-  async #pass(
-    request: IncomingMessage,
-    response: ServerResponse,
-    { requestId, fail }: { readonly requestId: string; readonly fail: (error: unknown) => void },
-  ): Promise<void> {
-    const { service, path, query } = splitUrl(request.url ?? "")
-    const method = request.method ?? "GET"
-    const admission = await this.#admit(request, { service, path, query, method, requestId, canWait: true })
-    if (admission.kind === "held") {
-      await this.#answerHeld(request, response, { ...admission, requestId })
-      return
-    }
-    const { passage } = admission
-    const headers = this.#headersFor(request, passage)
-    const whole = passage.rewritten?.body ?? passage.body
-    passThrough({
-      ...{ passage, method, response, fail },
-      path: sentPath(passage, path + query),
-      headers: headers instanceof Promise ? await headers : headers,
-      body: whole
-        ? { content: whole, release: () => undefined }
-        : await openBody(request, passage.operation.bodyBytesMax),
-    })
+  /** Undefined where nothing had to be waited for: no body, no look into the database, no credentials from elsewhere. */
+  #take(taken: Taken): Promise<void> | undefined {
+    const { request, requestId, method, to } = taken
+    const { service, path, query } = to
+    const admission = this.#admit(request, { service, path, query, method, requestId, canWait: true })
+    return admission instanceof Promise
+      ? admission.then((late) => this.#goOn(taken, late))
+      : this.#goOn(taken, admission)
   }
 
-  async #admit(
+  #goOn(taken: Taken, admission: Admission): Promise<void> | undefined {
+    const { request, response, requestId } = taken
+    if (admission.kind === "held") return this.#answerHeld(request, response, { ...admission, requestId })
+    const { passage } = admission
+    const headers = this.#headersFor(request, passage)
+    return headers instanceof Promise
+      ? headers.then((late) => this.#open(taken, passage, late))
+      : this.#open(taken, passage, headers)
+  }
+
+  #open(taken: Taken, passage: Passage, headers: string[]): Promise<void> | undefined {
+    const { request, response, method, to, fail } = taken
+    const path = sentPath(passage, to.path + to.query)
+    const whole = passage.rewritten?.body ?? passage.body
+    const pass = (body: PassBody): void => passThrough({ passage, method, path, headers, body, response, fail })
+    const body = whole
+      ? { content: whole, release: () => undefined }
+      : openBody(request, passage.operation.bodyBytesMax)
+    if (body instanceof Promise) return body.then(pass)
+    pass(body)
+    return undefined
+  }
+
+  #admit(
     request: IncomingMessage,
     call: Pick<ExternalCall, "service" | "path" | "query" | "method" | "requestId" | "canWait">,
-  ): Promise<Admission> {
-    const { callsPerSecondMax, callsPerAddressMax, router } = this.#options
+  ): OrLater<Admission> {
+    const { callsPerAddressMax, router } = this.#options
     const address = request.socket.remoteAddress
     if (!this.#perAddress.take(address ?? ""))
       throw rateLimited(`more than ${callsPerAddressMax} calls in a second from one address`)
     const { headers } = request
-    const admission = await router.admit({
-      ...call,
+    const { service, method, path, query, requestId, canWait } = call
+    const admission = router.admit({
+      service,
+      method,
+      path,
+      query,
+      requestId,
+      canWait,
       token: bearerOf(headers),
       sourceAddress: address,
       wishes: readHoldWishes(headers),
@@ -161,10 +182,14 @@ export class ExternalFront {
       signal: neverAborted,
       readBody: (bytesMax) => readWhole(request, bytesMax),
     })
+    return admission instanceof Promise ? admission.then((late) => this.#counted(late)) : this.#counted(admission)
+  }
+
+  /** @throws request.rate-limited */
+  #counted(admission: Admission): Admission {
     const { account, principal, credential } = admission.kind === "held" ? admission.caller : admission.passage.caller
-    if (!this.#perCaller.take(credential ?? `${account} ${principal}`))
-      throw rateLimited(`more than ${callsPerSecondMax} calls in a second`)
-    return admission
+    if (this.#perCaller.take(credential ?? `${account} ${principal}`)) return admission
+    throw rateLimited(`more than ${this.#options.callsPerSecondMax} calls in a second`)
   }
 
   /** What the service replied, where the caller waits and its call has run by then. */
@@ -217,6 +242,17 @@ export class ExternalFront {
 }
 
 const sentPath = ({ rewritten }: Passage, came: string): string => (rewritten ? rewritten.path + rewritten.query : came)
+
+/** A request that came to a service outside. */
+interface Taken {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly requestId: string
+  readonly method: string
+  readonly to: ReturnType<typeof splitUrl>
+  /** Answers with what went wrong. */
+  readonly fail: (error: unknown) => void
+}
 
 type HeldAdmission = Extract<Admission, { kind: "held" }>
 

@@ -13,6 +13,7 @@ export interface PassBody {
 }
 
 const nothing = (): void => undefined
+const noBody: PassBody = { content: null, release: nothing }
 
 /**
  * The body of a request, for the service: short ones whole, all others as they come. An upstream that breaks off ends the
@@ -20,13 +21,12 @@ const nothing = (): void => undefined
  *
  * @throws request.body-too-large, request.invalid-input where the caller broke off
  */
-export async function openBody(request: IncomingMessage, bytesMax: number | undefined): Promise<PassBody> {
+export function openBody(request: IncomingMessage, bytesMax: number | undefined): PassBody | Promise<PassBody> {
   const length = request.headers["content-length"]
-  if (request.headers["transfer-encoding"] === undefined && (length === undefined || length === "0"))
-    return { content: null, release: nothing }
+  if (request.headers["transfer-encoding"] === undefined && (length === undefined || length === "0")) return noBody
   if (length !== undefined && bytesMax !== undefined && Number(length) > bytesMax) throw tooLarge(bytesMax)
   if (length !== undefined && Number(length) <= wholeBytesMax)
-    return { content: await readWhole(request, wholeBytesMax), release: nothing }
+    return readWhole(request, wholeBytesMax).then((content) => ({ content, release: nothing }))
   return streamOf(request, bytesMax)
 }
 

@@ -29,8 +29,8 @@ import type { Caller, ReadContext } from "./handler.ts"
 import type { UseRecorder } from "./ports.ts"
 import type { Routed } from "./routed.ts"
 import type { RoutingMap } from "./routing-map.ts"
-import type { Firing, RuleMatcher } from "./rule-ports.ts"
-import { applyRules } from "./rule-stage.ts"
+import type { Firing, OrLater, RuleMatcher } from "./rule-ports.ts"
+import { applyRules, type Ruled } from "./rule-stage.ts"
 
 /**
  * The stages of a call to a service outside: the same as those of any call, but that what carries it out is elsewhere.
@@ -64,15 +64,15 @@ export interface Passage {
   /** The id that joins the whole story (D12). */
   readonly cause: string
   /** Where it was read already. */
-  readonly body?: Buffer
+  readonly body?: Buffer | undefined
   /** Present where rules rewrote it: what is sent in the place of what came. */
   readonly rewritten?: RewrittenRequest
   /** Which did. */
   readonly ruledBy?: readonly Firing[]
   /** Present where rules follow the call: to be told of the reply's status before the reply is passed on. */
-  readonly follow?: (status: number) => Promise<Started | undefined>
+  readonly follow?: ((status: number) => Promise<Started | undefined>) | undefined
   /** Present where it changes something: to be told once of the reply's status, or of the code of what went wrong. */
-  readonly settle?: (outcome: number | string) => void
+  readonly settle?: ((outcome: number | string) => void) | undefined
 }
 
 export type Admission =
@@ -94,45 +94,56 @@ export interface ExternalOptions {
   readonly uses: UseRecorder
 }
 
-type Authenticate = (token: string | undefined, sourceAddress: string | undefined) => Promise<Caller>
+type Authenticate = (token: string | undefined, sourceAddress: string | undefined) => OrLater<Caller>
 
 /**
- * Lets a call to a service outside pass, holds it, or refuses it.
+ * Lets a call to a service outside pass, holds it, or refuses it. At once where nothing has to be waited for: most calls
+ * only read, by a key, and are let through by what is in memory.
  *
  * @throws identity.missing-credentials, identity.invalid-credentials, identity.permission-denied, identity.narrowed,
  * gateway.service-not-found, gateway.invalid-path, gateway.role-required, routing.unknown-path, request.invalid-input,
  * request.invalid-json, approvals.refused
  */
-export async function admitExternal(
+export function admitExternal(
   options: ExternalOptions,
   authenticate: Authenticate,
   call: ExternalCall,
-): Promise<Admission> {
-  const caller = await authenticate(call.token, call.sourceAddress)
+): OrLater<Admission> {
+  const caller = authenticate(call.token, call.sourceAddress)
+  return caller instanceof Promise
+    ? caller.then((known) => admitCaller(options, call, known))
+    : admitCaller(options, call, caller)
+}
+
+function admitCaller(options: ExternalOptions, call: ExternalCall, caller: Caller): OrLater<Admission> {
   const service = options.external?.find(caller.account, call.service)
   if (!service) throw serviceNotFound(call.service)
   const { operation, values } = findExternal(service, call)
-  const sought = { caller, operation, call }
-  await authorize(options, sought)
-  const ruled = await lookInto(options, sought, { service, values })
-  const gated = operation.effect === "change" ? await passGates(options, { sought, service, values, ruled }) : ruled
-  if ("held" in gated) return { kind: "held", held: gated.held, caller, ruledBy: ruled.ruledBy ?? [] }
-  const { body, follow, rewritten, ruledBy } = gated
+  const sought: Sought = { caller, operation, call, service, values }
+  const refusal = findRefusal(operation.declaration, caller) ?? findRoleRefusal(operation, caller)
+  if (refusal) return refuse(options, sought, refusal)
+  const looked = lookInto(options, sought)
+  if (operation.effect === "change") return admitChange(options, sought, looked)
+  return looked instanceof Promise
+    ? looked.then((ruled) => letPass(options, sought, ruled))
+    : letPass(options, sought, looked)
+}
+
+async function admitChange(options: ExternalOptions, sought: Sought, looked: OrLater<Looked>): Promise<Admission> {
+  const ruled = await looked
+  const gated = await passGates(options, sought, ruled)
+  if (!("held" in gated)) return letPass(options, sought, gated)
+  return { kind: "held", held: gated.held, caller: sought.caller, ruledBy: ruled.ruledBy ?? [] }
+}
+
+function letPass(options: ExternalOptions, sought: Sought, looked: Looked): Admission {
+  const { caller, operation, call, service } = sought
+  const { body, follow, rewritten, ruledBy = [] } = looked
   const { requestId } = call
   options.uses.record({ operation: operation.name, caller, requestId, now: options.clock.now() })
   const settle = operation.effect === "change" ? settling(options, sought, rewritten) : undefined
-  const passage: Passage = {
-    ...(settle && { settle }),
-    service,
-    operation,
-    caller,
-    requestId,
-    cause: requestId,
-    ...(body && { body }),
-    ...(rewritten && { rewritten, ruledBy: ruledBy ?? [] }),
-    ...(follow && { follow }),
-  }
-  return { kind: "passage", passage }
+  const passage: Passage = { service, operation, caller, requestId, cause: requestId, body, follow, settle }
+  return { kind: "passage", passage: rewritten ? { ...passage, rewritten, ruledBy } : passage }
 }
 
 /** The audit record of a change that is passed through: written a moment after its reply begins. */
@@ -166,27 +177,23 @@ const digestOfCall = ({ method, path }: Pick<ExternalCall, "method" | "path">): 
   createHash("sha256").update(`${method} ${path}`).digest("hex")
 
 interface Looked {
-  readonly body?: Buffer
+  readonly body?: Buffer | undefined
   /** What rules set anew, and the request with it. */
   readonly fields?: RewrittenFields
   readonly rewritten?: RewrittenRequest
   readonly ruledBy?: readonly Firing[]
-  readonly follow?: NonNullable<Passage["follow"]>
+  readonly follow?: Passage["follow"]
   /** What rules want of the call before it passes. */
-  readonly demands?: GateDemands
+  readonly demands?: GateDemands | undefined
 }
 
 /** What holds a change: the look-ups are in memory, and only what is held costs more. */
 async function passGates(
   options: ExternalOptions,
-  {
-    sought,
-    service,
-    values,
-    ruled,
-  }: { sought: Sought; service: ExternalService; values: readonly string[]; ruled: Looked },
+  sought: Sought,
+  ruled: Looked,
 ): Promise<Looked | { readonly held: Held }> {
-  const { caller, operation, call } = sought
+  const { caller, operation, call, service, values } = sought
   const { name } = operation
   const { demands, body } = ruled
   const { query, headers, wishes = {}, canWait, readBody } = call
@@ -235,44 +242,63 @@ type FoundMatch = Extract<ExternalMatch, { kind: "found" }>
  * A call is looked into only where its request is checked or rules are about its operation: else this is two look-ups. Its
  * body passes by unread where neither the check, nor a condition, nor the event of a rule that follows it is about it.
  */
-async function lookInto(
-  options: ExternalOptions,
-  { caller, operation, call }: Sought,
-  { service, values }: { readonly service: ExternalService; readonly values: readonly string[] },
-): Promise<Looked> {
+function lookInto(options: ExternalOptions, sought: Sought): OrLater<Looked> {
+  const { caller, operation, call } = sought
   const { account } = caller
-  const consults = options.map().outsideRules?.find(operation.name)
-  const isAsked = (phase: "before" | "after"): boolean =>
-    consults === undefined
-      ? options.rules.isAsked(account, operation.name, phase)
-      : consults !== "none" && phase === "before"
-  const [isGated, isFollowed] = [isAsked("before"), isAsked("after")]
-  if (!isGated && !isFollowed && !operation.findIssues) return {}
+  const { rules, map } = options
+  const consults = map().outsideRules?.find(operation.name)
+  const isBuiltIn = consults === undefined
+  const isGated = isBuiltIn ? rules.isAsked(account, operation.name, "before") : consults !== "none"
+  const isFollowed = isBuiltIn && rules.isAsked(account, operation.name, "after")
+  if (!isGated && !isFollowed && !operation.findIssues) return nothing
   // Another rules service doesn't say what it looks at.
-  const isRead = (): boolean => consults !== undefined || options.rules.readsInput(account, operation.name, "body")
-  const isBodyRead = isFollowed || operation.findIssues || (isGated && isRead())
-  let body = isBodyRead && isJson(call.headers) ? await call.readBody(bodyBytesMax(operation)) : undefined
+  const isRead = (): boolean => !isBuiltIn || rules.readsInput(account, operation.name, "body")
+  const isBodyRead = isFollowed || operation.findIssues !== undefined || (isGated && isRead())
+  const asked = { consults, isGated, isFollowed, body: undefined }
+  if (!isBodyRead || !isJson(call.headers)) return lookAt(options, sought, asked)
+  return call.readBody(bodyBytesMax(operation)).then((body) => lookAt(options, sought, { ...asked, body }))
+}
+
+const nothing: Looked = {}
+
+interface Asked {
+  readonly consults: Routed["consults"]
+  readonly isGated: boolean
+  readonly isFollowed: boolean
+  readonly body: Buffer | undefined
+}
+
+function lookAt(options: ExternalOptions, sought: Sought, asked: Asked): OrLater<Looked> {
+  const { operation, call, service, values } = sought
+  const { consults, isGated, isFollowed } = asked
+  let { body } = asked
   const input = inputOf({ operation, values, call, body })
   refuseUnfit(operation, input, call)
-  const outside = { service, operation }
-  const routed = { ...routedOf(options, { caller, operation, call }, input), outside, ...(consults && { consults }) }
-  if (!isGated) return { ...(body && { body }), ...(isFollowed && { follow: following(options, routed) }) }
-  const withBody = async (asked: Routed): Promise<Routed> => {
-    if (!isJson(call.headers)) return asked
+  const routed: Routed = {
+    ...routedOf(options, sought, input),
+    outside: { service, operation },
+    ...(consults && { consults }),
+  }
+  const follow = isFollowed ? following(options, routed) : undefined
+  if (!isGated) return { body, follow }
+  const withBody = async (passed: Routed): Promise<Routed> => {
+    if (!isJson(call.headers)) return passed
     body ??= await call.readBody(bodyBytesMax(operation))
-    return { ...asked, input: { ...input, ...(body.length > 0 && { body: parseRewritable(operation, body) }) } }
+    return { ...passed, input: { ...input, ...(body.length > 0 && { body: parseRewritable(operation, body) }) } }
   }
-  const ruled = await applyRules(options, routed, { sent: sentBodyOf(call.headers), withBody })
-  const { demands, fields, by } = ruled
-  const changed = ruled.routed.input as ExternalInput
-  const came = { path: call.path, query: call.query, values }
-  return {
-    ...(body && { body }),
-    ...(demands && { demands }),
-    ...(fields && { fields, rewritten: rewriteRequest(operation, came, { fields, input: changed }) }),
-    ...(by.length > 0 && { ruledBy: by }),
-    ...((isFollowed || ruled.routed.messages) && { follow: following(options, ruled.routed) }),
+  const ruledAs = (ruled: Ruled): Looked => {
+    if (ruled.routed === routed && ruled.by.length === 0) return { body, follow }
+    const { demands, fields, by } = ruled
+    const changed = ruled.routed.input as ExternalInput
+    const came = { path: call.path, query: call.query, values }
+    return {
+      ...{ body, demands, ruledBy: by },
+      follow: isFollowed || ruled.routed.messages ? following(options, ruled.routed) : undefined,
+      ...(fields && { fields, rewritten: rewriteRequest(operation, came, { fields, input: changed }) }),
+    }
   }
+  const ruled = applyRules(options, routed, () => ({ sent: sentBodyOf(call.headers), withBody }))
+  return ruled instanceof Promise ? ruled.then(ruledAs) : ruledAs(ruled)
 }
 
 /** @throws request.invalid-json, request.invalid-input where it can't be written anew without becoming another */
@@ -299,9 +325,15 @@ const bodyBytesMax = (operation: ExternalOperation): number =>
 function contextOf(options: ExternalOptions, { caller, call }: Pick<Sought, "caller" | "call">): ReadContext {
   const { requestId, sourceAddress, signal } = call
   return {
-    ...{ caller, account: caller.account, requestId, cause: requestId, depth: 0, signal },
-    ...{ now: options.clock.now(), sql: options.database },
-    ...(sourceAddress === undefined ? {} : { sourceAddress }),
+    caller,
+    account: caller.account,
+    requestId,
+    cause: requestId,
+    depth: 0,
+    signal,
+    now: options.clock.now(),
+    sql: options.database,
+    ...(sourceAddress === undefined ? undefined : { sourceAddress }),
   }
 }
 
@@ -318,12 +350,17 @@ interface Sought {
   readonly caller: Caller
   readonly operation: ExternalOperation
   readonly call: ExternalCall
+  readonly service: ExternalService
+  /** Of the path's fields. */
+  readonly values: readonly string[]
 }
 
-async function authorize(options: ExternalOptions, sought: Sought): Promise<void> {
-  const { caller, operation, call } = sought
-  const refusal = findRefusal(operation.declaration, caller) ?? findRoleRefusal(operation, caller)
-  if (!refusal) return
+/** A change that is refused goes on record. */
+async function refuse(
+  options: ExternalOptions,
+  { caller, operation, call }: Sought,
+  refusal: AppError,
+): Promise<never> {
   if (operation.effect === "change") {
     await writeRefusalRecord(options.database, {
       caller,

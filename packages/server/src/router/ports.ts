@@ -20,7 +20,7 @@ import type { ClaimingRule } from "./rule-ports.ts"
 
 /** Establishes who calls from what the connection carries; undefined where the credential is not of its kind. */
 export interface Authenticator {
-  authenticate(credential: Credential): Promise<Caller | undefined>
+  authenticate(credential: Credential): Caller | undefined | Promise<Caller | undefined>
 }
 
 export interface Credential {

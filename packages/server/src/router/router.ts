@@ -17,6 +17,7 @@ import {
   type ChangeOutcome,
 } from "./change-stage.ts"
 import type { ExternalServices } from "./external-ports.ts"
+import { authenticate } from "./authenticate.ts"
 import { admitExternal, type Admission, type ExternalCall } from "./external-stage.ts"
 import { changeOutside, findSend } from "./external-change.ts"
 import { findRoute } from "./find-route.ts"
@@ -39,7 +40,7 @@ import { requireIdempotencyKey } from "./idempotency-key.ts"
 import { answerElsewhere, changeElsewhere, isRemote } from "./remote-stage.ts"
 import type { Routed } from "./routed.ts"
 import type { RoutingMap } from "./routing-map.ts"
-import type { Firing, RuleMatcher } from "./rule-ports.ts"
+import type { Firing, OrLater, RuleMatcher } from "./rule-ports.ts"
 import { applyRules, isRuled, refuseDenied, type Ruled } from "./rule-stage.ts"
 import { validateInput } from "./validate-input.ts"
 
@@ -102,7 +103,7 @@ export interface RouterOptions {
 export interface Router extends OperationCaller, StandingCaller, StandingRecord, CallPlanner {
   carryOut(call: EdgeCall): Promise<RouterReply>
   /** Lets a call to a service outside pass, and whoever asked sends it on; or holds it. @throws as `external-stage.ts` says */
-  admit(call: ExternalCall): Promise<Admission>
+  admit(call: ExternalCall): OrLater<Admission>
   /** Carries out what another server has let through: permission and input are checked once more, nothing else. */
   carryOutForwarded(call: ForwardedCall): Promise<ForwardedReply>
   /** Who a token stands for, for the parts of the edge that are no operations (limits). */
@@ -113,7 +114,7 @@ const noFirings: readonly Firing[] = []
 
 export function createRouter(options: RouterOptions): Router {
   return {
-    authenticate: (token, sourceAddress) => authenticate(options, token, sourceAddress),
+    authenticate: async (token, sourceAddress) => authenticate(options, token, sourceAddress),
     carryOut: (call) => carryOut(options, call),
     admit: (call) => admitExternal(options, (token, address) => authenticate(options, token, address), call),
     carryOutForwarded: (call) => carryOutForwarded(options, call),
@@ -124,20 +125,6 @@ export function createRouter(options: RouterOptions): Router {
     findStandingSend: findSend,
     findStandingReply: (sql, { bodyHash, ...call }) => findReply(sql, { id: idempotencyIdOf(call), bodyHash }),
   }
-}
-
-async function authenticate(
-  options: RouterOptions,
-  token: string | undefined,
-  sourceAddress: string | undefined,
-): Promise<Caller> {
-  if (!token) throw new AppError("identity.missing-credentials", "the call carries no bearer token")
-  const now = options.clock.now()
-  for (const authenticator of options.authenticators) {
-    const caller = await authenticator.authenticate({ token, now, ...(sourceAddress ? { sourceAddress } : {}) })
-    if (caller) return caller
-  }
-  throw new AppError("identity.invalid-credentials", "the bearer token is not known here")
 }
 
 async function carryOut(options: RouterOptions, call: EdgeCall): Promise<RouterReply> {

@@ -8,7 +8,15 @@ import type { Handler, ReadContext } from "./handler.ts"
 import { quoteRules, rewrite, type PassedBody, type Rewritten } from "./rewrite-stage.ts"
 import type { Routed } from "./routed.ts"
 import { ruleCallOf } from "./rule-call.ts"
-import type { ActionMessage, ClaimingRule, Firing, ForeignDecision, RuleDecision, RuleMatcher } from "./rule-ports.ts"
+import type {
+  ActionMessage,
+  ClaimingRule,
+  Firing,
+  ForeignDecision,
+  OrLater,
+  RuleDecision,
+  RuleMatcher,
+} from "./rule-ports.ts"
 
 /**
  * The stage before a call is carried out: what rules deny, rewrite, delay or want approved. Rules look at the call as it
@@ -27,6 +35,9 @@ export interface Ruled extends Rewritten {
   readonly demands?: GateDemands
 }
 
+const noFirings: readonly Firing[] = []
+const noMessages: readonly ActionMessage[] = []
+
 type Demand = Extract<RuleDecision, { kind: "demand" }>
 
 /**
@@ -40,14 +51,34 @@ export function isRuled(rules: RuleMatcher, routed: Routed, phase: "before" | "a
   return rules.isAsked(context.account, handler.operation.name, phase)
 }
 
-/** Of a call that is ruled. @throws rules.denied, rules.condition-failed, rules.rewrite-refused */
-export async function applyRules(options: RuleStageOptions, routed: Routed, passed?: PassedBody): Promise<Ruled> {
+/**
+ * Of a call that is ruled. At once where rules in memory let it pass as it is.
+ *
+ * @throws rules.denied, rules.condition-failed, rules.rewrite-refused
+ */
+export function applyRules(options: RuleStageOptions, routed: Routed, passed?: () => PassedBody): OrLater<Ruled> {
   const { handler, context } = routed
-  if (isExempt(handler, context)) return { routed, by: [] }
-  const first = await decide(options, routed)
+  if (isExempt(handler, context)) return { routed, by: noFirings }
+  const answer = ask(options, routed)
+  if (!(answer instanceof Promise) && answer.decision.kind === "pass" && answer.messages.length === 0)
+    return { routed, by: noFirings }
+  return applyAnswer(options, { routed, answer, passed })
+}
+
+async function applyAnswer(
+  options: RuleStageOptions,
+  asked: {
+    readonly routed: Routed
+    readonly answer: OrLater<ForeignDecision>
+    readonly passed: (() => PassedBody) | undefined
+  },
+): Promise<Ruled> {
+  const { routed, passed } = asked
+  const { handler, context } = routed
+  const first = await look(options, routed, await asked.answer)
   const { rewrites = [] } = first.demand ?? {}
-  const rewritten = rewrites.length > 0 ? await rewrite(routed, rewrites, passed) : undefined
-  const second = rewritten && (await decide(options, rewritten.routed))
+  const rewritten = rewrites.length > 0 ? await rewrite(routed, rewrites, passed?.()) : undefined
+  const second = rewritten && (await look(options, rewritten.routed, await ask(options, rewritten.routed)))
   const looks = [first, second].flatMap((look) => look?.demand ?? [])
   const demands = demandsOf(context.now, looks)
   if (demands && !canBeHeld(handler))
@@ -66,7 +97,7 @@ export async function applyRules(options: RuleStageOptions, routed: Routed, pass
  */
 export async function refuseDenied(options: RuleStageOptions, routed: Routed): Promise<Routed> {
   if (isExempt(routed.handler, routed.context)) return routed
-  return withMessages(routed, await decide(options, routed))
+  return withMessages(routed, await look(options, routed, await ask(options, routed)))
 }
 
 function withMessages(routed: Routed, { messages }: Look): Routed {
@@ -85,15 +116,16 @@ interface Look {
   readonly messages: readonly ActionMessage[]
 }
 
-async function ask(options: RuleStageOptions, routed: Routed): Promise<ForeignDecision> {
+function ask(options: RuleStageOptions, routed: Routed): OrLater<ForeignDecision> {
   const { consults } = routed
   const call = ruleCallOf(options, routed)
-  if (consults === undefined || consults === "none") return { decision: await options.rules.decide(call), messages: [] }
-  return options.elsewhere.rules.decide(consults, call)
+  if (consults !== undefined && consults !== "none") return options.elsewhere.rules.decide(consults, call)
+  const decision = options.rules.decide(call)
+  if (decision instanceof Promise) return decision.then((later) => ({ decision: later, messages: noMessages }))
+  return { decision, messages: noMessages }
 }
 
-async function decide(options: RuleStageOptions, routed: Routed): Promise<Look> {
-  const { decision, messages } = await ask(options, routed)
+async function look(options: RuleStageOptions, routed: Routed, { decision, messages }: ForeignDecision): Promise<Look> {
   if (decision.kind === "pass") return { messages }
   if (decision.kind === "demand") return { demand: decision, messages }
   const { code, by, reason } = decision

@@ -49,7 +49,7 @@ export function createKeyDirectory(sql: Sql, people: People): KeyDirectory {
       const parsed = parseKeyText(token)
       const known = parsed && findKey(parsed.account, parsed.id)
       const good = known && isSameHash(known.row.secret_hash, parsed.secretHash)
-      return Promise.resolve(good ? callerNow(parsed.account, known, now) : undefined)
+      return good ? callerNow(parsed.account, known, now) : undefined
     },
     findPrincipal(account, principal, now) {
       if (principal.startsWith(serviceAccountPrefix)) {
