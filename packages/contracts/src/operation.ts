@@ -61,6 +61,8 @@ export interface OperationDeclaration<
   readonly secretOutput?: readonly string[]
   /** Members of the input, texts, that no record may tell: digests are taken over a keyed mark in their place. */
   readonly secretInput?: readonly string[]
+  /** Of an operation whose secrets stand deeper: its input with each of them replaced, itself where it has none. */
+  readonly replaceSecrets?: (input: unknown, replace: (value: unknown, place: readonly string[]) => unknown) => unknown
   /** Media type of a reading operation that answers with bytes instead of JSON; ranges of them can be asked for. */
   readonly rawOutput?: string
   /** Member of the input, in the path, that carries the caller's credential: for programs that can send no header. */

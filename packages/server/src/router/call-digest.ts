@@ -19,8 +19,14 @@ export function digestOf(marker: SecretMarker, operation: AnyOperation, input: u
 }
 
 /** A plain digest of a short secret could be found again by trying. */
-export function withSecretsMarked(marker: SecretMarker, { secretInput }: AnyOperation, input: unknown): unknown {
-  if (!secretInput || typeof input !== "object" || input === null) return input
+export function withSecretsMarked(
+  marker: SecretMarker,
+  { secretInput, replaceSecrets }: AnyOperation,
+  input: unknown,
+): unknown {
+  if (typeof input !== "object" || input === null) return input
+  if (replaceSecrets) return replaceSecrets(input, (value) => marker.markSecretInput(canonicalJson(value)))
+  if (!secretInput) return input
   const marked = Object.entries(input).map(([member, value]) => [
     member,
     value !== undefined && secretInput.includes(member)

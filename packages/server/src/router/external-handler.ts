@@ -2,7 +2,7 @@ import { createHash } from "node:crypto"
 import { AppError } from "@signalbox/kernel/app-error"
 import { refusalOf, withStory } from "./external-change.ts"
 import type { ExternalInput, ExternalOperation, FoundExternal } from "./external-ports.ts"
-import { requestOf } from "./external-request.ts"
+import { pathAndQueryOf, requestOf } from "./external-request.ts"
 import type { CallPlan, Caller, Handler, ReadContext } from "./handler.ts"
 
 /** An operation of a service outside as the router's stages see it. */
@@ -35,15 +35,24 @@ async function read(outside: FoundExternal, input: ExternalInput, context: ReadC
   throw new AppError("gateway.reply-too-large", `the reply of ${name} is too long: call ${method} /x/ and its path`)
 }
 
-/** What is voted on: the request in its canonical form, and the version of the service that it was made for. */
+/**
+ * What is voted on: the request in its canonical form, and the version of the service that it was made for. Where the call
+ * has secrets they are hidden, and the digest of its body is left out, which could be tried out: the input beside it has
+ * marks that bind them.
+ */
 function planOf({ service, operation }: FoundExternal, input: ExternalInput): CallPlan {
-  const { method, path, body } = requestOf(operation, input)
+  const { method, path: sent, body } = requestOf(operation, input)
+  const shown = (operation.declaration.replaceSecrets?.(input, () => hidden) ?? input) as ExternalInput
+  const isWhole = shown === input
+  const path = isWhole ? sent : pathAndQueryOf(operation, shown)
   const plan = {
     ...{ service: service.name, serviceVersion: service.version, method, path },
-    ...(body && { bodySha256: createHash("sha256").update(body).digest("hex"), bodyBytes: body.length }),
+    ...(body && isWhole && { bodySha256: createHash("sha256").update(body).digest("hex"), bodyBytes: body.length }),
   }
   return { input, plan, title: `${method} ${path} of ${service.name}` }
 }
+
+const hidden = "***"
 
 /** Why only some may call it. Pure. */
 export function findRoleRefusal(

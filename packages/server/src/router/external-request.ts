@@ -36,7 +36,7 @@ export function requestOf(operation: Called, input: ExternalInput): ExternalRequ
   const headers = own.filter(([header]) => header !== "content-type")
   return {
     method,
-    path: path + queryOf(input.query),
+    path: pathAndQueryOf(operation, input),
     headers: body ? [...headers, ["content-type", type]] : headers,
     body,
   }
@@ -64,8 +64,13 @@ function fieldIssues({ path }: Called, input: ExternalInput): Issue[] {
   ]
 }
 
-function pathOf({ path }: Called, input: ExternalInput): string {
+function pathOf({ path }: Pick<Called, "path">, input: ExternalInput): string {
   return path.replaceAll(fieldPattern, (_match, field: string) => encodeURIComponent(input.path[field] ?? ""))
+}
+
+/** As the request of a call by name has them. */
+export function pathAndQueryOf(operation: Pick<Called, "path">, input: ExternalInput): string {
+  return pathOf(operation, input) + queryOf(input.query)
 }
 
 function queryOf(query: ExternalInput["query"]): string {

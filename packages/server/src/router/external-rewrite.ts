@@ -120,6 +120,19 @@ export function setFields(operation: Rewritable, input: ExternalInput, fields: R
   }, input)
 }
 
+/** Whether a place, or what is put there, is secret by the document. */
+export function isSecretPlace(operation: ExternalOperation, field: string, value: unknown): boolean {
+  const { replaceSecrets } = operation.declaration
+  if (!replaceSecrets || findRewriteFault(operation, field) !== undefined) return false
+  const nothing: ExternalInput = { path: {}, query: {}, headers: {}, body: {} }
+  let isSecret = false
+  replaceSecrets(setFields(operation, nothing, new Map([[field, value]])), (found) => {
+    isSecret = true
+    return found
+  })
+  return isSecret
+}
+
 type Refuse = (message: string) => AppError
 
 function textOf(value: unknown, refuse: Refuse): string {

@@ -15,7 +15,8 @@ export function findTemplateIssues(
   input: Readonly<Record<string, unknown>>,
   path: string,
 ): Issue[] {
-  if (operation.document().findFault() !== undefined) return []
+  const secrets = secretIssues(operation, input, path)
+  if (secrets.length > 0 || operation.document().findFault() !== undefined) return secrets
   const issues = Object.entries(input).flatMap(([part, value]): Issue[] => {
     const at = `${path}.${part}`
     if (!inputParts.has(part)) return [{ path: at, message: `"${operation.name}" has no field "${part}"` }]
@@ -28,6 +29,19 @@ export function findTemplateIssues(
     .required.filter((field) => !isGiven(input, field))
     .map((field) => ({ path: `${path}.${field}`, message: `"${operation.name}" needs it` }))
   return [...issues, ...missing]
+}
+
+/** What is stored is there for everybody to read. */
+function secretIssues({ name, declaration }: ExternalOperation, input: unknown, path: string): Issue[] {
+  const issues: Issue[] = []
+  declaration.replaceSecrets?.(input, (value, place) => {
+    issues.push({
+      path: [path, ...place].join("."),
+      message: `"${name}" takes a secret there, which can't be kept here`,
+    })
+    return value
+  })
+  return issues
 }
 
 function isGiven(input: Readonly<Record<string, unknown>>, field: string): boolean {

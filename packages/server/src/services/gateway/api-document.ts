@@ -13,6 +13,8 @@ export interface ApiDocument {
   readonly operations: readonly ApiOperation[]
   /** `components.schemas`, as they are written. */
   readonly schemas: Readonly<Record<string, unknown>>
+  /** Where callers show keys of their own: `query api_key`, `headers x-api-key`. */
+  readonly keyNames: readonly string[]
 }
 
 export interface ApiOperation {
@@ -35,6 +37,8 @@ export interface ApiParameter {
   readonly isJoined: boolean
   /** Whether it is written as parameters of its place are by default: of others it isn't known what they mean. */
   readonly isPlain: boolean
+  /** Whether the document says `x-signalbox-secret: true`. */
+  readonly isSecret: boolean
   readonly schema: unknown
 }
 
@@ -44,6 +48,8 @@ export interface ApiBody {
   readonly types: readonly string[]
   /** Of the JSON among its media types; undefined where it has none. */
   readonly schema: unknown
+  /** Of its other media types. */
+  readonly otherSchemas: readonly unknown[]
 }
 
 type Members = Readonly<Record<string, unknown>>
@@ -76,7 +82,16 @@ export function readApiDocument(document: Members): ApiDocument | { readonly iss
     dialect: dialect === "0" ? "3.0" : "3.1",
     operations,
     schemas: membersOf(membersOf(document["components"])["schemas"]),
+    keyNames: keyNamesOf(membersOf(document["components"])["securitySchemes"]),
   }
+}
+
+function keyNamesOf(schemes: unknown): string[] {
+  return Object.values(membersOf(schemes)).flatMap((scheme) => {
+    const { type, in: where, name } = membersOf(scheme)
+    if (type !== "apiKey" || typeof name !== "string") return []
+    return where === "query" ? [`query ${name}`] : where === "header" ? [`headers ${name.toLowerCase()}`] : []
+  })
 }
 
 interface Place {
@@ -120,6 +135,7 @@ function readOperation(place: Place, method: (typeof methods)[number]): ApiOpera
         required: true,
         isJoined: false,
         isPlain: true,
+        isSecret: false,
         schema: {},
       })
   }
@@ -148,6 +164,7 @@ function readParameter(parameter: Members): ApiParameter | undefined {
     required: where === "path" || parameter["required"] === true,
     isJoined: explode !== true,
     isPlain: style === usual,
+    isSecret: parameter["x-signalbox-secret"] === true,
     schema: parameter["schema"] ?? {},
   }
 }
@@ -156,7 +173,9 @@ function readBody(body: Members): ApiBody {
   const content = Object.entries(membersOf(body["content"]))
   const json = content.find(([type]) => /^application\/(?:[a-z.+-]*\+)?json\b/i.test(type))
   const types = content.map(([type]) => type.replace(/;.*$/s, "").trim().toLowerCase())
-  return { required: body["required"] === true, types, schema: json && (membersOf(json[1])["schema"] ?? {}) }
+  const otherSchemas = content.filter((each) => each !== json).map(([, other]) => membersOf(other)["schema"] ?? {})
+  const schema = json && (membersOf(json[1])["schema"] ?? {})
+  return { required: body["required"] === true, types, schema, otherSchemas }
 }
 
 /** What a reference leads to, inside the document; anything else as it is. */

@@ -7,6 +7,7 @@ import { canBeGiven } from "../../router/external-request.ts"
 import { readApiDocument, type ApiDocument, type ApiOperation } from "./api-document.ts"
 import { inputSchema, replySchema } from "./input-schema.ts"
 import { RequestCheck } from "./request-check.ts"
+import { secretsOf } from "./secret-places.ts"
 import type { ServiceRow, ServiceSpec } from "./store.ts"
 
 /** Numbers and booleans are written as the texts that requests carry. */
@@ -56,6 +57,7 @@ function toExternal({ name: service, spec, api, check }: Made, operation: ApiOpe
   const effect = settings?.effect ?? (safeMethods.has(operation.method) ? "read" : "change")
   const { id, method, path, summary } = operation
   const name = `ext.${service}.${id}`
+  const replaceSecrets = secretsOf(api, operation)
   const declaration: AnyOperation = {
     ...{ name, summary, effect },
     service: "gateway",
@@ -65,6 +67,7 @@ function toExternal({ name: service, spec, api, check }: Made, operation: ApiOpe
     input: callInput,
     output: callOutput,
     errors: [],
+    ...(replaceSecrets && { replaceSecrets }),
   }
   return {
     ...{ name, id, service, method, path, effect, summary, declaration },

@@ -2,7 +2,7 @@
 import type { RuleAction, RuleDefinition, RuleTrigger } from "@signalbox/contracts/rules/rule-document"
 import type { Issue } from "@signalbox/kernel/app-error"
 import type { ExternalOperation } from "../../router/external-ports.ts"
-import { findRewriteFault, placeOf } from "../../router/external-rewrite.ts"
+import { findRewriteFault, isSecretPlace, placeOf } from "../../router/external-rewrite.ts"
 import { findValueIssues } from "../../router/external-template.ts"
 import { isExternal, operationsOf, type Operations } from "./operation-pattern.ts"
 import { shapeOf, shapeOfEach, shapeOfSchema, type Shape } from "./operation-shapes.ts"
@@ -94,6 +94,8 @@ export function outsideRewriteIssues(
     const at = `${path}.${field}`
     const fault = findRewriteFault(operation, field)
     if (fault !== undefined) return [{ path: at, message: `of "${operation.name}": ${fault}` }]
-    return findValueIssues(operation, { place: placeOf(field), value, path: at })
+    const issues = findValueIssues(operation, { place: placeOf(field), value, path: at })
+    if (issues.length > 0 || !isSecretPlace(operation, field, value)) return issues
+    return [{ path: at, message: `"${operation.name}" takes a secret there, which a rule can't keep` }]
   })
 }
