@@ -1,66 +1,71 @@
+import { hashCharacter, type KeyFilter } from "./key-filter.ts"
+
+/** Lengths up to this one are bits of a number. */
+const shortMax = 30
+
 /**
  * Which of many texts another one begins with, or ends with. One pass over its characters makes the hash of each
- * beginning that is as long as any of the texts; a filter of a few bytes for each text then tells nearly always that there is
- * none, so that a search reads memory that caches hold, however many texts there are. Immutable.
+ * beginning that is as long as any of the texts; the filter then tells nearly always that there is none. Immutable.
  */
 export class AffixTable<T> {
   readonly #isSuffix: boolean
   readonly #values: ReadonlyMap<string, T>
-  /** Of the texts, each once, the shortest first. */
-  readonly #lengths: Int32Array
-  readonly #bits: Uint32Array
-  readonly #mask: number
+  readonly #filter: KeyFilter
+  readonly #table: number
+  /** The lengths of the texts: a bit for each, and those of longer ones, the shortest first. */
+  readonly #short: number
+  readonly #long: readonly number[] | undefined
 
-  constructor(values: ReadonlyMap<string, T>, { isSuffix }: { readonly isSuffix: boolean }) {
-    let size = 32
-    while (size < values.size * 16) size *= 2
+  constructor(
+    values: ReadonlyMap<string, T>,
+    { filter, isSuffix }: { readonly filter: KeyFilter; readonly isSuffix: boolean },
+  ) {
+    const lengths = [...new Set([...values.keys()].map(({ length }) => length))].toSorted((a, b) => a - b)
+    const long = lengths.filter((length) => length > shortMax)
     this.#isSuffix = isSuffix
     this.#values = values
-    this.#lengths = Int32Array.from(new Set([...values.keys()].map(({ length }) => length))).sort()
-    this.#mask = size - 1
-    this.#bits = new Uint32Array(size / 32)
-    for (const text of values.keys()) {
-      let hash = seed
-      for (let at = 0; at < text.length; at++) hash = mixed(hash, this.#characterOf(text, at))
-      for (const bit of [hash ^ (hash >>> 15), second(hash)]) {
-        const place = bit & this.#mask
-        this.#bits[place >>> 5] = (this.#bits[place >>> 5] ?? 0) | (1 << (place & 31))
-      }
-    }
+    this.#filter = filter
+    this.#table = filter.addTable()
+    this.#short = lengths.reduce((bits, length) => (length > shortMax ? bits : bits | (1 << length)), 0)
+    this.#long = long.length === 0 ? undefined : long
+    for (const text of values.keys()) filter.add(this.#hash(text, text.length))
   }
 
   /** Appends the values of those that the text begins (or ends) with, the shortest first. */
   find(text: string, found: T[]): void {
-    const lengths = this.#lengths
-    let hash = seed
+    let hash = this.#table
+    let length = 0
+    for (let left = this.#short; left !== 0; left &= left - 1) {
+      const next = 31 - Math.clz32(left & -left)
+      if (next > text.length) return
+      while (length < next) hash = hashCharacter(hash, this.#characterOf(text, length++))
+      if (this.#filter.mayHold(hash)) this.#add(text, length, found)
+    }
+    if (this.#long !== undefined) this.#findLong(text, this.#long, found)
+  }
+
+  #findLong(text: string, lengths: readonly number[], found: T[]): void {
+    let hash = this.#table
     let at = 0
-    for (let index = 0; index < lengths.length; index++) {
-      const length = lengths[index] ?? 0
+    for (const length of lengths) {
       if (length > text.length) return
-      for (; at < length; at++) hash = mixed(hash, this.#characterOf(text, at))
-      if (!this.#has(hash ^ (hash >>> 15)) || !this.#has(second(hash))) continue
-      const value = this.#values.get(this.#isSuffix ? text.slice(text.length - length) : text.slice(0, length))
-      if (value !== undefined) found.push(value)
+      while (at < length) hash = hashCharacter(hash, this.#characterOf(text, at++))
+      if (this.#filter.mayHold(hash)) this.#add(text, length, found)
     }
   }
 
-  #has(bit: number): boolean {
-    const place = bit & this.#mask
-    return (((this.#bits[place >>> 5] ?? 0) >>> (place & 31)) & 1) === 1
+  #add(text: string, length: number, found: T[]): void {
+    const value = this.#values.get(this.#isSuffix ? text.slice(text.length - length) : text.slice(0, length))
+    if (value !== undefined) found.push(value)
+  }
+
+  #hash(text: string, length: number): number {
+    let hash = this.#table
+    for (let at = 0; at < length; at++) hash = hashCharacter(hash, this.#characterOf(text, at))
+    return hash
   }
 
   #characterOf(text: string, at: number): number {
     return text.charCodeAt(this.#isSuffix ? text.length - 1 - at : at)
   }
-}
-
-const seed = 0x811c9dc5
-
-function mixed(hash: number, character: number): number {
-  return Math.imul(hash ^ character, 0x01000193)
-}
-
-function second(hash: number): number {
-  const turned = Math.imul(hash, 0x9e3779b1)
-  return turned ^ (turned >>> 13)
 }

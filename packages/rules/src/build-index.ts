@@ -3,7 +3,7 @@ import { extend, isSameOperand, pathKey, type Alternative, type Standing } from 
 import { chooseStandings, gatherStatistics } from "./choose-test.ts"
 import type { Key, Operand, Path, Range, Test } from "./condition.ts"
 import { IntervalTree } from "./interval-tree.ts"
-import { KeyFilter } from "./key-filter.ts"
+import { hashKey, type KeyFilter } from "./key-filter.ts"
 import { checkOf } from "./quick-check.ts"
 import { noSuspects, PathDraft } from "./path-draft.ts"
 import type { Bucket, Entry, IndexNode, MadeValue, OtherTests, TextTests, ValueIndex, Wildcards } from "./rule-index.ts"
@@ -19,9 +19,10 @@ const filteredMin = 8
 /** An index of these; those that have no test to stand at are left over. */
 export function buildIndex(
   alternatives: readonly Alternative[],
-  { here, isOfItem, nesting }: Place = { nesting: 0 },
+  place: Place,
 ): { node: IndexNode | undefined; same: ValueIndex | undefined; left: Alternative[] } {
-  const builder = new IndexBuilder(nesting, here)
+  const { isOfItem, nesting } = place
+  const builder = new IndexBuilder(place)
   const statistics = gatherStatistics(alternatives)
   const left: Alternative[] = []
   for (const alternative of alternatives) {
@@ -35,17 +36,19 @@ export function buildIndex(
 /** Where an index stands inside others: how deep, and below a test of which value. */
 interface Place {
   readonly nesting: number
+  /** Of the whole set. */
+  readonly filter: KeyFilter
   readonly here?: Operand | undefined
   /** Of the items of a list: what has no test stands at the item itself. */
   readonly isOfItem?: boolean
 }
 
-export function buildBucket(alternatives: readonly Alternative[], { here, nesting }: Place): Bucket {
+export function buildBucket(alternatives: readonly Alternative[], { filter, here, nesting }: Place): Bucket {
   const isWhole = ({ isPart, tests }: Alternative): boolean => !isPart && tests.length === 0
   const hits = alternatives.filter(isWhole).map(({ entry }) => entry)
   const open = hits.length === alternatives.length ? [] : alternatives.filter((each) => !isWhole(each))
   if (open.length <= checksMax || nesting >= nestingMax) return bucketOf(hits, open.map(checkOf), {})
-  const { left, node, same } = buildIndex(open, { nesting: nesting + 1, here })
+  const { left, node, same } = buildIndex(open, { filter, nesting: nesting + 1, here })
   if (left.length === open.length) return bucketOf(hits, open.map(checkOf), {})
   return bucketOf(hits, left.map(checkOf), { nested: node, same })
 }
@@ -141,31 +144,34 @@ class ValueDraft {
     }
   }
 
-  build(nesting: number): ValueIndex {
-    const here = this.#operand
-    const make: MakeBuckets = (group) =>
-      new Map([...group].map(([key, all]) => [key, buildBucket(all, { nesting, here })]))
+  build({ filter, nesting }: Place): ValueIndex {
+    const place: Place = { filter, nesting, here: this.#operand }
+    const make: MakeBuckets = (group) => new Map([...group].map(([key, all]) => [key, buildBucket(all, place)]))
     const { dependent, equals, ranges } = this
     const intervals = [...ranges.values()].map(({ alternatives, range }) => ({
       range,
-      value: buildBucket(alternatives, { nesting, here }),
+      value: buildBucket(alternatives, place),
     }))
+    const table = filter.addTable()
+    const isFiltered = equals.size >= filteredMin
+    if (isFiltered) for (const key of equals.keys()) filter.add(hashKey(table, key))
     return {
       equals: equals.size === 0 ? undefined : make(equals),
-      filter: equals.size < filteredMin ? undefined : new KeyFilter(equals.keys(), equals.size),
-      texts: this.#buildTexts(make),
+      filter: isFiltered ? filter : undefined,
+      table,
+      texts: this.#buildTexts(make, filter),
       numbers: ranges.size === 0 ? undefined : { ranges: new IntervalTree(intervals), need: this.needNumber },
-      others: this.#buildOthers(make, { nesting, here }),
+      others: this.#buildOthers(make, place),
       dependent,
     }
   }
 
-  #buildTexts(make: MakeBuckets): TextTests | undefined {
+  #buildTexts(make: MakeBuckets, filter: KeyFilter): TextTests | undefined {
     const { contains, needText, prefixes, suffixes, wildcards } = this
     if (needText.entries.length === 0) return undefined
     return {
-      prefixes: prefixes.size === 0 ? undefined : new AffixTable(make(prefixes), { isSuffix: false }),
-      suffixes: suffixes.size === 0 ? undefined : new AffixTable(make(suffixes), { isSuffix: true }),
+      prefixes: prefixes.size === 0 ? undefined : new AffixTable(make(prefixes), { filter, isSuffix: false }),
+      suffixes: suffixes.size === 0 ? undefined : new AffixTable(make(suffixes), { filter, isSuffix: true }),
       parts: contains.size === 0 ? undefined : new TextFinder(make(contains)),
       wildcards: wildcards.size === 0 ? undefined : wildcardsOf(wildcards, make(wildcards)),
       need: needText,
@@ -182,7 +188,7 @@ class ValueDraft {
       })),
       flags: make(flags),
       needFlag,
-      items: items.length === 0 ? undefined : buildIndex(items, { nesting: place.nesting, isOfItem: true }).node,
+      items: items.length === 0 ? undefined : buildIndex(items, { ...place, here: undefined, isOfItem: true }).node,
       needItems,
     }
   }
@@ -201,23 +207,22 @@ function wildcardsOf(group: Group<string>, buckets: ReadonlyMap<string, Bucket>)
 
 /** Owns: the index of one set of alternatives while it is built. */
 class IndexBuilder {
-  readonly #nesting: number
-  readonly #here: Operand | undefined
+  readonly #where: Place
   readonly #same = new ValueDraft()
   readonly #root = new PathDraft()
   readonly #values = new Map<PathDraft, { value?: ValueDraft; whole?: ValueDraft }>()
   readonly #presence = new Map<PathDraft, { present: Alternative[]; absent: Alternative[] }>()
   readonly #made = new Map<string, { readonly run: MadeValue["run"]; readonly draft: ValueDraft }>()
 
-  constructor(nesting: number, here: Operand | undefined) {
-    this.#nesting = nesting
-    this.#here = here
+  constructor(where: Place) {
+    this.#where = where
   }
 
   add(standing: Standing): void {
     const { rest, test } = standing
     const isAsked = test.is === "present" || test.is === "absent"
-    if (!isAsked && this.#here !== undefined && isSameOperand(test.operand, this.#here)) return this.#same.add(standing)
+    const { here } = this.#where
+    if (!isAsked && here !== undefined && isSameOperand(test.operand, here)) return this.#same.add(standing)
     if (test.operand.is === "made") {
       const { key, run } = test.operand
       const known = this.#made.get(key) ?? { run, draft: new ValueDraft() }
@@ -258,24 +263,25 @@ class IndexBuilder {
 
   /** @param atRoot looked at wherever the data (or the item) are anything at all */
   build(atRoot: readonly Alternative[]): { node: IndexNode | undefined; same: ValueIndex | undefined } {
-    const nesting = this.#nesting
+    const { filter, nesting } = this.#where
+    const place: Place = { filter, nesting }
     for (const [node, { value, whole }] of this.#values) {
-      node.value = value?.build(nesting)
-      node.whole = whole?.build(nesting)
+      node.value = value?.build(place)
+      node.whole = whole?.build(place)
     }
     for (const [node, { absent, present }] of this.#presence) {
-      if (present.length > 0) node.present = buildBucket(present, { nesting })
-      if (absent.length > 0) node.absent = buildBucket(absent, { nesting })
+      if (present.length > 0) node.present = buildBucket(present, place)
+      if (absent.length > 0) node.absent = buildBucket(absent, place)
     }
     const root = this.#root
-    if (atRoot.length > 0) root.present = buildBucket(atRoot, { nesting: nestingMax })
+    if (atRoot.length > 0) root.present = buildBucket(atRoot, { filter, nesting: nestingMax })
     const made = [...this.#made.values()].map(({ draft, run }) => {
-      const value = draft.build(nesting)
+      const value = draft.build(place)
       return { run, value, dependent: value.dependent }
     })
     return {
       node: root.isEmpty && made.length === 0 ? undefined : { root: root.build(), made },
-      same: this.#same.dependent.entries.length === 0 ? undefined : this.#same.build(nesting),
+      same: this.#same.dependent.entries.length === 0 ? undefined : this.#same.build(place),
     }
   }
 }

@@ -2,6 +2,7 @@ import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { AffixTable } from "./affix-table.ts"
 import { holds, IntervalTree } from "./interval-tree.ts"
+import { hashKey, KeyFilter } from "./key-filter.ts"
 import { TextFinder } from "./text-trie.ts"
 
 describe("intervals", () => {
@@ -26,13 +27,17 @@ describe("intervals", () => {
 })
 
 describe("texts", () => {
-  const word = fc.array(fc.constantFrom("a", "b", "c"), { maxLength: 5 }).map((all) => all.join(""))
+  const short = fc.array(fc.constantFrom("a", "b", "c"), { maxLength: 5 }).map((all) => all.join(""))
+  // Lengths up to 30 and those beyond are kept in two ways.
+  const word = fc.tuple(short, fc.constantFrom("", "", "d".repeat(28), "d".repeat(70))).map((all) => all.join(""))
   const words = fc.uniqueArray(word, { maxLength: 12 })
 
   test.each([true, false])("are found by their beginning or their end (%s)", (isSuffix) => {
     fc.assert(
       fc.property(words, word, (all, subject) => {
-        const table = new AffixTable(new Map(all.map((each) => [each, each])), { isSuffix })
+        const filter = new KeyFilter()
+        const table = new AffixTable(new Map(all.map((each) => [each, each])), { filter, isSuffix })
+        filter.build()
         const found: string[] = []
         table.find(subject, found)
         const expected = all.filter((each) => (isSuffix ? subject.endsWith(each) : subject.startsWith(each)))
@@ -56,5 +61,39 @@ describe("texts", () => {
         expect(found).toEqual(new Set(all.filter((each) => subject.includes(each))))
       }),
     )
+  })
+})
+
+describe("the filter", () => {
+  const key = fc.oneof(
+    fc.string({ maxLength: 40 }),
+    fc.double(),
+    fc.boolean(),
+    fc.constant(null),
+    fc.constant(0),
+    fc.constant(-0),
+  )
+
+  test("lets each key of a table pass, and few others", () => {
+    fc.assert(
+      fc.property(fc.array(fc.array(key, { maxLength: 20 }), { maxLength: 5 }), (tables) => {
+        const filter = new KeyFilter()
+        const numbers = tables.map(() => filter.addTable())
+        const hashes = tables.flatMap((keys, at) => keys.map((each) => hashKey(numbers[at] ?? 0, each)))
+        for (const each of hashes) filter.add(each)
+        filter.build()
+        expect(hashes.filter((each) => !filter.mayHold(each))).toEqual([])
+      }),
+    )
+    const filter = new KeyFilter()
+    const [one, two] = [filter.addTable(), filter.addTable()]
+    for (let at = 0; at < 10_000; at++) filter.add(hashKey(one, `k${at}`))
+    filter.build()
+    const passed = (table: number, from: number): number =>
+      Array.from({ length: 10_000 }, (_, at) => filter.mayHold(hashKey(table, `k${from + at}`))).filter(Boolean).length
+    expect(passed(one, 0)).toBe(10_000)
+    expect(passed(one, 10_000)).toBeLessThan(400)
+    expect(passed(two, 0)).toBeLessThan(400)
+    expect(hashKey(one, -0)).toBe(hashKey(one, 0))
   })
 })

@@ -134,6 +134,8 @@ export interface ValueIndex {
   readonly equals: ReadonlyMap<unknown, Bucket> | undefined
   /** Of the keys of `equals`, where there are many. */
   readonly filter: KeyFilter | undefined
+  /** Its number for this table. */
+  readonly table: number
   readonly texts: TextTests | undefined
   readonly numbers: NumberTests | undefined
   readonly others: OtherTests | undefined

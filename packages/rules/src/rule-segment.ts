@@ -1,5 +1,6 @@
 import { alternativeOf } from "./alternative.ts"
 import { buildBucket, buildIndex } from "./build-index.ts"
+import { KeyFilter } from "./key-filter.ts"
 import type { Entry, TriggeredRules } from "./rule-index.ts"
 import type { CompiledRule, RuleTrigger } from "./rule-source.ts"
 
@@ -35,28 +36,28 @@ export function createSegment(rules: readonly CompiledRule[]): RuleSegment {
       else known.push(entry)
     }
   }
-  return {
-    rules: new Map(rules.map((rule) => [rule.id, rule])),
-    tables: new Map(
-      [...drafts].map(([on, { byName, byPrefix }]) => [
-        on,
-        {
-          byName: new Map([...byName].map(([name, own]) => [name, indexNamed(name, own, byPrefix)])),
-          byPrefix: new Map([...byPrefix].map(([prefix, own]) => [prefix, indexEntries(own)])),
-        },
-      ]),
-    ),
+  const filter = new KeyFilter()
+  const tables = new Map<RuleTrigger["on"], TriggerTable>()
+  for (const [on, { byName, byPrefix }] of drafts) {
+    const named = [...byName].map(([name, own]) => [name, indexNamed({ name, own, filter }, byPrefix)] as const)
+    const general = [...byPrefix].map(([prefix, own]) => [prefix, indexEntries(own, filter)] as const)
+    tables.set(on, { byName: new Map(named), byPrefix: new Map(general) })
   }
+  filter.build()
+  return { rules: new Map(rules.map((rule) => [rule.id, rule])), tables }
 }
 
 /** A name's rules take those of patterns into their index up to half of their own number, which spares an index to ask. */
 const generalShareMax = 0.5
 
-function indexNamed(name: string, own: readonly Entry[], byPrefix: ReadonlyMap<string, readonly Entry[]>): NamedRules {
+function indexNamed(
+  { filter, name, own }: { readonly name: string; readonly own: readonly Entry[]; readonly filter: KeyFilter },
+  byPrefix: ReadonlyMap<string, readonly Entry[]>,
+): NamedRules {
   const general: Array<readonly Entry[]> = []
   eachPrefix(name, (prefix) => general.push(byPrefix.get(prefix) ?? []))
   const isComplete = general.reduce((sum, { length }) => sum + length, 0) <= own.length * generalShareMax
-  return { isComplete, rules: indexEntries(isComplete ? [...new Set([own, ...general].flat())] : own) }
+  return { isComplete, rules: indexEntries(isComplete ? [...new Set([own, ...general].flat())] : own, filter) }
 }
 
 function distinct(triggers: readonly RuleTrigger[]): RuleTrigger[] {
@@ -70,10 +71,11 @@ function prefixOf(name: string): string | undefined {
   return name.endsWith(".*") ? name.slice(0, -2) : undefined
 }
 
-function indexEntries(entries: readonly Entry[]): TriggeredRules {
-  const { left, node } = buildIndex(entries.map((entry) => alternativeOf(entry, entry.rule.tests)))
+function indexEntries(entries: readonly Entry[], filter: KeyFilter): TriggeredRules {
+  const alternatives = entries.map((entry) => alternativeOf(entry, entry.rule.tests))
+  const { left, node } = buildIndex(alternatives, { filter, nesting: 0 })
   // What has no test to stand at is evaluated each time.
-  const { checks, hits } = buildBucket(left, { nesting: Infinity })
+  const { checks, hits } = buildBucket(left, { filter, nesting: Infinity })
   return { hits, checks, same: undefined, nested: node, entries, bounded: boundedOf(entries) }
 }
 

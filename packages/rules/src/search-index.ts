@@ -4,6 +4,7 @@ import { expressionLimits } from "@signalbox/expressions/expression-limits"
 import { isMap } from "@signalbox/expressions/values"
 import { evaluateRule, type RuleData } from "./evaluate-rules.ts"
 import type { AffixTable } from "./affix-table.ts"
+import { hashKey } from "./key-filter.ts"
 import { decide, type LastRead } from "./quick-check.ts"
 import type {
   Bucket,
@@ -195,7 +196,8 @@ export class IndexSearch {
   }
 
   #visitValue(index: ValueIndex, value: unknown, scope: unknown): void {
-    const mayEqual = index.filter === undefined || index.filter.mayHold(value)
+    const { filter } = index
+    const mayEqual = filter === undefined || filter.mayHold(hashKey(index.table, value))
     const same = mayEqual ? index.equals?.get(value) : undefined
     if (same !== undefined) this.#take(same, value, scope)
     if (index.numbers !== undefined) this.#visitNumber(index.numbers, value, scope)
