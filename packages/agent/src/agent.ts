@@ -41,6 +41,8 @@ export interface AgentOptions {
   readonly root?: string
   /** The local policy, which must be there; where absent, the usual file counts if there is one (`defaultPolicyFile`). */
   readonly policyFile?: string
+  /** Below it are the kernel's files, proc and sys, out of which load and memory are told; `/` where absent. */
+  readonly systemRoot?: string
   readonly logger?: AgentLogger
   readonly clock?: Clock
   readonly random?: Random
@@ -123,7 +125,7 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
   const executor = new AttemptExecutor(context)
   const policy = new PolicyGuard(options.policyFile, approvals)
   executor.refuses = (judged) => policy.refuses(judged, root)
-  const { probes, metrics } = makeObservers(context, policy)
+  const { probes, metrics } = makeObservers(context, policy, options.systemRoot ?? "/")
   const inventory: InventoryReporter = new InventoryReporter({
     ...{ root, limits, logger },
     policy: () => policy.state(),
@@ -172,10 +174,14 @@ async function assemble(parts: Parts): Promise<{ stop(): Promise<void> }> {
 }
 
 /** What only looks, beside whatever the node does. */
-function makeObservers(context: AttemptContext, policy: PolicyGuard): { probes: ProbeRunner; metrics: MetricSampler } {
+function makeObservers(
+  context: AttemptContext,
+  policy: PolicyGuard,
+  systemRoot: string,
+): { probes: ProbeRunner; metrics: MetricSampler } {
   const probes = new ProbeRunner(context)
   probes.refuses = (probe) => policy.refusesProbe(probe)
-  return { probes, metrics: new MetricSampler(context, (command) => policy.refusesProbe(command)) }
+  return { probes, metrics: new MetricSampler(context, (command) => policy.refusesProbe(command), systemRoot) }
 }
 
 function findChannels(

@@ -1,5 +1,3 @@
-import { readFile, statfs } from "node:fs/promises"
-import { freemem, loadavg, totalmem } from "node:os"
 import { metricLimits, type MetricSample, type MetricWatch } from "@signalbox/contracts/fleet/metrics"
 import { AppError } from "@signalbox/kernel/app-error"
 import { errorText } from "./agent-logger.ts"
@@ -9,6 +7,7 @@ import { runCommand } from "./command-runner.ts"
 import type { OrderRefusal } from "./policy-file.ts"
 import { baseEnvironment, findProcessOwner } from "./process-owner.ts"
 import { resolveDirectoryInRoot, resolveInRoot } from "./root-path.ts"
+import { diskPercent, loadAverage, memoryPercent } from "./system-figures.ts"
 
 type Metric = MetricWatch["metric"]
 type CommandMetric = Extract<Metric, { kind: "command" }>
@@ -31,14 +30,20 @@ const outputKeptBytes = 1024
 export class MetricSampler {
   readonly #context: AttemptContext
   readonly #refuses: (command: JudgedCommand) => Promise<OrderRefusal | undefined>
+  readonly #systemRoot: string
   /** Of what is watched now; aborted when something else is. */
   #watching = new AbortController()
   readonly #running = new Set<Promise<void>>()
   #commands = 0
 
-  constructor(context: AttemptContext, refuses: (command: JudgedCommand) => Promise<OrderRefusal | undefined>) {
+  constructor(
+    context: AttemptContext,
+    refuses: (command: JudgedCommand) => Promise<OrderRefusal | undefined>,
+    systemRoot: string,
+  ) {
     this.#context = context
     this.#refuses = refuses
+    this.#systemRoot = systemRoot
   }
 
   /** Takes the place of what was watched before. */
@@ -82,16 +87,16 @@ export class MetricSampler {
       if (!Number.isFinite(value)) throw new Error("there is no number")
       return { id, value }
     } catch (error) {
-      return { id, problem: errorText(error).slice(0, metricLimits.problemLengthMax) }
+      return { id, problem: `not available: ${errorText(error)}`.slice(0, metricLimits.problemLengthMax) }
     }
   }
 
   async #valueOf(id: string, metric: Metric, stop: AbortSignal): Promise<number> {
     switch (metric.kind) {
       case "load":
-        return loadavg()[0] ?? Number.NaN
+        return await loadAverage(this.#systemRoot)
       case "memory":
-        return await memoryPercent()
+        return await memoryPercent(this.#systemRoot)
       case "disk":
         return await diskPercent(await this.#place(metric.path))
       case "command":
@@ -142,18 +147,4 @@ export function parseNumber(output: string): number {
   const value = line === "" ? Number.NaN : Number(line)
   if (!Number.isFinite(value)) throw new Error(`the command printed no number: ${JSON.stringify(line.slice(0, 60))}`)
   return value
-}
-
-/** As df reckons it: of what ordinary users can have. */
-async function diskPercent(path: string): Promise<number> {
-  const { blocks, bfree, bavail } = await statfs(path)
-  const used = blocks - bfree
-  return used + bavail === 0 ? 0 : (used / (used + bavail)) * 100
-}
-
-/** Without what the kernel gives back when asked. */
-async function memoryPercent(): Promise<number> {
-  const available = /^MemAvailable:\s+(\d+) kB$/m.exec(await readFile("/proc/meminfo", "utf8").catch(() => ""))?.[1]
-  const free = available === undefined ? freemem() : Number(available) * 1024
-  return (1 - free / totalmem()) * 100
 }

@@ -124,7 +124,7 @@ describe("R5, R13: signals of a real agent", () => {
       await level("a lot")
       const { state, latest } = await until("level", "a problem", (each) => each.latest?.problem !== undefined)
       expect(state).toBe("raised")
-      expect(latest?.problem).toBe('the command printed no number: "a lot"')
+      expect(latest?.problem).toBe('not available: the command printed no number: "a lot"')
       expect(await say(60, "clear")).toMatchObject({ value: 60 })
       expect(await say(85, "clear")).toMatchObject({ value: 60 })
       await expectTold([`signal.raised ${node} 95`, `signal.cleared ${node} 60`])
