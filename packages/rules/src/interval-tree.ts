@@ -1,4 +1,5 @@
 import type { Range } from "./condition.ts"
+import { IntervalGrid } from "./interval-grid.ts"
 
 interface Interval<T> {
   readonly range: Range
@@ -16,6 +17,8 @@ export class IntervalTree<T> {
   /** How many intervals there is room for: a power of two. The last row of the tree are the high ends themselves. */
   readonly #room: number
   readonly #intervals: ReadonlyArray<Interval<T>>
+  /** Where there are many. */
+  readonly #grid: IntervalGrid | undefined
 
   constructor(intervals: ReadonlyArray<Interval<T>>) {
     const sorted = intervals.toSorted((a, b) => (a.range.low < b.range.low ? -1 : Number(a.range.low > b.range.low)))
@@ -30,10 +33,12 @@ export class IntervalTree<T> {
     this.#largest = largest
     this.#room = room
     this.#intervals = sorted
+    this.#grid = griddedOf(sorted)
   }
 
   /** Appends the values of the intervals that hold a number, each once. */
   find(number: number, found: T[]): void {
+    if (this.#grid !== undefined && !this.#grid.mayHold(number)) return
     const begun = this.#countBegun(number)
     if (begun > 0) this.#collect(1, { number, begun, found })
   }
@@ -65,6 +70,15 @@ export class IntervalTree<T> {
     while (first < this.#room) first *= 2
     if (first - this.#room < begun) this.#collect(2 * node + 1, search)
   }
+}
+
+const griddedMin = 8
+
+/** None where the ends are one, or so far from one another that there is no cutting in between. */
+function griddedOf(intervals: ReadonlyArray<Interval<unknown>>): IntervalGrid | undefined {
+  if (intervals.length < griddedMin) return undefined
+  const grid = new IntervalGrid(intervals.map(({ range }) => range))
+  return grid.isUsable ? grid : undefined
 }
 
 export function holds({ high, isHighIn, isLowIn, low }: Range, number: number): boolean {

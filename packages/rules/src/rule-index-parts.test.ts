@@ -1,18 +1,25 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { AffixTable } from "./affix-table.ts"
+import { IntervalGrid } from "./interval-grid.ts"
 import { holds, IntervalTree } from "./interval-tree.ts"
 import { hashKey, KeyFilter } from "./key-filter.ts"
 import { TextFinder } from "./text-trie.ts"
 
 describe("intervals", () => {
   test("are found by the numbers in them, each once", () => {
-    const end = fc.constantFrom(-Infinity, -1, 0, 0.5, 1, 2, 3, 4, Infinity)
+    const end = fc.oneof(
+      fc.constantFrom(-Infinity, -1, 0, 0.5, 1, 2, 3, 4, Infinity),
+      fc.constantFrom(-Number.MAX_VALUE, Number.MAX_VALUE, Number.MIN_VALUE, 0.500000001),
+    )
     const range = fc.record({ low: end, isLowIn: fc.boolean(), high: end, isHighIn: fc.boolean() })
+    const narrow = fc
+      .record({ low: fc.constantFrom(0, 0.5, 0.7, 1, 2.5, 4), isLowIn: fc.boolean(), isHighIn: fc.boolean() })
+      .map((each) => ({ ...each, high: each.low + 0.01 }))
     fc.assert(
       fc.property(
-        fc.array(range, { maxLength: 20 }),
-        fc.constantFrom(-2, -1, 0, 0.5, 1, 2.5, 4, 9),
+        fc.oneof(fc.array(range, { maxLength: 20 }), fc.array(narrow, { maxLength: 20 })),
+        fc.oneof(fc.constantFrom(-2, -1, 0, 0.5, 1, 2.5, 4, 9), fc.constantFrom(0.7, Infinity, NaN, 0.500000001)),
         (ranges, number) => {
           const tree = new IntervalTree(ranges.map((each, value) => ({ range: each, value })))
           const found: number[] = []
@@ -21,8 +28,20 @@ describe("intervals", () => {
           expect(found.toSorted((a, b) => a - b)).toEqual(expected)
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: 3000 },
     )
+  })
+
+  test("of which none is near are known from the grid", () => {
+    const ranges = Array.from({ length: 100 }, (_, at) => ({ low: at, isLowIn: true, high: at + 0.1, isHighIn: true }))
+    const grid = new IntervalGrid(ranges)
+    expect(grid.isUsable).toBe(true)
+    for (let at = 0; at < 100; at++)
+      expect([grid.mayHold(at + 0.05), grid.mayHold(at + 0.5)]).toEqual([true, at === 99])
+    for (const outside of [-1, 200, NaN, Infinity]) expect(grid.mayHold(outside)).toBe(true)
+    const far = { low: -Number.MAX_VALUE, isLowIn: true, high: Number.MAX_VALUE, isHighIn: true }
+    expect(new IntervalGrid([far]).isUsable).toBe(false)
+    expect(new IntervalGrid([{ ...far, low: -Infinity, high: 1 }]).isUsable).toBe(false)
   })
 })
 

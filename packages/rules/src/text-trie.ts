@@ -5,8 +5,9 @@
 export class TextTrie<T> {
   readonly #characters: Uint16Array
   /**
-   * Two numbers a node: where its children begin (those of the next node begin where they end), and of their characters
-   * the last five bits, a bit for each: most that are asked for are not there.
+   * Two numbers a node: where its children begin (those of the next node begin where they end), doubled, and one more where
+   * there is a value; and of the children's characters the last five bits, a bit for each. Most of what is asked for isn't
+   * there, and is known not to be from these two alone.
    */
   readonly #nodes: Int32Array
   readonly #values: ReadonlyArray<T | undefined>
@@ -41,7 +42,7 @@ export class TextTrie<T> {
     for (const [node, first] of children.entries()) {
       let bits = 0
       for (let child = first; child < (children[node + 1] ?? 0); child++) bits |= 1 << ((characters[child] ?? 0) & 31)
-      this.#nodes.set([first, bits], 2 * node)
+      this.#nodes.set([2 * first + Number(values[node] !== undefined), bits], 2 * node)
     }
   }
 
@@ -50,7 +51,7 @@ export class TextTrie<T> {
   }
 
   valueAt(node: number): T | undefined {
-    return this.#values[node]
+    return ((this.#nodes[2 * node] ?? 0) & 1) === 0 ? undefined : this.#values[node]
   }
 
   characterOf(node: number): number {
@@ -58,7 +59,7 @@ export class TextTrie<T> {
   }
 
   firstChildOf(node: number): number {
-    return this.#nodes[2 * node] ?? 0
+    return (this.#nodes[2 * node] ?? 0) >> 1
   }
 
   /** The child of this node by this character, or -1. */
@@ -66,8 +67,8 @@ export class TextTrie<T> {
     const nodes = this.#nodes
     if ((((nodes[2 * node + 1] ?? 0) >>> (character & 31)) & 1) === 0) return -1
     const characters = this.#characters
-    let low = nodes[2 * node] ?? 0
-    let high = (nodes[2 * node + 2] ?? 0) - 1
+    let low = (nodes[2 * node] ?? 0) >> 1
+    let high = ((nodes[2 * node + 2] ?? 0) >> 1) - 1
     while (low <= high) {
       const middle = (low + high) >> 1
       const found = characters[middle] ?? 0
