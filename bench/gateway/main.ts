@@ -161,10 +161,18 @@ async function startNodeProxy(kind: string): Promise<Target> {
   return { processId: child.pid ?? 0, url: `http://127.0.0.1:${ports.proxy}/things`, stop: () => stop(child) }
 }
 
+const listing = (operationId: string) => ({
+  get: {
+    operationId,
+    parameters: [{ name: "page", in: "query", schema: { type: "string" } }],
+    responses: { 200: { description: "ok" } },
+  },
+})
+
 const thingsDocument = {
   openapi: "3.1.0",
   info: { title: "Things", version: "1" },
-  paths: { "/things": { get: { operationId: "listThings", responses: { 200: { description: "ok" } } } } },
+  paths: { "/things": listing("listThings"), "/others": listing("other") },
 }
 
 /** What gating rules ask about, and none of which is so: who calls, and the call's path, query and headers. */
