@@ -3,6 +3,7 @@ import type { Clock } from "./clock.ts"
 import type { Random } from "./random.ts"
 
 const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+const pairs = Array.from(alphabet, (first) => Array.from(alphabet, (second) => first + second)).flat()
 
 /** What an id names, by its prefix. */
 export const idPrefixes = {
@@ -58,13 +59,16 @@ export type IdKind = keyof typeof idPrefixes
 export function encodeBase32(bytes: Uint8Array): string {
   assert(bytes.length === 16, "an id has 16 bytes")
   let text = ""
-  // The padding, then whole characters as soon as their five bits are there.
+  // The padding, then two characters as soon as their ten bits are there.
   let bits = 2
   let value = 0
   for (const byte of bytes) {
     value = (value << 8) | byte
-    for (bits += 8; bits >= 5; bits -= 5) text += alphabet.charAt((value >>> (bits - 5)) & 31)
-    value &= 31
+    bits += 8
+    if (bits < 10) continue
+    bits -= 10
+    text += pairs[value >>> bits] ?? ""
+    value &= (1 << bits) - 1
   }
   return text
 }

@@ -2,7 +2,7 @@
 export class CallRate {
   readonly #max: number
   readonly #now: () => number
-  readonly #counts = new Map<string, number>()
+  readonly #counts = new Map<string, { calls: number }>()
   #second = 0
 
   constructor(max: number, now: () => number) {
@@ -17,8 +17,9 @@ export class CallRate {
       this.#second = second
       this.#counts.clear()
     }
-    const count = (this.#counts.get(who) ?? 0) + 1
-    this.#counts.set(who, count)
-    return count <= this.#max
+    const count = this.#counts.get(who)
+    if (count) return ++count.calls <= this.#max
+    this.#counts.set(who, { calls: 1 })
+    return this.#max >= 1
   }
 }

@@ -24,9 +24,9 @@ export function inputOf(made: {
   readonly body: Buffer | undefined
 }): ExternalInput {
   const { operation, values, call, body } = made
-  const names = fieldsOf(operation.path)
+  const names = operation.path.includes("{") ? fieldsOf(operation.path) : []
   const query: Record<string, string | string[]> = {}
-  for (const [name, value] of new URLSearchParams(call.query)) {
+  for (const [name, value] of call.query === "" ? [] : new URLSearchParams(call.query)) {
     const before = Object.hasOwn(query, name) ? query[name] : undefined
     const after = before === undefined ? value : [...(Array.isArray(before) ? before : [before]), value]
     Object.defineProperty(query, name, { value: after, enumerable: true, configurable: true, writable: true })
@@ -43,12 +43,17 @@ const shownHeaders = ["accept", "content-type", "idempotency-key", "user-agent"]
 
 /** Those, and what the document names. */
 function headersOf(headers: IncomingHttpHeaders, named: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    [...shownHeaders, ...named].flatMap((name) => {
-      const value = headers[name]
-      return typeof value === "string" ? [[name, value]] : []
-    }),
-  )
+  const shown: Record<string, string> = {}
+  for (const name of shownHeaders) {
+    const value = headers[name]
+    if (typeof value === "string") shown[name] = value
+  }
+  if (named.length === 0) return shown
+  const more = named.flatMap((name) => {
+    const value = headers[name]
+    return typeof value === "string" ? [[name, value] as const] : []
+  })
+  return { ...shown, ...Object.fromEntries(more) }
 }
 
 function decode(text: string): string {

@@ -43,8 +43,8 @@ function insertUses(sql: Sql, batch: readonly Use[]): Promise<unknown> {
       groups.map(({ first }) => first.caller.account),
       groups.map(({ first }) => first.operation),
       groups.map(({ first }) => first.caller.principal),
-      groups.map(({ ids }) => ids),
-      groups.map(({ times }) => times),
+      groups.map(({ ids }) => ids.join(",")),
+      groups.map(({ times }) => times.join(",")),
     ],
     { name: "metering-insert-uses" },
   )
@@ -52,22 +52,23 @@ function insertUses(sql: Sql, batch: readonly Use[]): Promise<unknown> {
 
 interface Group {
   readonly first: Use
-  ids: string
-  times: string
+  readonly ids: string[]
+  readonly times: number[]
 }
 
 /** By account, operation and principal: uses of one batch are mostly of few. */
 function groupedBy(batch: readonly Use[]): ReadonlyMap<string, Group> {
   const groups = new Map<string, Group>()
+  let last: Group | undefined
   for (const use of batch) {
     const { caller, operation, requestId, now } = use
-    const key = `${caller.account} ${operation} ${caller.principal}`
-    const group = groups.get(key)
-    if (!group) groups.set(key, { first: use, ids: requestId, times: String(now) })
-    else {
-      group.ids += `,${requestId}`
-      group.times += `,${now}`
+    if (last?.first.caller !== caller || last.first.operation !== operation) {
+      const key = `${caller.account} ${operation} ${caller.principal}`
+      last = groups.get(key) ?? { first: use, ids: [], times: [] }
+      groups.set(key, last)
     }
+    last.ids.push(requestId)
+    last.times.push(now)
   }
   return groups
 }
