@@ -56,14 +56,18 @@ export function buildBucket(alternatives: readonly Alternative[], { filter, here
 /** Most lists are empty: they are one, which is in a cache. */
 const none: readonly never[] = []
 
+function orNone<T>(list: readonly T[]): readonly T[] {
+  return list.length === 0 ? none : list
+}
+
 function bucketOf(
   hits: Bucket["hits"],
   checks: Bucket["checks"],
   { nested, same }: Partial<Pick<Bucket, "nested" | "same">>,
 ): Bucket {
   return {
-    hits: hits.length === 0 ? none : hits,
-    checks: checks.length === 0 ? none : checks,
+    hits: orNone(hits),
+    checks: orNone(checks),
     same,
     nested,
   }
@@ -182,10 +186,9 @@ class ValueDraft {
     const { differs, flags, items, needFlag, needItems } = this
     if (differs.size + flags.size + items.length === 0) return undefined
     return {
-      differs: [...differs.values()].map(({ alternatives, keys }) => ({
-        keys,
-        bucket: buildBucket(alternatives, place),
-      })),
+      differs: orNone(
+        [...differs.values()].map(({ alternatives, keys }) => ({ keys, bucket: buildBucket(alternatives, place) })),
+      ),
       flags: make(flags),
       needFlag,
       items: items.length === 0 ? undefined : buildIndex(items, { ...place, here: undefined, isOfItem: true }).node,
@@ -280,7 +283,7 @@ class IndexBuilder {
       return { run, value, dependent: value.dependent }
     })
     return {
-      node: root.isEmpty && made.length === 0 ? undefined : { root: root.build(), made },
+      node: root.isEmpty && made.length === 0 ? undefined : { root: root.build(), made: orNone(made) },
       same: this.#same.dependent.entries.length === 0 ? undefined : this.#same.build(place),
     }
   }

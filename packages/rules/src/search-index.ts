@@ -150,7 +150,7 @@ export class IndexSearch {
 
   #visitChildren(path: PathNode, container: unknown, scope: unknown): void {
     if (typeof container !== "object" || container === null) return this.#suspect(path.suspects.below)
-    if (Array.isArray(container) || !isMap(container)) return this.#visitPositions(path, container, scope)
+    if (!isMap(container)) return this.#visitPositions(path, container, scope)
     if (path.wide !== undefined) return this.#visitFields(path, path.wide, { container, scope })
     for (let child = path.first; child !== undefined; child = child.next) {
       const { step } = child
