@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { connect, type AddressInfo } from "node:net"
+import type { AnyOperation } from "@signalbox/contracts/operation"
 import { createTestDatabase, type TestDatabase } from "@signalbox/testkit/test-database"
 import { pino, type DestinationStream } from "pino"
 import { compose, type Composition } from "../compose.ts"
@@ -65,6 +66,11 @@ export interface ServerFixtureOptions extends Partial<
   readonly callsPerSecondMax?: number
   /** Takes the log, every level of it, instead of nobody. */
   readonly log?: DestinationStream
+}
+
+/** An input for operations that wait, which by themselves do so for half a minute. */
+export function shortestWait({ input }: AnyOperation): { seconds?: number } {
+  return "seconds" in input.shape ? { seconds: 1 } : {}
 }
 
 export async function startServerFixture(options: ServerFixtureOptions = {}): Promise<ServerFixture> {

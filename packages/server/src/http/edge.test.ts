@@ -1,7 +1,7 @@
 import { permissionsOf } from "@signalbox/contracts/identity/roles"
 import { operations } from "@signalbox/contracts/operations"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { startServerFixture, type ServerFixture } from "./edge.fixture.ts"
+import { shortestWait, startServerFixture, type ServerFixture } from "./edge.fixture.ts"
 
 let server: ServerFixture
 const auth = (key: string) => `authorization: Bearer ${key}\r\n`
@@ -96,7 +96,8 @@ describe("documents", () => {
 
   test("every operation can be called by its name", async () => {
     for (const operation of operations.filter((each) => each.effect === "read" && each.method === "GET")) {
-      const answer = await server.call(server.platformKey, "POST", `/v1/operations/${operation.name}`, {})
+      const input = shortestWait(operation)
+      const answer = await server.call(server.platformKey, "POST", `/v1/operations/${operation.name}`, input)
       // 409: sessions are of users, and this is a key. 403: only a link or a feed's address may.
       const permitted = permissionsOf(["platform"]).has(operation.permission)
       expect(permitted ? [200, 400, 409] : [403], operation.name).toContain(answer.status)

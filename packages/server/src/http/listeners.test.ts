@@ -4,7 +4,7 @@ import type { FastifyInstance } from "fastify"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { readSettings } from "../settings.ts"
 import { systemClock, systemRandom } from "../system.ts"
-import { startServerFixture, type ServerFixture } from "./edge.fixture.ts"
+import { shortestWait, startServerFixture, type ServerFixture } from "./edge.fixture.ts"
 import { openBackendsListener, openMembersListener, operationsOfBackends, planListener } from "./listeners.ts"
 
 let server: ServerFixture
@@ -54,9 +54,11 @@ describe("A17: listeners of their own", () => {
   test("backends reach what their keys may call, and nothing else is known there", async () => {
     expect([...served.keys()]).toContain("approval-requests.submit")
     expect([...served.keys()]).not.toContain("executions.create")
-    for (const { name } of operations) {
+    for (const operation of operations) {
+      const { name } = operation
       const headers = { ...authorized(), "content-type": "application/json" }
-      const answer = await fetch(`${backends}/v1/operations/${name}`, { method: "POST", headers, body: "{}" })
+      const body = JSON.stringify(shortestWait(operation))
+      const answer = await fetch(`${backends}/v1/operations/${name}`, { method: "POST", headers, body })
       const { code } = (await answer.json()) as { code?: string }
       expect(code === "routing.unknown-path", name).toBe(!served.has(name))
     }
