@@ -7,7 +7,7 @@ import { operations } from "@signalbox/contracts/operations"
 import { pathFields, type AnyOperation } from "@signalbox/contracts/operation"
 import { assert } from "@signalbox/kernel/assert"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { newPublicKey, startServerFixture, type ServerFixture } from "./edge.fixture.ts"
+import { newPublicKey, shortestWait, startServerFixture, type ServerFixture } from "./edge.fixture.ts"
 
 /**
  * A sweep over every operation there is, generated from the declarations: refused without a key, with a key of too
@@ -430,7 +430,9 @@ describe("X2: every operation is refused", () => {
     for (const operation of http.filter(
       (each) => each.effect === "read" && each.method === "GET" && pathFields(each.path).length === 0,
     )) {
-      const answer = await server.call(two.key, "GET", operation.path)
+      const { seconds } = shortestWait(operation)
+      const query = seconds === undefined ? "" : `?seconds=${seconds}`
+      const answer = await server.call(two.key, "GET", operation.path + query)
       const text = JSON.stringify(answer.body)
       for (const secret of [...secretsOfOne, one.ids["execution"] ?? "?"]) {
         expect(text, operation.name).not.toContain(secret)
