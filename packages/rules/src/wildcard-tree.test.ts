@@ -62,12 +62,14 @@ test("each part is looked for from the first place on where those before it are 
   expect(findAll(tree, "a".repeat(39))).toEqual([])
 })
 
-test("what has a single part, more than parts, or our own characters in it has no place there", () => {
+test("what has a single part, more than parts, a long one inside, or our own characters in it has no place there", () => {
   const one = { parts: ["a", "b"], isStart: true, isEnd: true, isWildcard: true }
   expect(wildcardKey(one)).toBe("a\u0001b")
   expect(wildcardKey({ ...one, parts: ["ab", "c", "de"] })).toBe("ab\u0001ed\u0000c")
   expect(wildcardKey({ ...one, isStart: false, isEnd: false })).toBe("\u0001\u0000a\u0000b")
   expect(wildcardKey({ ...one, parts: ["a"] })).toBeUndefined()
   expect(wildcardKey({ ...one, isWildcard: false })).toBeUndefined()
+  expect(wildcardKey({ ...one, parts: ["a".repeat(99), "b".repeat(64), "c"] })).toBeDefined()
+  expect(wildcardKey({ ...one, parts: ["a", "b".repeat(65), "c"] })).toBeUndefined()
   for (const character of ["\u0000", "\u0001"]) expect(wildcardKey({ ...one, parts: ["a", character] })).toBeUndefined()
 })

@@ -7,10 +7,13 @@ const gapText = "\u0000"
 const turnText = "\u0001"
 const [gap, turn] = [gapText.charCodeAt(0), turnText.charCodeAt(0)]
 
+/** Longer parts between the ends stand by themselves, where they are found in one pass however often they begin. */
+const innerLengthMax = 64
+
 /**
  * A wildcard as a way through the trie: what the text begins with, what it ends with from its last character on, and
- * the parts between. Undefined where it is no wildcard, has a single part, or has one of the two characters that the
- * trie keeps to itself.
+ * the parts between. Undefined where it is no wildcard, has a single part, a long one between its ends, or one of the two
+ * characters that the trie keeps to itself.
  */
 export function wildcardKey({ isEnd, isStart, isWildcard, parts }: PatternLiterals): string | undefined {
   if (!isWildcard || parts.length < 2) return undefined
@@ -18,13 +21,15 @@ export function wildcardKey({ isEnd, isStart, isWildcard, parts }: PatternLitera
   const first = isStart ? parts[0] : ""
   const last = isEnd ? parts.at(-1)?.split("").toReversed().join("") : ""
   const inner = parts.slice(isStart ? 1 : 0, isEnd ? -1 : undefined)
+  if (inner.some(({ length }) => length > innerLengthMax)) return undefined
   return `${first}${turnText}${last}${inner.map((part) => gapText + part).join("")}`
 }
 
 /**
  * Which of many wildcards a text fits. Those with the same beginning and end go on together, and so do those with the
  * same part next: each part is looked for once, and only from the first place on where those before it are over. A search
- * takes as many steps as there are different beginnings of wildcards that the text fits, times its length.
+ * takes as many steps as there are different beginnings of wildcards that the text fits, times its length
+ * and that of a part.
  */
 export class WildcardTree<T> {
   readonly #trie: TextTrie<T>
