@@ -1,13 +1,12 @@
-import { setImmediate as turn } from "node:timers/promises"
+import { setImmediate as turn, setTimeout as delay } from "node:timers/promises"
 import { Pool } from "undici"
 import { afterEach, expect, test } from "vitest"
 import { ServiceUpstream, Target } from "./upstream.ts"
 
-const openMilliseconds = 30
 const url = "http://127.0.0.1:9"
 const opened: Pool[] = []
 
-function open() {
+function open(openMilliseconds = 60_000) {
   const dispatcher = new Pool(url)
   opened.push(dispatcher)
   const pool = { dispatcher, close: () => dispatcher.close(), destroy: () => dispatcher.destroy() }
@@ -38,7 +37,7 @@ test("a circuit opens after failures in a row, and one good call begins the row 
 })
 
 test("the first word of a call counts, and one that ends late says nothing to a circuit that was opened meanwhile", async () => {
-  const { target, upstream, come } = open()
+  const { target, upstream, come } = open(1)
   const [late, later, contradictory] = [upstream.begin([]), upstream.begin([]), upstream.begin([])]
   contradictory.judge("good")
   contradictory.judge("failed")
@@ -46,6 +45,8 @@ test("the first word of a call counts, and one that ends late says nothing to a 
   await come("failed", "failed")
   expect(target.state).toBe("healthy")
   await come("failed")
+  // So long that the next call would try it: a late word is no try.
+  await delay(10)
   late.judge("good")
   later.judge("failed")
   late.end()
@@ -55,7 +56,7 @@ test("the first word of a call counts, and one that ends late says nothing to a 
 })
 
 test("one call tries an open circuit, and closes it for as many failures as before", async () => {
-  const { target, upstream, come } = open()
+  const { target, upstream, come } = open(30)
   const trialOf = async () => {
     let trial: ReturnType<Target["begin"]>
     await expect.poll(() => (trial = target.begin()) !== undefined, { interval: 5 }).toBe(true)

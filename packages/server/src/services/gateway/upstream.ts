@@ -96,8 +96,6 @@ export class Target implements UpstreamTarget {
       .catch(() => undefined)
     if (!isAdmitted) return undefined
     this.pending++
-    // So that the first call after it begins the row anew.
-    this.#hasFailed = true
     let isOver = false
     return {
       target: this,
