@@ -190,6 +190,13 @@ describe("R7: rules rewrite calls to services outside", () => {
     expect(sent[1]?.headers).toMatchObject({ "x-tenant": "blue", "x-origin": "key" })
   })
 
+  test("a header may say what the body says, though no condition reads the body", async () => {
+    const said = "${{ has(input.body) && has(input.body.note) ? input.body.note : 'nothing' }}"
+    await rewrites("makeOrder", { "headers.x-note": said })
+    await pass("POST orders", '{ "amount":1, "note":"hello" }')
+    expect(sent[0]).toMatchObject({ headers: { "x-note": "hello" }, body: '{ "amount":1, "note":"hello" }' })
+  })
+
   test("the body: members, also of members, with what the call says", async () => {
     await rewrites(
       "makeOrder",
