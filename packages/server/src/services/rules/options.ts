@@ -6,6 +6,7 @@ import type { OperationCaller, PrincipalDirectory } from "../../router/ports.ts"
 import type { Database, Sql } from "../../storage/database.ts"
 import type { Expanders } from "../../storage/outbox.ts"
 import type { Operations } from "./operation-pattern.ts"
+import type { FindOutdated } from "./outdated-rules.ts"
 import type { RuleDirectory } from "./rule-directory.ts"
 import type { NamedKind } from "./rule-warnings.ts"
 
@@ -34,5 +35,6 @@ export interface RulesOptions {
 
 /** What its parts are given. */
 export interface RulesContext extends RulesOptions {
+  readonly findOutdated: FindOutdated
   readonly directory: RuleDirectory
 }

@@ -16,7 +16,7 @@ import { findRuleIssues } from "./check-rule.ts"
 import { findWarnings } from "./find-warnings.ts"
 import type { RulesContext } from "./options.ts"
 import { isScheduled, scheduleIssues } from "./own-schedules.ts"
-import { findOutdated, outsideIn } from "./outdated-rules.ts"
+import { outsideIn } from "./outdated-rules.ts"
 import { rulesComponent } from "./rule-directory.ts"
 import {
   countRules,
@@ -37,7 +37,7 @@ export function ruleHandlers(context: RulesContext): Handler[] {
   const { directory } = context
   const show = (row: RuleRow) => {
     const broken = directory.findBroken(row.account, { rule: row.name, version: row.version })
-    const outdated = broken === undefined ? findOutdated(context, row) : undefined
+    const outdated = broken === undefined ? context.findOutdated(row) : undefined
     return { ...toRule(row, broken), ...(outdated !== undefined && { outdated }) }
   }
   const warningsFor = async (row: Pick<RuleRow, "account" | "definition">, sql: Sql) => {

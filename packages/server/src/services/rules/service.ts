@@ -4,6 +4,7 @@ import type { ConfigurationListener } from "../../storage/configuration-versions
 import { removalTask } from "../../storage/removal-task.ts"
 import { createFaultBook } from "./fault-book.ts"
 import type { RulesContext, RulesOptions } from "./options.ts"
+import { createFindOutdated } from "./outdated-rules.ts"
 import { ownSchedulesConsumer } from "./own-schedules.ts"
 import { createRuleDirectory } from "./rule-directory.ts"
 import { ruleHandlers } from "./rule-handlers.ts"
@@ -24,7 +25,7 @@ export function createRulesService(options: RulesOptions): {
   const { database, clock, logger, operations } = options
   const faults = createFaultBook({ database, clock, logger })
   const directory = createRuleDirectory({ sql: database, operations, faults })
-  const context: RulesContext = { ...options, directory }
+  const context: RulesContext = { ...options, directory, findOutdated: createFindOutdated(options) }
   const retention = removalTask({
     name: "rules.versions-retention",
     cron: "41 3 * * *",

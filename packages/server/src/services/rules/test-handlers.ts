@@ -9,7 +9,6 @@ import { findEvents, readEvents, type OutboxEvent } from "../../storage/outbox.t
 import { loadRule } from "./account-rules.ts"
 import { findWarnings } from "./find-warnings.ts"
 import type { RulesContext } from "./options.ts"
-import { findOutdated } from "./outdated-rules.ts"
 import { definitionOf, findPresentIssues, getRule, refuseFaulty, shownWarnings } from "./rule-handlers.ts"
 import { makeParts } from "./rule-parts.ts"
 import { occurrenceOf, testRule, type Occurrence, type TestedRule, type Verdict } from "./test-rule.ts"
@@ -49,7 +48,7 @@ async function findTested(context: RulesContext, { name, rule }: Which, ctx: Rea
   const { definition, broken, parts } = loadRule(row, operations)
   if (!definition || broken !== undefined)
     throw new AppError("rules.invalid-rule", `the rule "${row.name}": ${broken ?? ""}`)
-  const outdated = findOutdated(context, row)
+  const outdated = context.findOutdated(row)
   return { rule: row.name, version: row.version, definition, parts, ...(outdated !== undefined && { outdated }) }
 }
 
