@@ -1,5 +1,5 @@
 /** Many simulated agents in one process, told over IPC what to do. */
-import { Agent as HttpsAgent } from "node:https"
+import { createSecureContext } from "node:tls"
 import { Pool } from "undici"
 import { SimulatedAgent, type Tally } from "./simulated-agent.ts"
 
@@ -84,9 +84,8 @@ async function carryOut(call: AgentsCall): Promise<unknown> {
     case "enroll":
       return await enroll(call)
     case "connect": {
-      const tls = call.caPem === undefined ? undefined : new HttpsAgent({ ca: call.caPem, maxCachedSessions: 0 })
-      const url = `${call.url.replace("http", "ws")}/v1/sessions`
-      return await atMost(handshakesAtOnce, agents, (agent) => agent.connect(url, tls))
+      const secureContext = call.caPem === undefined ? undefined : createSecureContext({ ca: call.caPem })
+      return await atMost(handshakesAtOnce, agents, (agent) => agent.connect(`${call.url}/v1/sessions`, secureContext))
     }
     case "terminate":
       for (const agent of agents) agent.terminate()

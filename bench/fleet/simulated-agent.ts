@@ -3,11 +3,10 @@
  * socket and its journal: an attempt is run once, a repeated order is answered from the journal.
  */
 import { generateKeyPairSync, randomUUID, sign, type KeyObject } from "node:crypto"
-import type { Agent } from "node:http"
-import type { Duplex } from "node:stream"
+import type { SecureContext } from "node:tls"
 import { nextBeat } from "@signalbox/agent/heartbeat"
 import type { AgentFrame, ServerFrame } from "@signalbox/contracts/fleet/agent-protocol"
-import { WebSocket } from "ws"
+import { LeanSocket } from "./lean-socket.ts"
 
 /** What all agents of a process share. */
 export interface Tally {
@@ -29,6 +28,9 @@ export interface Tally {
   figures: number
 }
 
+/** How the text of an order begins, as the server writes it. */
+const startOrder = /^\{"type":"start","key":"([^"]+)"/
+
 /** The same for all processes of this machine. */
 export const preciseNow = (): number => performance.timeOrigin + performance.now()
 
@@ -41,8 +43,7 @@ export class SimulatedAgent {
   readonly #journal = new Map<string, "finished" | "acknowledged">()
   #node = ""
   #account = ""
-  #socket: WebSocket | undefined
-  #stream: Duplex | undefined
+  #socket: LeanSocket | undefined
   #heartbeat: NodeJS.Timeout | undefined
   #lastHeard = 0
   #lastSent = 0
@@ -68,28 +69,29 @@ export class SimulatedAgent {
   }
 
   /** Opens a session; resolves when it is welcome. */
-  async connect(url: string, agent: Agent | undefined): Promise<void> {
-    const socket = new WebSocket(url, {
-      headers: { authorization: `Bearer ${this.#token()}` },
-      perMessageDeflate: false,
-      ...(agent ? { agent } : {}),
-    })
-    this.#socket = socket
-    socket.once("upgrade", (response) => (this.#stream = response.socket))
-    socket.on("message", (data: Buffer) => {
-      this.#lastHeard = performance.now()
-      this.#receive(JSON.parse(data.toString("utf8")) as ServerFrame)
-    })
-    socket.on("close", () => {
-      this.#measure([])
-      if (this.#heartbeat) this.#tally.lost += 1
-      clearTimeout(this.#heartbeat)
-    })
-    await new Promise<void>((resolve, reject) => {
+  connect(url: string, secureContext: SecureContext | undefined): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
       this.#welcomed = resolve
-      socket.on("error", reject)
-      socket.once("open", () => this.#hello())
+      this.#socket = new LeanSocket({
+        url: new URL(url),
+        headers: { authorization: `Bearer ${this.#token()}` },
+        secureContext,
+        onOpen: () => this.#hello(),
+        onText: (text) => {
+          this.#lastHeard = performance.now()
+          this.#hear(text)
+        },
+        onAlive: () => (this.#lastHeard = performance.now()),
+        onClose: () => this.#closed(),
+        onError: reject,
+      })
     })
+  }
+
+  #closed(): void {
+    this.#measure([])
+    if (this.#heartbeat) this.#tally.lost += 1
+    clearTimeout(this.#heartbeat)
   }
 
   /** Ends without a word. */
@@ -108,6 +110,13 @@ export class SimulatedAgent {
       bootId: "boot",
       open: [],
     })
+  }
+
+  /** Of an order nothing is needed but its key. */
+  #hear(text: string): void {
+    const key = startOrder.exec(text)?.[1]
+    if (key === undefined) this.#receive(JSON.parse(text) as ServerFrame)
+    else this.#run(key)
   }
 
   #receive(frame: ServerFrame): void {
@@ -158,10 +167,8 @@ export class SimulatedAgent {
   }
 
   #beat(): void {
-    this.#stream?.cork()
-    this.#send({ type: "heartbeat", load: 0 })
-    this.#socket?.ping()
-    this.#stream?.uncork()
+    this.#lastSent = performance.now()
+    this.#socket?.sendWithPing(JSON.stringify({ type: "heartbeat", load: 0 } satisfies AgentFrame))
   }
 
   /** As a real agent with a task that is over within a tenth of a second: its end says that it began. */
@@ -191,7 +198,7 @@ export class SimulatedAgent {
 
   #send(frame: AgentFrame): void {
     this.#lastSent = performance.now()
-    this.#socket?.send(Buffer.from(JSON.stringify(frame)), { binary: false })
+    this.#socket?.send(JSON.stringify(frame))
   }
 
   #token(): string {
