@@ -52,10 +52,10 @@ export async function createEdge(options: EdgeOptions): Promise<FastifyInstance>
   const app = await createListener({ ...options, ...(external && { external }) })
   const upgrades = new EventEmitter()
   const limits = { maxPayload: agentLimits.frameBytesMax, server: upgrades as Server }
-  await app.register(websocket, { options: limits })
+  await app.register(websocket, { options: limits, preClose: (done) => leave(app, upgrades, done) })
   app.server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     if (external?.takes(request) === true) external.upgrade(request, socket, head)
-    else upgrades.emit("upgrade", request, socket, head)
+    else if (!upgrades.emit("upgrade", request, socket, head)) socket.end(unavailable)
   })
   app.addHook("preClose", () => Promise.resolve(external?.close()))
   addDocuments(app, options.documents)
@@ -66,6 +66,18 @@ export async function createEdge(options: EdgeOptions): Promise<FastifyInstance>
   if (options.onlyThese !== true) await addHookEntry(app, options)
   if (options.answerPages === true) await addAnswerPages(app, options)
   return app
+}
+
+/** To an upgrade that was on its way when the server began to stop. */
+const unavailable = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+/** "Going away" (RFC 6455, 7.4.1): those who hear it come back at once. */
+const goingAway = 1001
+
+function leave({ websocketServer }: FastifyInstance, upgrades: EventEmitter, done: () => void): void {
+  upgrades.removeAllListeners("upgrade")
+  for (const client of websocketServer.clients) client.close(goingAway, "the server is stopping")
+  websocketServer.close()
+  done()
 }
 
 /** The listener of members, outside: answer pages, and nothing else. */

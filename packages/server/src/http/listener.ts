@@ -20,6 +20,7 @@ import { toAppError, type Router } from "../router/router.ts"
 import { bearerOf } from "./bearer.ts"
 import { ExternalFront } from "./external-front.ts"
 import { createFrontServer } from "./front-server.ts"
+import { OpenSockets } from "./open-sockets.ts"
 import { toProblem } from "./problem.ts"
 
 /** What all listeners have: TLS, limits of size, time and rate, request ids, and refusals in our words. */
@@ -53,6 +54,8 @@ export async function createListener(options: ListenerOptions): Promise<FastifyI
         ...(options.external && { external: options.external }),
       }),
   } as object) as unknown as FastifyInstance
+  const sockets = new OpenSockets(app.server)
+  app.addHook("preClose", () => Promise.resolve(sockets.endSoon()))
   app.setErrorHandler((error, request, reply) => sendError(reply, request, fromFastify(error)))
   app.setNotFoundHandler((request, reply) => sendError(reply, request, unknownPath(request.method, request.url)))
   await app.register(helmet, { contentSecurityPolicy: false })
