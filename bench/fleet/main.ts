@@ -33,7 +33,7 @@ const rollouts = argument("runs", 9)
 const warmFrom = Math.min(5, rollouts)
 const samples = argument("samples", 400)
 const tls = !process.argv.includes("--plain")
-const perProcess = argument("per-process", 2_500)
+const perProcess = 5_000
 /** An idle server gives memory back within half a minute; with and without agents it has as long. */
 const settleSeconds = argument("settle", 40)
 const watchSeconds = argument("watch", 20)
